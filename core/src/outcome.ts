@@ -1,0 +1,37 @@
+/** Why a message was left out on purpose, without a dead letter. `not_kept`: a raw payload where none is to be kept. */
+export const DROP_REASONS = ['duplicate', 'not_kept'] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+
+/** Why a message (or one record of it) could not be processed. Closed: it is a metric label and a column. */
+export const DEAD_REASONS = [
+  // the whole message
+  'bad_envelope',
+  'forbidden',
+  'malformed_json',
+  'malformed_cbor',
+  'not_an_array',
+  'empty_pack',
+  'too_deep',
+  'too_many_records',
+  'no_reading',
+  'worker_failed',
+  'store_refused',
+  // one record
+  'not_an_object',
+  'unsupported_version',
+  'must_understand',
+  'missing_name',
+  'bad_name',
+  'no_value',
+  'many_values',
+  'bad_value',
+  'bad_field',
+  'time_out_of_range',
+] as const;
+export type DeadReason = (typeof DEAD_REASONS)[number];
+
+/** Expected refusals are values; only faults throw. */
+export type Outcome<T> =
+  | { readonly kind: 'ok'; readonly value: T }
+  | { readonly kind: 'drop'; readonly reason: DropReason }
+  | { readonly kind: 'dead'; readonly reason: DeadReason; readonly cause?: unknown };

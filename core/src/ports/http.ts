@@ -1,0 +1,41 @@
+/** A request beyond the data plane, answered in the web's own terms by the control plane's app. */
+export interface HttpPeer {
+  readonly remoteAddress: string;
+  readonly tls: boolean;
+}
+export type HttpHandler = (request: Request, peer: HttpPeer) => Response | Promise<Response>;
+
+/** RFC 9457 with the classic `error` member beside it. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly error: string;
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  409: 'Conflict',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
+  422: 'Unprocessable Content',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  503: 'Service Unavailable',
+  505: 'HTTP Version Not Supported',
+};
+
+/** The body of a problem. @param detail what happened and what to do about it, for a person */
+export function problem(status: number, detail: string): Problem {
+  return { type: 'about:blank', title: TITLES[status] ?? 'Error', status, detail, error: detail };
+}
+
+export const statusLine = (status: number): string => `${status} ${TITLES[status] ?? 'OK'}`;

@@ -1,0 +1,183 @@
+import type { NormalisedBatch } from '../block/batch.ts';
+import type { Protocol } from '../envelope/envelope.ts';
+import { MillraceError } from '../errors.ts';
+import type { DeadReason } from '../outcome.ts';
+
+export type StoreErrorCode =
+  /** The engine does not answer or is out of resources: try again later, with the very same range. */
+  | 'STORE_UNREACHABLE'
+  /** The engine will never take this block: bisect. */
+  | 'STORE_REFUSED'
+  | 'STORE_QUERY_INVALID'
+  | 'STORE_QUERY_TOO_EXPENSIVE'
+  | 'STORE_CLOSED';
+export class StoreError extends MillraceError<StoreErrorCode> {}
+
+export interface WriteOptions {
+  /** Ask each table first what of the range it has: for a redo whose token may have left the window, and for
+   *  the parts of a bisected range. */
+  readonly verify: boolean;
+}
+
+/** Writes normalised batches exactly once and answers for what was written. */
+export interface ReadingsStore {
+  /** Writes the blocks of one range, one insert a table, each with the token
+   *  `<topic>-<partition>-<first>-<last>-<table>`: repeating a call with the same range changes nothing.
+   *  @throws StoreError STORE_UNREACHABLE, STORE_REFUSED */
+  write(topic: string, batch: NormalisedBatch, options: WriteOptions): Promise<void>;
+  readings(query: ReadingsQuery): Promise<ReadingsPage>;
+  payloads(query: PayloadsQuery): Promise<PayloadsPage>;
+  /** The bytes of a kept payload; null if there is none. `org` and `channel` tell who may see it. */
+  payload(id: string): Promise<StoredPayload | null>;
+  deadLetters(query: DeadLettersQuery): Promise<DeadLettersPage>;
+  /** What became of a message; null if nothing about it is stored (yet). */
+  fate(id: string): Promise<MessageFate | null>;
+  /** null when healthy, else what is wrong and what to do. */
+  health(): Promise<string | null>;
+}
+
+export type Comparator = 'eq' | 'lt' | 'le' | 'gt' | 'ge';
+
+/** @units from (inclusive) and to (exclusive) in µs since 1970 */
+export interface ReadingsQuery {
+  readonly org: string;
+  readonly channel: string;
+  readonly offset: number;
+  /** 1 to 1000. */
+  readonly limit: number;
+  /** Opaque, from a page before; then offset is 0. */
+  readonly cursor?: string;
+  readonly name?: string;
+  readonly subtopic?: string;
+  readonly publisher?: string;
+  readonly protocol?: string;
+  readonly fromUs?: bigint;
+  readonly toUs?: bigint;
+  readonly value?: { readonly comparator: Comparator; readonly operand: number };
+  readonly stringValue?: { readonly comparator: Comparator; readonly operand: string };
+  readonly boolValue?: boolean;
+  /** base64url without padding. */
+  readonly dataValue?: string;
+  readonly order: 'time' | 'name';
+  readonly direction: 'asc' | 'desc';
+  readonly total: 'exact' | 'estimate';
+}
+
+/** A reading. Value fields that are absent are left out. */
+export interface Reading {
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly publisher: string;
+  readonly protocol: string;
+  readonly name: string;
+  readonly unit: string;
+  /** ns since 1970, decimal text: a double does not carry it. */
+  readonly timeNs: string;
+  /** s, relative to `time` as the device said it. */
+  readonly updateTime?: number;
+  readonly value?: number;
+  readonly stringValue?: string;
+  readonly boolValue?: boolean;
+  /** base64url without padding. */
+  readonly dataValue?: string;
+  readonly sum?: number;
+}
+
+export interface Page {
+  /** Exact only when asked for; otherwise at least offset + items. */
+  readonly total: number;
+  readonly totalExact: boolean;
+  readonly offset: number;
+  readonly limit: number;
+  /** Present when there is more. */
+  readonly cursor?: string;
+}
+export interface ReadingsPage extends Page {
+  readonly readings: readonly Reading[];
+}
+
+export interface PayloadsQuery {
+  readonly org: string;
+  readonly channel: string;
+  readonly offset: number;
+  readonly limit: number;
+}
+export interface PayloadHead {
+  readonly id: string;
+  readonly org: string;
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly publisher: string;
+  readonly protocol: string;
+  readonly contentType: string;
+  readonly receivedUs: string;
+  readonly size: number;
+}
+export interface PayloadsPage extends Page {
+  readonly payloads: readonly PayloadHead[];
+}
+export interface StoredPayload extends PayloadHead {
+  readonly bytes: Uint8Array;
+}
+
+export interface DeadLettersQuery {
+  /** null: of every org (administrators). */
+  readonly org: string | null;
+  readonly channel?: string;
+  readonly message?: string;
+  readonly reason?: string;
+  readonly offset: number;
+  readonly limit: number;
+}
+export interface DeadLetter {
+  readonly message: string;
+  readonly org: string;
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly publisher: string;
+  readonly protocol: string;
+  readonly contentType: string;
+  readonly receivedUs: string;
+  /** Index of the record in its pack; null: the whole message. */
+  readonly index: number | null;
+  readonly reason: DeadReason;
+  readonly detail: string;
+  /** Of the record (as JSON), or of the whole message. */
+  readonly payload: Uint8Array;
+  readonly partition: number;
+  readonly offset: number;
+}
+export interface DeadLettersPage extends Page {
+  readonly deadLetters: readonly DeadLetter[];
+}
+
+export interface MessageFate {
+  readonly id: string;
+  readonly org: string;
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly publisher: string;
+  readonly protocol: string;
+  readonly contentType: string;
+  readonly receivedUs: string;
+  readonly size: number;
+  readonly partition: number;
+  readonly offset: number;
+  /** How it was let in: by the gate at admission, or enforced in the worker. */
+  readonly decision: Decision;
+  readonly readings: number;
+  readonly deadLetters: number;
+  readonly stored: 'readings' | 'payload' | 'nothing';
+  /** Of the whole message; "" if it lives. */
+  readonly reason: DeadReason | '';
+}
+export type Decision = 'admitted' | 'enforced' | 'forbidden' | 'unreadable';
+
+export const protocolNames = [
+  'unknown',
+  'http',
+  'ws',
+  'mqtt',
+  'coap',
+  'lora',
+] as const satisfies readonly (keyof typeof Protocol)[];
