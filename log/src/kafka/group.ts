@@ -1,0 +1,153 @@
+import { type Committed, type LogBatch, LogError, type PartitionLease, type ReadOptions } from '@millrace/core';
+import { kafkaFault } from './appender.ts';
+import { Intake } from './intake.ts';
+import type { KafkaParts, KafkaTopic } from './topic.ts';
+
+const METADATA_BYTES_MAX = 4_096;
+/** So long may a lease take to end before the next generation's begins anyway: its commits are fenced. */
+const LET_GO_MS_MAX = 30_000;
+
+interface Held {
+  readonly ending: AbortController;
+  readonly done: Promise<void>;
+}
+
+/** A member of a Kafka consumer group.
+ *  @holds all leases end when the group rebalances; new ones begin once the old ones have let go */
+export class GroupMember {
+  readonly group: string;
+  /** The next offset to read, as this member committed it. */
+  readonly committed = new Map<number, number>();
+  readonly #topic: KafkaTopic;
+  readonly #parts: KafkaParts;
+  readonly #onLease: (lease: PartitionLease) => Promise<void>;
+  readonly #intake: Intake;
+  readonly #held = new Map<number, Held>();
+  /** Where the next read goes on without asking for the earliest offset. */
+  readonly #checked = new Map<number, number>();
+  /** Grows with each generation, so that a slow beginning knows that it is late. */
+  #generation = 0;
+  #stopping: Promise<void> | null = null;
+
+  constructor(topic: KafkaTopic, parts: KafkaParts, group: string, onLease: (lease: PartitionLease) => Promise<void>) {
+    this.#topic = topic;
+    this.#parts = parts;
+    this.group = group;
+    this.#onLease = onLease;
+    this.#intake = new Intake(parts.kafka, topic.topic, group, parts.logger, {
+      joined: (partitions) => void this.#joined(partitions),
+      leaving: () => void this.#letGo(),
+    });
+  }
+
+  get highs(): ReadonlyMap<number, number> {
+    return this.#intake.highs;
+  }
+
+  start(): Promise<void> {
+    return this.#intake.start();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await this.#letGo();
+    await this.#intake.stop().catch((error: unknown) => {
+      this.#parts.logger.warn({ err: error, group: this.group }, 'a Kafka consumer did not leave in order');
+    });
+  }
+
+  /** Ends all leases.  @returns when those who held them are done, or late */
+  async #letGo(): Promise<void> {
+    this.#generation++;
+    const leaving = [...this.#held.values()];
+    this.#held.clear();
+    for (const { ending } of leaving) ending.abort();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LET_GO_MS_MAX);
+    });
+    await Promise.race([Promise.all(leaving.map(({ done }) => done)), late]);
+    clearTimeout(timer);
+  }
+
+  async #joined(partitions: readonly number[]): Promise<void> {
+    const gone = this.#letGo();
+    const generation = this.#generation;
+    await gone;
+    for (;;) {
+      if (generation !== this.#generation || this.#stopping !== null) return;
+      try {
+        const starts = await Promise.all(partitions.map((partition) => this.#begin(partition)));
+        if (generation !== this.#generation || this.#stopping !== null) return;
+        for (const { partition, committed } of starts) this.#grant(partition, committed);
+        return;
+      } catch (error) {
+        this.#parts.logger.warn({ err: error, group: this.group }, 'the committed offsets could not be read yet');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  }
+
+  async #begin(partition: number): Promise<{ partition: number; committed: Committed }> {
+    const committed = await this.#topic.committed(this.group, partition);
+    if (committed.offset >= 0) return { partition, committed };
+    const { earliest } = await this.#topic.extent(partition);
+    return { partition, committed: { offset: earliest, metadata: committed.metadata } };
+  }
+
+  #grant(partition: number, committed: Committed): void {
+    const ending = new AbortController();
+    const { signal } = ending;
+    this.committed.set(partition, committed.offset);
+    const lease: PartitionLease = {
+      partition,
+      committed,
+      signal,
+      read: (from, options) => this.#read(partition, from, options, signal),
+      commit: (offset, metadata) => this.#commit(partition, offset, metadata, signal),
+    };
+    const run = async (): Promise<void> => {
+      try {
+        await this.#onLease(lease);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#parts.logger.error({ err: error, group: this.group }, 'a log consumer failed and leaves its group');
+        void this.stop();
+      }
+    };
+    this.#held.set(partition, { ending, done: run() });
+  }
+
+  async #read(partition: number, from: number, options: ReadOptions, signal: AbortSignal): Promise<LogBatch | null> {
+    if (signal.aborted) throw new LogError('LOG_FENCED', 'never', { partition });
+    const signals = options.signal === undefined ? [signal] : [signal, options.signal];
+    let first = from;
+    if (this.#checked.get(partition) !== from) {
+      // Kafka's client commits an offset of its own when it is asked for one that is gone: never ask.
+      first = Math.max(from, (await this.#topic.extent(partition)).earliest);
+      if (signal.aborted) return null;
+    }
+    const batch = await this.#intake.read(partition, first, options, signals);
+    this.#checked.set(partition, batch === null ? first : batch.last + 1);
+    return batch;
+  }
+
+  async #commit(partition: number, offset: number, metadata: string, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw new LogError('LOG_FENCED', 'never', { partition });
+    if (Buffer.byteLength(metadata) > METADATA_BYTES_MAX) {
+      throw new LogError('LOG_RECORD_TOO_LARGE', 'never', { metadataBytesMax: METADATA_BYTES_MAX });
+    }
+    try {
+      await this.#intake.commit(partition, offset, metadata);
+    } catch (cause) {
+      const error = kafkaFault(cause);
+      if (error.code === 'LOG_FENCED') this.#held.get(partition)?.ending.abort();
+      throw error;
+    }
+    this.committed.set(partition, offset);
+  }
+}

@@ -1,0 +1,281 @@
+import { type LogBatch, LogError, type Logger } from '@millrace/core';
+import type { Batch, Consumer, Kafka, KafkaMessage } from 'kafkajs';
+import { frameBatch } from './frames.ts';
+
+/** What one partition has received and nobody has read yet.
+ *  @holds bounded: fetching pauses once `bytes` reaches `bytesMax`, and goes on when a read has emptied half of it */
+interface Buffer {
+  readonly partition: number;
+  messages: KafkaMessage[];
+  head: number;
+  bytes: number;
+  bytesMax: number;
+  /** The next offset to be read, or null when nobody reads. */
+  at: number | null;
+  /** The next offset to be received. */
+  next: number;
+  paused: boolean;
+  wake: (() => void) | null;
+}
+
+const BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+/** A fetch that finds nothing waits so long at the broker; a seek or resume may have to wait for it. */
+const FETCH_WAIT_MS_MAX = 100;
+/** Less than the client's `requestTimeout`: a SyncGroup waits for a leader that was killed until its session is over.
+ *  If it timed out before that, the consumer would come back as a new member, leave its old self behind as the next
+ *  leader that does not answer, and so on. */
+const SESSION_MS_MAX = 7_000;
+/** So long `stop` waits for a join that is under way. */
+const JOIN_MS_MAX = 3_000;
+
+type CommitNow = (offsets: { topics: { topic: string; partitions: PartitionCommit[] }[] }) => Promise<void>;
+interface PartitionCommit {
+  readonly partition: number;
+  readonly offset: string;
+  readonly metadata: string;
+}
+
+export interface IntakeEvents {
+  /** The group has a new generation: these partitions are ours, and nothing is read until `read` is called. */
+  joined(partitions: readonly number[]): void;
+  /** The group is about to have a new generation. */
+  leaving(): void;
+}
+
+/** A kafkajs consumer turned from push to pull: partitions are paused until somebody reads them.
+ *  @holds it never commits by itself */
+export class Intake {
+  readonly consumer: Consumer;
+  /** The offset after the newest record of each partition, as last heard. */
+  readonly highs = new Map<number, number>();
+  readonly #topic: string;
+  readonly #logger: Logger;
+  readonly #events: IntakeEvents;
+  readonly #buffers = new Map<number, Buffer>();
+  /** Settles when the group was joined for the first time, or could not be. */
+  joining: Promise<void> = Promise.resolve();
+  #stopped = false;
+  /** Commits once, under the present generation; known from the first batch of a generation on. */
+  #commitNow: CommitNow | null = null;
+  #commits = 0;
+
+  constructor(kafka: Kafka, topic: string, group: string, logger: Logger, events: IntakeEvents) {
+    this.#topic = topic;
+    this.#logger = logger;
+    this.#events = events;
+    this.consumer = kafka.consumer({
+      groupId: group,
+      allowAutoTopicCreation: false,
+      maxWaitTimeInMs: FETCH_WAIT_MS_MAX,
+      maxBytesPerPartition: 2 * 1024 * 1024,
+      sessionTimeout: SESSION_MS_MAX,
+      heartbeatInterval: 1_000,
+      rebalanceTimeout: 30_000,
+      retry: { retries: 10, initialRetryTime: 100, maxRetryTime: 2_000, restartOnFailure: async () => !this.#stopped },
+    });
+  }
+
+  async start(): Promise<void> {
+    const { consumer } = this;
+    consumer.on(consumer.events.REBALANCING, () => this.#events.leaving());
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      this.#logger.warn({ err: payload.error, restart: payload.restart }, 'a Kafka consumer lost its broker');
+      this.#events.leaving();
+    });
+    consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      this.#joined(payload.memberAssignment[this.#topic] ?? []);
+    });
+    consumer.on(consumer.events.COMMIT_OFFSETS, () => {
+      this.#commits++;
+    });
+    await consumer.connect();
+    await consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+    // Not awaited: after a kill -9 the group waits for the member that is gone until its session is over, and a node
+    // that can take messages need not wait with it. Why a join fails is told by CRASH.
+    this.joining = consumer
+      .run({
+        autoCommit: false,
+        partitionsConsumedConcurrently: 4,
+        eachBatch: async ({ batch, isStale, commitOffsetsIfNecessary }) => {
+          this.#commitNow = commitOffsetsIfNecessary as CommitNow;
+          if (!isStale()) this.#receive(batch);
+        },
+      })
+      .catch((error: unknown) => {
+        this.#logger.error({ err: error }, 'a Kafka consumer did not join its group');
+      });
+  }
+
+  #joined(partitions: readonly number[]): void {
+    this.#commitNow = null;
+    const waking = [...this.#buffers.values()];
+    this.#buffers.clear();
+    for (const buffer of waking) buffer.wake?.();
+    for (const partition of partitions) {
+      this.#buffers.set(partition, {
+        partition,
+        messages: [],
+        head: 0,
+        bytes: 0,
+        bytesMax: BUFFER_BYTES_MAX,
+        at: null,
+        next: 0,
+        paused: true,
+        wake: null,
+      });
+    }
+    if (partitions.length > 0) this.consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
+    this.#events.joined(partitions);
+  }
+
+  #receive(batch: Batch): void {
+    const buffer = this.#buffers.get(batch.partition);
+    if (buffer === undefined) return;
+    this.highs.set(batch.partition, Number(batch.highWatermark));
+    if (buffer.at === null) return;
+    for (const message of batch.messages) {
+      const offset = Number(message.offset);
+      if (offset < buffer.next) continue;
+      buffer.messages.push(message);
+      buffer.bytes += message.value?.length ?? 0;
+      buffer.next = offset + 1;
+    }
+    if (buffer.bytes >= buffer.bytesMax) this.#pause(buffer);
+    buffer.wake?.();
+  }
+
+  #pause(buffer: Buffer): void {
+    if (buffer.paused) return;
+    buffer.paused = true;
+    this.consumer.pause([{ topic: this.#topic, partitions: [buffer.partition] }]);
+  }
+
+  #resume(buffer: Buffer): void {
+    if (!buffer.paused) return;
+    buffer.paused = false;
+    this.consumer.resume([{ topic: this.#topic, partitions: [buffer.partition] }]);
+  }
+
+  /** The records from an offset on, or null when none came in time or a signal aborted.
+   *  With `last`, waits for all of the range as far as it fits: a range that is redone comes in one batch.
+   *  @throws LogError LOG_FENCED when the partition is not ours */
+  async read(
+    partition: number,
+    from: number,
+    options: { bytesMax: number; last?: number; waitMsMax: number },
+    signals: readonly AbortSignal[],
+  ): Promise<LogBatch | null> {
+    const buffer = this.#buffers.get(partition);
+    if (buffer === undefined) throw new LogError('LOG_FENCED', 'never', { partition });
+    const { bytesMax, waitMsMax, last = Number.POSITIVE_INFINITY } = options;
+    if (from > last) return null;
+    buffer.bytesMax = Math.max(BUFFER_BYTES_MAX, bytesMax);
+    if (buffer.at !== from) this.#seek(buffer, from);
+    this.#resume(buffer);
+    const end = performance.now() + waitMsMax;
+    for (;;) {
+      const left = end - performance.now();
+      const aborted = signals.some((signal) => signal.aborted);
+      const there = buffer.messages.length - buffer.head;
+      const enough =
+        there > 0 && (last === Number.POSITIVE_INFINITY || buffer.next > last || buffer.bytes >= bytesMax || left <= 0);
+      if (enough && !aborted) {
+        const batch = this.#take(buffer, bytesMax, last);
+        if (buffer.bytes < buffer.bytesMax / 2) this.#resume(buffer);
+        if (batch !== null) return batch;
+      }
+      if (left <= 0 || aborted || this.#buffers.get(partition) !== buffer) return null;
+      await received(buffer, left, signals);
+    }
+  }
+
+  /** Commits an offset under the group's present generation.
+   *  @throws what Kafka answers; LogError LOG_UNREACHABLE when it was not asked */
+  async commit(partition: number, offset: number, metadata: string): Promise<void> {
+    const one = { partition, offset: String(offset), metadata };
+    if (this.#commitNow !== null) {
+      // The consumer's own commitOffsets tries again after a rebalance, under a generation that the caller is not of.
+      await this.#commitNow({ topics: [{ topic: this.#topic, partitions: [one] }] });
+      return;
+    }
+    const commits = this.#commits;
+    await this.consumer.commitOffsets([{ topic: this.#topic, ...one }]);
+    // It also resolves without having asked when the consumer is between two lives.
+    if (this.#commits === commits) {
+      throw new LogError('LOG_UNREACHABLE', 'later', { partition, problem: 'the consumer is not connected' });
+    }
+  }
+
+  /** Stops fetching a partition until it is read again. */
+  rest(partition: number): void {
+    const buffer = this.#buffers.get(partition);
+    if (buffer !== undefined) this.#pause(buffer);
+  }
+
+  #seek(buffer: Buffer, from: number): void {
+    buffer.messages = [];
+    buffer.head = 0;
+    buffer.bytes = 0;
+    buffer.at = from;
+    buffer.next = from;
+    this.consumer.seek({ topic: this.#topic, partition: buffer.partition, offset: String(from) });
+  }
+
+  #take(buffer: Buffer, bytesMax: number, last: number): LogBatch | null {
+    const { messages, head } = buffer;
+    let end = head;
+    let size = 0;
+    while (end < messages.length) {
+      const message = messages[end] as KafkaMessage;
+      const frame = 4 + (message.value?.length ?? 0);
+      if (Number(message.offset) > last || (end > head && size + frame > bytesMax)) break;
+      size += frame;
+      end++;
+    }
+    if (end === head) return null;
+    const batch = frameBatch(buffer.partition, messages, head, end, size);
+    buffer.bytes -= size - 4 * (end - head);
+    buffer.head = end;
+    buffer.at = batch.last + 1;
+    if (end === messages.length) {
+      buffer.messages = [];
+      buffer.head = 0;
+    } else if (end > 4_096) {
+      buffer.messages = messages.slice(end);
+      buffer.head = 0;
+    }
+    return batch;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const waking = [...this.#buffers.values()];
+    this.#buffers.clear();
+    for (const buffer of waking) buffer.wake?.();
+    // A join that is under way can't be called off: who can't wait for it leaves when it is there, so that no member is
+    // left that holds partitions for nobody.
+    const left = this.joining.then(() => this.consumer.disconnect());
+    left.catch(() => {});
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, JOIN_MS_MAX, 'late');
+    });
+    const joined = await Promise.race([this.joining, late]);
+    clearTimeout(timer);
+    if (joined !== 'late') await left;
+  }
+}
+
+function received(buffer: Buffer, waitMs: number, signals: readonly AbortSignal[]): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(wake, Math.min(waitMs, 2 ** 31 - 1));
+    function wake(): void {
+      clearTimeout(timer);
+      buffer.wake = null;
+      for (const signal of signals) signal.removeEventListener('abort', wake);
+      resolve();
+    }
+    buffer.wake = wake;
+    for (const signal of signals) signal.addEventListener('abort', wake, { once: true });
+  });
+}
