@@ -1,0 +1,305 @@
+import type {
+  Admission,
+  ControlAction,
+  Credential,
+  Credentials,
+  Directory,
+  Gate,
+  Identified,
+  Logger,
+  MessageAction,
+  Metrics,
+  Principal,
+  RequestContext,
+  Sealer,
+} from '@millrace/core';
+import { messagesObject, protocolNames } from '@millrace/core';
+import { Answers } from './answers.ts';
+import type { Circumstances } from './condition.ts';
+import { type GateLimits, gateLimits, PolicyConfig } from './config.ts';
+import { PolicyError } from './errors.ts';
+import { Generations } from './generations.ts';
+import {
+  Allowance,
+  type ChannelAnswers,
+  type ChannelState,
+  denials,
+  KnownPrincipal,
+  SUBJECT_CHANNELS_MAX,
+  SUBJECT_OBJECTS_MAX,
+  type SubjectState,
+} from './holders.ts';
+import { Identities } from './identities.ts';
+import { ATTEMPTS_MAX, Knowledge } from './knowledge.ts';
+import { Judge } from './model.ts';
+import type { RuleSet } from './rule-set.ts';
+import { exposeTally, Tally } from './tally.ts';
+
+// hot
+
+/** Cold decisions under way for one subject; more are refused, so that one client can't take all places. */
+const SUBJECT_COLD_MAX = 256;
+const FOR_EVER = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const;
+
+export interface GateOptions {
+  readonly directory: Directory;
+  readonly credentials: Credentials;
+  readonly sealer: Sealer;
+  readonly metrics?: Metrics;
+  readonly logger?: Logger;
+  /** Those of PolicyConfig if absent. */
+  readonly limits?: Partial<GateLimits>;
+  readonly now?: () => number;
+}
+
+export type StoppableGate = Gate & {
+  /** Ends the subscription. What was admitted becomes invalid, since nothing would void it any more. */
+  stop(): void;
+};
+
+/** The one decision point of a node. Warm answers are map look-ups; cold ones ask the directory once and are kept
+ *  until a change voids them.
+ *  @throws PolicyError POLICY_BUSY, POLICY_CLOSED, and what the directory throws: always as a rejection */
+export function createGate(options: GateOptions): StoppableGate {
+  return new MemoGate(options);
+}
+
+class MemoGate implements StoppableGate {
+  readonly sealer: Sealer;
+  readonly #limits: GateLimits;
+  readonly #knowledge: Knowledge;
+  readonly #identities: Identities;
+  readonly #judge = new Judge();
+  readonly #tally = new Tally();
+  readonly #now: () => number;
+  readonly #unsubscribe: () => void;
+  #answerCount = 0;
+
+  constructor(options: GateOptions) {
+    const { directory, credentials, metrics, logger } = options;
+    this.sealer = options.sealer;
+    this.#now = options.now ?? Date.now;
+    this.#limits = { ...gateLimits(PolicyConfig.parse({})), ...options.limits };
+    this.#knowledge = new Knowledge(directory, this.#limits, this.#tally);
+    this.#identities = new Identities(directory, credentials, this.#knowledge, this.#limits, this.#tally, this.#now);
+    this.#unsubscribe = directory.onChange((change) => {
+      this.#knowledge.apply(change);
+      this.#identities.forgetRefused(change.entity, change.voids.includes('*'));
+      logger?.debug({ version: change.version, entity: change.entity, id: change.id }, 'policy change applied');
+    });
+    if (metrics !== undefined) {
+      exposeTally(metrics, this.#tally, () => ({
+        credentials: this.#identities.knownCount,
+        unknown: this.#identities.refusedCount + this.#knowledge.missingCount,
+        subjects: this.#knowledge.subjects.size,
+        channels: this.#knowledge.channels.size,
+        answers: this.#answerCount,
+      }));
+    }
+  }
+
+  identify(credential: Credential): Identified | Promise<Identified> {
+    return this.#identities.identify(credential);
+  }
+
+  may(
+    principal: Principal,
+    action: MessageAction,
+    channel: string,
+    subtopic: string,
+    context: RequestContext,
+  ): Admission | Promise<Admission> {
+    const { state, revoked } = principal as KnownPrincipal;
+    if (revoked) return denials.subject_disabled;
+    const known = (action === 'publish' ? state.publish : state.subscribe)?.get(channel);
+    if (known?.channel.alive) {
+      const answer = known.answers.find(subtopic, context);
+      if (answer !== undefined) {
+        this.#tally.warmDecisions++;
+        return answer;
+      }
+    }
+    return this.#decide(asKnown(principal), action, channel, subtopic, context);
+  }
+
+  allows(
+    principal: Principal,
+    org: string,
+    object: string,
+    action: ControlAction,
+    context: RequestContext,
+  ): boolean | Promise<boolean> {
+    const { state, revoked } = asKnown(principal);
+    if (revoked) return false;
+    const { record } = state;
+    if (record.kind === 'user' ? record.admin : record.org !== org) return record.kind === 'user';
+    const answer = state.control?.get(controlKey(org, object, action))?.find('', context);
+    if (answer !== undefined) return answer;
+    const rules = state.rules?.get(org);
+    if (rules !== undefined) return this.#settleControl(state, rules, object, action, context);
+    return this.#cold(state, async () => {
+      for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+        const { epoch } = state;
+        const loaded = await this.#knowledge.rules(state, org);
+        if (asKnown(principal).revoked) return false;
+        if (state.epoch === epoch) return this.#settleControl(state, loaded, object, action, context);
+        this.#tally.retries++;
+      }
+      throw new PolicyError('POLICY_BUSY', 'later', { cause: 'the policy keeps changing' });
+    });
+  }
+
+  stop(): void {
+    this.#unsubscribe();
+    this.#knowledge.close();
+  }
+
+  #decide(
+    principal: KnownPrincipal,
+    action: MessageAction,
+    reference: string,
+    subtopic: string,
+    context: RequestContext,
+  ): Admission | Promise<Admission> {
+    const { state } = principal;
+    const { record } = state;
+    const org = record.kind === 'thing' ? record.org : null;
+    const channel = this.#knowledge.channelNow(reference, org, context.nowMs);
+    if (channel === null) return denials.no_such_channel;
+    if (channel !== undefined) {
+      const settled = this.#settle(state, channel, action, reference, subtopic, context);
+      if (settled !== undefined) return settled;
+    }
+    return this.#cold(state, async () => {
+      for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+        const found =
+          this.#knowledge.channelNow(reference, org, context.nowMs) ??
+          (await this.#knowledge.channel(reference, org, context.nowMs));
+        if (found === null) return denials.no_such_channel;
+        if (principal.revoked) return denials.subject_disabled;
+        if (found.alive) {
+          const settled = this.#settle(state, found, action, reference, subtopic, context);
+          if (settled !== undefined) return settled;
+          await this.#knowledge.rules(state, found.record.org);
+          if (principal.revoked) return denials.subject_disabled;
+          const settledNow = found.alive && this.#settle(state, found, action, reference, subtopic, context);
+          if (settledNow) return settledNow;
+        }
+        this.#tally.retries++;
+      }
+      throw new PolicyError('POLICY_BUSY', 'later', { cause: 'the policy keeps changing' });
+    });
+  }
+
+  /** Judges with what is known and keeps the answer; undefined if the rules are not known. */
+  #settle(
+    state: SubjectState,
+    channel: ChannelState,
+    action: MessageAction,
+    reference: string,
+    subtopic: string,
+    context: RequestContext,
+  ): Admission | undefined {
+    const { record } = state;
+    const { record: target } = channel;
+    if (record.kind === 'thing' && record.org !== target.org) return denials.no_such_channel;
+    const administers = record.kind === 'user' && record.admin;
+    const rules = administers ? NO_RULES : state.rules?.get(target.org);
+    if (rules === undefined) return undefined;
+    // Who is nothing in an organisation learns nothing of it, not even that the channel is there.
+    if (record.kind === 'user' && rules !== NO_RULES && rules.given.length === 0) return denials.no_such_channel;
+    if (action === 'publish') state.publish ??= new Generations(SUBJECT_CHANNELS_MAX);
+    else state.subscribe ??= new Generations(SUBJECT_CHANNELS_MAX);
+    const memo = (action === 'publish' ? state.publish : state.subscribe) as Generations<string, ChannelAnswers>;
+    let known = memo.get(reference);
+    if (known === undefined || known.channel !== channel) {
+      const relevance = rules === NO_RULES ? NOTHING_MATTERS : rules.relevance(target.id, action);
+      known = { channel, answers: new Answers(relevance) };
+      memo.set(reference, known);
+    }
+    // Who waited for the same rules may have settled it already: the same object for all.
+    const settled = known.answers.find(subtopic, context);
+    if (settled !== undefined) return settled;
+    const object = messagesObject(target.id, subtopic);
+    let stretch: readonly [number, number] = FOR_EVER;
+    let answer: Admission;
+    const { version } = this.#knowledge;
+    if (!target.enabled) {
+      answer = denials.channel_disabled;
+    } else if (rules === NO_RULES) {
+      answer = new Allowance(state, channel, action, version, FOR_EVER, this.#now);
+    } else {
+      const verdict = this.#judge.judge(rules, record.id, object, action, circumstances(state, context));
+      stretch = rules.stretch(object, action, context.nowMs);
+      answer =
+        verdict === 'allow' ? new Allowance(state, channel, action, version, stretch, this.#now) : denials[verdict];
+    }
+    if (answer.kind === 'allow') this.#tally.coldAllows++;
+    else this.#tally.coldDenies++;
+    known.answers.keep(subtopic, context, { value: answer, fromMs: stretch[0], untilMs: stretch[1] });
+    this.#count();
+    return answer;
+  }
+
+  #settleControl(
+    state: SubjectState,
+    rules: RuleSet,
+    object: string,
+    action: ControlAction,
+    context: RequestContext,
+  ): boolean {
+    const allowed =
+      this.#judge.judge(rules, state.record.id, object, action, circumstances(state, context)) === 'allow';
+    const [fromMs, untilMs] = rules.stretch(object, action, context.nowMs);
+    state.control ??= new Generations(SUBJECT_OBJECTS_MAX);
+    const key = controlKey(rules.org, object, action);
+    let answers = state.control.get(key);
+    if (answers === undefined) {
+      answers = new Answers<boolean>({ subtopic: false, parts: rules.parts(object, action) });
+      state.control.set(key, answers);
+    }
+    answers.keep('', context, { value: allowed, fromMs, untilMs });
+    this.#count();
+    return allowed;
+  }
+
+  #count(): void {
+    if (++this.#answerCount <= this.#limits.answersMax) return;
+    this.#answerCount = 0;
+    this.#knowledge.forgetAnswers();
+  }
+
+  async #cold<T>(state: SubjectState, work: () => Promise<T>): Promise<T> {
+    if (state.cold >= SUBJECT_COLD_MAX) {
+      this.#tally.busy++;
+      throw new PolicyError('POLICY_BUSY', 'later', { subject: state.record.id, waiting: state.cold });
+    }
+    state.cold++;
+    try {
+      return await work();
+    } finally {
+      state.cold--;
+    }
+  }
+}
+
+/** Stands for an administrator's right to everything. */
+const NO_RULES = Symbol('no rules');
+const NOTHING_MATTERS = { subtopic: false, parts: 0 } as const;
+
+/** @holds neither ids of orgs nor actions hold a line break: the object stands last */
+const controlKey = (org: string, object: string, action: string): string => `${org}\n${action}\n${object}`;
+
+const circumstances = (state: SubjectState, context: RequestContext): Circumstances => ({
+  protocol: protocolNames[context.protocol] ?? 'unknown',
+  remoteAddress: context.remoteAddress,
+  tls: context.tls,
+  mutualTls: context.mutualTls,
+  nowMs: context.nowMs,
+  metadata: state.record.kind === 'thing' ? state.record.metadata : {},
+});
+
+function asKnown(principal: Principal): KnownPrincipal {
+  if (principal instanceof KnownPrincipal) return principal;
+  throw new TypeError('a principal that this gate did not make');
+}

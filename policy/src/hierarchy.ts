@@ -1,0 +1,96 @@
+import type { RoleManager } from 'casbin';
+import { objectMatches } from './pattern.ts';
+
+const DEPTH_MAX = 16;
+
+/** Who or what belongs to what, in one organisation: the links behind Casbin's `g` and `g2`.
+ *  Casbin's own role manager remembers every name it is asked for; this one remembers only its links, so a client that
+ *  invents subtopics can't make it grow.
+ *  @holds a chain of more than DEPTH_MAX links and a cycle end in "no" */
+export class Hierarchy implements RoleManager {
+  readonly #org: string;
+  /** Children are patterns of paths. */
+  readonly #patterns: boolean;
+  readonly #parents = new Map<string, string[]>();
+
+  constructor(org: string, children: 'names' | 'patterns') {
+    this.#org = org;
+    this.#patterns = children === 'patterns';
+  }
+
+  get size(): number {
+    return this.#parents.size;
+  }
+
+  link(child: string, parent: string): void {
+    const parents = this.#parents.get(child);
+    if (parents === undefined) this.#parents.set(child, [parent]);
+    else if (!parents.includes(parent)) parents.push(parent);
+  }
+
+  hasParent(name: string): boolean {
+    for (const parents of this.#parents.values()) if (parents.includes(name)) return true;
+    return false;
+  }
+
+  children(): IterableIterator<string> {
+    return this.#parents.keys();
+  }
+
+  syncedHasLink(name: string, ancestor: string, ...domain: string[]): boolean {
+    if (domain[0] !== this.#org) return false;
+    if (name === ancestor) return !this.#patterns;
+    let level = new Set<string>();
+    if (this.#patterns) {
+      for (const [child, parents] of this.#parents) {
+        if (objectMatches(name, child)) for (const parent of parents) level.add(parent);
+      }
+    } else {
+      for (const parent of this.#parents.get(name) ?? []) level.add(parent);
+    }
+    const seen = new Set(level);
+    for (let depth = 0; depth < DEPTH_MAX && level.size > 0; depth++) {
+      if (level.has(ancestor)) return true;
+      const next = new Set<string>();
+      for (const at of level) {
+        for (const parent of this.#parents.get(at) ?? []) {
+          if (!seen.has(parent)) {
+            seen.add(parent);
+            next.add(parent);
+          }
+        }
+      }
+      level = next;
+    }
+    return false;
+  }
+
+  // The rest of Casbin's interface.
+  async hasLink(name: string, ancestor: string, ...domain: string[]): Promise<boolean> {
+    return this.syncedHasLink(name, ancestor, ...domain);
+  }
+  async addLink(child: string, parent: string): Promise<void> {
+    this.link(child, parent);
+  }
+  async deleteLink(child: string, parent: string): Promise<void> {
+    const left = (this.#parents.get(child) ?? []).filter((one) => one !== parent);
+    if (left.length === 0) this.#parents.delete(child);
+    else this.#parents.set(child, left);
+  }
+  async getRoles(name: string): Promise<string[]> {
+    return [...(this.#parents.get(name) ?? [])];
+  }
+  async getUsers(name: string): Promise<string[]> {
+    return [...this.#parents].filter(([, parents]) => parents.includes(name)).map(([child]) => child);
+  }
+  async clear(): Promise<void> {
+    this.#parents.clear();
+  }
+  async getDomains(): Promise<string[]> {
+    return [this.#org];
+  }
+  async getAllDomains(): Promise<string[]> {
+    return [this.#org];
+  }
+  async printRoles(): Promise<void> {}
+}

@@ -1,0 +1,175 @@
+import type { Admission, ChannelRecord, DenyReason, MessageAction, Principal, SubjectRecord } from '@millrace/core';
+import type { Answers } from './answers.ts';
+import type { Generations } from './generations.ts';
+import { Flights } from './limiter.ts';
+import type { RuleSet } from './rule-set.ts';
+
+/** Bounds of what is kept for one subject. */
+export const SUBJECT_CHANNELS_MAX = 4_096;
+export const SUBJECT_OBJECTS_MAX = 1_024;
+
+/** What the gate knows of a channel. Dead once a change has voided it: then it must be looked up anew. */
+export class ChannelState {
+  readonly record: ChannelRecord;
+  alive = true;
+
+  constructor(record: ChannelRecord) {
+    this.record = record;
+  }
+}
+
+/** A channel's answers for one subject and action. */
+export interface ChannelAnswers {
+  readonly channel: ChannelState;
+  readonly answers: Answers<Admission>;
+}
+
+/** What the gate knows of a subject, shared by all its principals and admissions.
+ *  The gate's index holds it weakly and its memo strongly: forgetting a memo never makes an open session
+ *  irrevocable, since the session's principal or admission keeps this alive. */
+export class SubjectState {
+  readonly record: SubjectRecord;
+  /** Must be identified anew. */
+  revoked = false;
+  /** Counted up when the answers become void. */
+  epoch = 0;
+  /** Cold decisions under way. */
+  cold = 0;
+  /** By the channel's id or alias, as it was asked for. Made when first needed: most things only publish. */
+  publish: Generations<string, ChannelAnswers> | null = null;
+  subscribe: Generations<string, ChannelAnswers> | null = null;
+  control: Generations<string, Answers<boolean>> | null = null;
+  rules: Generations<string, RuleSet> | null = null;
+  loading = new Flights<RuleSet>();
+  /** The principal of credentials that do not expire. */
+  readonly principal: KnownPrincipal;
+
+  constructor(record: SubjectRecord) {
+    this.record = record;
+    this.principal = new KnownPrincipal(this, Number.POSITIVE_INFINITY, Date.now);
+  }
+
+  voidAnswers(): void {
+    this.epoch++;
+    this.forget();
+    this.rules = null;
+    this.loading = new Flights();
+  }
+
+  /** Forgets the answers, which stay true for who holds one. */
+  forget(): void {
+    this.publish = null;
+    this.subscribe = null;
+    this.control = null;
+  }
+
+  revoke(): void {
+    this.revoked = true;
+    this.voidAnswers();
+  }
+}
+
+/** A client that showed a credential; expires with it. */
+export class KnownPrincipal implements Principal {
+  readonly state: SubjectState;
+  readonly expiresMs: number;
+  readonly #now: () => number;
+
+  constructor(state: SubjectState, expiresMs: number, now: () => number) {
+    this.state = state;
+    this.expiresMs = expiresMs;
+    this.#now = now;
+  }
+
+  get subject(): SubjectRecord {
+    return this.state.record;
+  }
+
+  get revoked(): boolean {
+    return this.state.revoked || (this.expiresMs !== Number.POSITIVE_INFINITY && this.#now() >= this.expiresMs);
+  }
+}
+
+/** The gate's yes. */
+export class Allowance {
+  readonly kind = 'allow';
+  readonly channel: ChannelRecord;
+  readonly subject: SubjectRecord;
+  readonly action: MessageAction;
+  readonly version: number;
+  readonly #state: SubjectState;
+  readonly #epoch: number;
+  readonly #channel: ChannelState;
+  readonly #fromMs: number;
+  readonly #untilMs: number;
+  readonly #now: () => number;
+
+  constructor(
+    state: SubjectState,
+    channel: ChannelState,
+    action: MessageAction,
+    version: number,
+    stretch: readonly [fromMs: number, untilMs: number],
+    now: () => number,
+  ) {
+    this.channel = channel.record;
+    this.subject = state.record;
+    this.action = action;
+    this.version = version;
+    this.#state = state;
+    this.#epoch = state.epoch;
+    this.#channel = channel;
+    this.#fromMs = stretch[0];
+    this.#untilMs = stretch[1];
+    this.#now = now;
+  }
+
+  get valid(): boolean {
+    if (this.#state.epoch !== this.#epoch || !this.#channel.alive) return false;
+    if (this.#untilMs === Number.POSITIVE_INFINITY && this.#fromMs === Number.NEGATIVE_INFINITY) return true;
+    const now = this.#now();
+    return now >= this.#fromMs && now < this.#untilMs;
+  }
+}
+
+/** The gate's no, one object a reason. */
+export const denials: Readonly<Record<DenyReason, Admission>> = {
+  no_such_channel: Object.freeze({ kind: 'deny', reason: 'no_such_channel' }),
+  channel_disabled: Object.freeze({ kind: 'deny', reason: 'channel_disabled' }),
+  subject_disabled: Object.freeze({ kind: 'deny', reason: 'subject_disabled' }),
+  not_allowed: Object.freeze({ kind: 'deny', reason: 'not_allowed' }),
+  denied_by_policy: Object.freeze({ kind: 'deny', reason: 'denied_by_policy' }),
+};
+
+/** Things by id that live as long as somebody holds them. */
+export class WeakIndex<T extends object> {
+  readonly #refs = new Map<string, WeakRef<T>>();
+  readonly #gone = new FinalizationRegistry<string>((id) => {
+    const ref = this.#refs.get(id);
+    if (ref !== undefined && ref.deref() === undefined) this.#refs.delete(id);
+  });
+
+  get size(): number {
+    return this.#refs.size;
+  }
+
+  get(id: string): T | undefined {
+    return this.#refs.get(id)?.deref();
+  }
+
+  set(id: string, value: T): void {
+    this.#refs.set(id, new WeakRef(value));
+    this.#gone.register(value, id);
+  }
+
+  delete(id: string): void {
+    this.#refs.delete(id);
+  }
+
+  *values(): Generator<T> {
+    for (const ref of this.#refs.values()) {
+      const value = ref.deref();
+      if (value !== undefined) yield value;
+    }
+  }
+}
