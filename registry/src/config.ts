@@ -1,0 +1,28 @@
+import { onOff } from '@millrace/core';
+import { z } from 'zod';
+
+export const RegistryConfig = z.object({
+  MILLRACE_POSTGRES_URL: z
+    .string()
+    .regex(/^(postgres|postgresql|socket):/, 'must start with postgres:// or socket:')
+    .optional()
+    .describe('PostgreSQL that keeps the registry and the jobs. Unset: an embedded one in the data directory.'),
+  MILLRACE_POSTGRES_CONNECTIONS_MAX: z.coerce
+    .number()
+    .int()
+    .min(2)
+    .max(200)
+    .default(8)
+    .describe('Connections to PostgreSQL that this node opens at most.'),
+  MILLRACE_ADMIN_EMAIL: z.email().default('admin@millrace.local').describe('E-mail of the first administrator.'),
+  MILLRACE_ADMIN_PASSWORD: z
+    .string()
+    .min(8)
+    .max(256)
+    .optional()
+    .describe('Password of the first administrator. Unset: generated on the first run.'),
+  MILLRACE_SELF_REGISTER: onOff
+    .optional()
+    .describe('Whether strangers may register by POST /users. Unset: on while bound to loopback, off otherwise.'),
+});
+export type RegistryConfig = z.infer<typeof RegistryConfig>;

@@ -1,0 +1,39 @@
+import { RegistryError } from '../error.ts';
+import type { Database } from './database.ts';
+import * as controlPlane from './migrations/0001-control-plane.ts';
+
+/** In order; a migration that was released never changes. */
+const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [controlPlane];
+
+/** Advisory locks of the registry, by what they guard. */
+export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03 } as const;
+
+/** Brings the database to this program's version. Nodes that start at once take turns.
+ *  @throws RegistryError REGISTRY_SCHEMA_NEWER, REGISTRY_UNREACHABLE */
+export async function migrate(database: Database): Promise<number> {
+  return database.transaction(async (session) => {
+    await session.query('SET LOCAL statement_timeout = 0');
+    await session.query('SELECT pg_advisory_xact_lock($1)', [LOCKS.migrate]);
+    await session.query('CREATE SCHEMA IF NOT EXISTS registry');
+    await session.query(
+      'CREATE TABLE IF NOT EXISTS registry.migrations (version integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())',
+    );
+    const rows = await session.query<{ at: number | null }>('SELECT max(version) AS at FROM registry.migrations');
+    const at = rows[0]?.at ?? 0;
+    if (at > MIGRATIONS.length)
+      throw new RegistryError('REGISTRY_SCHEMA_NEWER', 'never', {
+        database: at,
+        program: MIGRATIONS.length,
+        advice: 'run a newer millrace, or restore a backup from before the upgrade',
+      });
+    for (const [index, migration] of MIGRATIONS.entries()) {
+      if (index < at) continue;
+      await session.query(migration.sql);
+      await session.query('INSERT INTO registry.migrations (version, name) VALUES ($1, $2)', [
+        index + 1,
+        migration.name,
+      ]);
+    }
+    return MIGRATIONS.length - at;
+  });
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import type { Credentials } from '@millrace/core';
+import type { Database, Session } from '../database/database.ts';
+
+export type Refreshed =
+  | { readonly kind: 'ok'; readonly user: string; readonly refreshToken: string }
+  | { readonly kind: 'refused'; readonly reason: 'unknown' | 'expired' | 'reused' | 'disabled' };
+
+/** Refresh tokens are kept as digests only. Each is good for one use; a second use of one means that it was stolen (or
+ *  its thief was first), and ends the whole family. */
+export interface RefreshTokens {
+  issue(user: string): Promise<string>;
+  rotate(token: string): Promise<Refreshed>;
+}
+
+const DAYS_KEPT = 30;
+
+export function createRefreshTokens(database: Database, credentials: Credentials): RefreshTokens {
+  const insert = async (session: Session, user: string, family: string): Promise<string> => {
+    const token = credentials.newKey();
+    await session.query(
+      `INSERT INTO registry.refresh_tokens (digest, family, user_id, expires_at) VALUES ($1, $2, $3, now() + $4 * interval '1 day')`,
+      [credentials.digest(token), family, user, DAYS_KEPT],
+    );
+    return token;
+  };
+  return {
+    async issue(user) {
+      await database.query(
+        `DELETE FROM registry.refresh_tokens WHERE digest IN
+           (SELECT digest FROM registry.refresh_tokens WHERE expires_at < now() LIMIT 100)`,
+      );
+      return insert(database, user, randomUUID());
+    },
+    rotate: (token) =>
+      database.transaction(async (tx): Promise<Refreshed> => {
+        const digest = credentials.digest(token);
+        const [row] = await tx.query<{
+          family: string;
+          user: string;
+          used: boolean;
+          expired: boolean;
+          enabled: boolean;
+        }>(
+          `SELECT family, user_id AS user, used_at IS NOT NULL AS used, expires_at < now() AS expired, enabled
+           FROM registry.refresh_tokens JOIN registry.users ON users.id = user_id WHERE digest = $1 FOR UPDATE OF refresh_tokens`,
+          [digest],
+        );
+        if (row === undefined) return { kind: 'refused', reason: 'unknown' };
+        if (row.used) {
+          await tx.query('DELETE FROM registry.refresh_tokens WHERE family = $1', [row.family]);
+          return { kind: 'refused', reason: 'reused' };
+        }
+        if (row.expired) return { kind: 'refused', reason: 'expired' };
+        if (!row.enabled) return { kind: 'refused', reason: 'disabled' };
+        await tx.query('UPDATE registry.refresh_tokens SET used_at = now() WHERE digest = $1', [digest]);
+        return { kind: 'ok', user: row.user, refreshToken: await insert(tx, row.user, row.family) };
+      }),
+  };
+}

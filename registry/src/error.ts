@@ -1,0 +1,22 @@
+import { MillraceError } from '@millrace/core';
+
+export type RegistryErrorCode =
+  /** The database does not answer, is out of connections or of disk. */
+  | 'REGISTRY_UNREACHABLE'
+  /** Another entity has this id, key, alias or e-mail; `field` says which. */
+  | 'REGISTRY_CONFLICT'
+  /** The database cannot keep this value (as U+0000 in text). */
+  | 'REGISTRY_VALUE_REFUSED'
+  /** What a change refers to is gone. */
+  | 'REGISTRY_NOT_FOUND'
+  /** The database was made by a newer version of the program. */
+  | 'REGISTRY_SCHEMA_NEWER'
+  /** What is sealed cannot be opened: the secret is not the one it was sealed with. */
+  | 'REGISTRY_SECRET_MISMATCH'
+  /** Another process runs the embedded PostgreSQL of this directory. */
+  | 'POSTGRES_IN_USE'
+  /** The embedded PostgreSQL has no binaries for this platform: set MILLRACE_POSTGRES_URL. */
+  | 'POSTGRES_UNSUPPORTED'
+  /** The embedded PostgreSQL did not start; `output` has its last words. */
+  | 'POSTGRES_FAILED';
+export class RegistryError extends MillraceError<RegistryErrorCode> {}

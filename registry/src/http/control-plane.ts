@@ -1,0 +1,171 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
+import {
+  type Gate,
+  type HttpHandler,
+  type HttpPeer,
+  type Log,
+  type Logger,
+  type Metrics,
+  type Principal,
+  Protocol,
+  type ReadingsStore,
+} from '@millrace/core';
+import type { Registry } from '../registry.ts';
+import type { OpenApiDocument } from './docs-page.ts';
+import { identify, userOf } from './identity.ts';
+import { OneByOne } from './one-by-one.ts';
+import { openApiDocument, routes } from './open-api.ts';
+import type { Call, HealthCheck, Plane } from './plane.ts';
+import { platformRoutes } from './platform.ts';
+import { Refusal, refusalOf, refuse } from './refusal.ts';
+import { checkBody, checkQuery, type Route } from './route.ts';
+import { Throttle } from './throttle.ts';
+
+export interface ControlPlaneOptions {
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly store: ReadingsStore;
+  /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
+  readonly log?: Log;
+  /** Consumer group of the processors (`processors`). */
+  readonly processorsGroup?: string;
+  /** Whether strangers may register. */
+  readonly selfRegister: boolean;
+  /** Beside the registry's and the store's own. */
+  readonly healthChecks?: readonly HealthCheck[];
+  readonly version: string;
+  /** Nothing but health, version, metrics and documentation: for a node without the role. */
+  readonly platformOnly?: boolean;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+type Environment = { Bindings: { peer: HttpPeer } };
+
+/** Self-registrations from one address that cost nothing. */
+const REGISTRATIONS_FREE = 100;
+const SCANS_WAITING_MAX = 16;
+
+/** Answers everything beyond the data plane: the classic REST dialect, queries, health, metrics, documentation.
+ *  @holds never rejects: a fault becomes a 500 that tells nothing of its cause, and is logged and counted */
+export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
+  const { metrics, logger, version } = options;
+  let document: OpenApiDocument | undefined;
+  const plane: Plane = {
+    registry: options.registry,
+    gate: options.gate,
+    store: options.store,
+    log: options.log ?? null,
+    processorsGroup: options.processorsGroup ?? 'processors',
+    selfRegister: options.selfRegister,
+    healthChecks: options.healthChecks ?? [],
+    version,
+    document() {
+      document ??= openApiDocument(version);
+      return document;
+    },
+    metrics,
+    logger,
+    throttle: new Throttle(),
+    scans: new OneByOne(SCANS_WAITING_MAX),
+    registrations: new Throttle({ free: REGISTRATIONS_FREE }),
+  };
+  const took = metrics.histogram(
+    'millrace_control_request_seconds',
+    'Time to answer a request of the control plane.',
+    [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+    ['method', 'status'],
+  );
+
+  const app = new OpenAPIHono<Environment>();
+  const served = options.platformOnly === true ? platformRoutes : routes;
+  for (const route of served) {
+    app.on(route.specification.method, honoPath(route.specification.path), async (context) => {
+      const { peer } = context.env;
+      return answer(route, plane, context.req.raw, peer, context.req.param());
+    });
+  }
+  const allowed = allowedMethods(served);
+  app.notFound((context) => {
+    const methods = allowed(context.req.path);
+    if (methods === null) return refuse(new Refusal(404, 'There is no such path: GET /docs lists what there is.'));
+    return refuse(new Refusal(405, `Only ${methods} can be used here.`, { allow: methods }));
+  });
+  app.onError((error) => refuse(faultOf(error, logger)));
+
+  return async (request, peer) => {
+    const start = performance.now();
+    let response: Response;
+    try {
+      response = await app.fetch(request, { peer });
+    } catch (error) {
+      response = refuse(faultOf(error, logger));
+    }
+    took.observe(
+      { method: request.method.slice(0, 7), status: `${String(response.status).charAt(0)}xx` },
+      (performance.now() - start) / 1_000,
+    );
+    return response;
+  };
+}
+
+/** Checks the shape of a request in the order of what it costs, then lets the route answer. */
+async function answer(
+  route: Route,
+  plane: Plane,
+  request: Request,
+  peer: HttpPeer,
+  parameters: Record<string, string>,
+): Promise<Response> {
+  try {
+    const { specification } = route;
+    let known: Promise<Principal> | undefined;
+    const principal = (): Promise<Principal> => {
+      known ??= identify(request, plane);
+      return known;
+    };
+    // Strangers learn nothing of what is right or wrong with their request.
+    if (specification.open !== true) await principal();
+    const call: Call<unknown, unknown> = {
+      request,
+      peer,
+      context: {
+        protocol: Protocol.http,
+        remoteAddress: peer.remoteAddress,
+        tls: peer.tls,
+        mutualTls: false,
+        nowMs: Date.now(),
+      },
+      parameters,
+      query: checkQuery(specification.query, new URL(request.url)),
+      body: await checkBody(specification.body, request),
+      principal,
+      user: async () => userOf(await principal()),
+    };
+    return await route.handle(call, plane);
+  } catch (error) {
+    return refuse(faultOf(error, plane.logger));
+  }
+}
+
+function faultOf(error: unknown, logger: Logger): Refusal {
+  const refusal = refusalOf(error);
+  if (refusal !== null) return refusal;
+  logger.error({ err: error }, 'a request of the control plane failed');
+  return new Refusal(500, 'Something went wrong here; the log of the node says what.');
+}
+
+const honoPath = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
+
+/** Tells which methods a path takes; null if it is none of ours. */
+function allowedMethods(all: readonly Route[]): (path: string) => string | null {
+  const byPath = new Map<string, { pattern: RegExp; methods: string[] }>();
+  for (const { specification } of all) {
+    const pattern = new RegExp(`^${specification.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`);
+    const entry = byPath.get(specification.path) ?? { pattern, methods: [] };
+    entry.methods.push(specification.method.toUpperCase());
+    byPath.set(specification.path, entry);
+  }
+  const entries = [...byPath.values()];
+  return (path) => entries.find(({ pattern }) => pattern.test(path))?.methods.join(', ') ?? null;
+}

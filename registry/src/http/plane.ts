@@ -1,0 +1,59 @@
+import type {
+  Gate,
+  HttpPeer,
+  Log,
+  Logger,
+  Metrics,
+  Principal,
+  ReadingsStore,
+  RequestContext,
+  UserRecord,
+} from '@millrace/core';
+import type { Registry } from '../registry.ts';
+import type { OpenApiDocument } from './docs-page.ts';
+import type { OneByOne } from './one-by-one.ts';
+import type { Throttle } from './throttle.ts';
+
+/** Something whose health counts. */
+export interface HealthCheck {
+  readonly name: string;
+  /** null when healthy, else what is wrong and what to do. */
+  check(): string | null | Promise<string | null>;
+}
+
+/** What the handlers of the control plane stand on. */
+export interface Plane {
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly store: ReadingsStore;
+  /** Where messages wait that are not stored yet. */
+  readonly log: Log | null;
+  readonly processorsGroup: string;
+  readonly selfRegister: boolean;
+  readonly healthChecks: readonly HealthCheck[];
+  readonly version: string;
+  /** The OpenAPI document. */
+  document(): OpenApiDocument;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Of wrong passwords, by account and address. */
+  readonly throttle: Throttle;
+  /** Of looks into the log for messages that are not stored yet. */
+  readonly scans: OneByOne;
+  /** Of self-registrations, by address. */
+  readonly registrations: Throttle;
+}
+
+/** One request that has passed all checks of its shape. */
+export interface Call<Query, Body> {
+  readonly request: Request;
+  readonly peer: HttpPeer;
+  readonly context: RequestContext;
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: Body;
+  /** @throws Refusal 401 */
+  principal(): Promise<Principal>;
+  /** Of a route for people only.  @throws Refusal 401, 403 */
+  user(): Promise<UserRecord>;
+}

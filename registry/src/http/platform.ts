@@ -1,0 +1,131 @@
+import { z } from '@hono/zod-openapi';
+import { docsPage } from './docs-page.ts';
+import type { Plane } from './plane.ts';
+import { json, type Route, route } from './route.ts';
+
+const tag = 'platform';
+const CHECK_MS_MAX = 3_000;
+
+export const platformRoutes: readonly Route[] = [
+  route(
+    {
+      method: 'get',
+      path: '/health/live',
+      tag,
+      summary: 'Whether the process runs',
+      open: true,
+      answers: { 200: { description: 'It runs.' } },
+    },
+    () => json(200, { status: 'pass' }, NO_STORE),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/health/ready',
+      tag,
+      summary: 'Whether everything that is needed works',
+      open: true,
+      answers: { 200: { description: 'It does.' }, 503: { description: 'It does not; checks says what is wrong.' } },
+    },
+    async (_, plane) => {
+      const checks = await health(plane);
+      const failed = Object.values(checks).filter((told) => told !== null);
+      const answer = {
+        status: failed.length === 0 ? 'pass' : 'fail',
+        checks: Object.fromEntries(Object.entries(checks).map(([name, told]) => [name, told ?? 'pass'])),
+      };
+      if (failed.length === 0) return json(200, answer, NO_STORE);
+      return json(503, { ...answer, error: failed.join('; ') }, { ...NO_STORE, 'retry-after': '5' });
+    },
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/version',
+      tag,
+      summary: 'Which version runs',
+      open: true,
+      answers: { 200: { description: 'Name and version.' } },
+    },
+    (_, plane) => json(200, { name: 'millrace', version: plane.version }),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/metrics',
+      tag,
+      summary: 'Metrics as Prometheus reads them',
+      open: true,
+      answers: { 200: { description: 'Metrics.', type: 'text/plain', schema: z.string() } },
+    },
+    async (_, plane) =>
+      new Response(await plane.metrics.registry.metrics(), {
+        headers: { 'content-type': plane.metrics.registry.contentType },
+      }),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/openapi.json',
+      tag,
+      summary: 'This document',
+      open: true,
+      answers: { 200: { description: 'OpenAPI 3.1.' } },
+    },
+    (_, plane) => json(200, plane.document()),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/docs',
+      tag,
+      summary: 'This document, to read',
+      open: true,
+      answers: { 200: { description: 'A page.', type: 'text/html', schema: z.string() } },
+    },
+    (_, plane) =>
+      new Response(docsPage(plane.document()), {
+        headers: {
+          'content-type': 'text/html; charset=utf-8',
+          'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
+        },
+      }),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/.well-known/jwks.json',
+      tag,
+      summary: 'Public keys that access tokens are checked with',
+      open: true,
+      answers: { 200: { description: 'A JSON Web Key Set.' } },
+    },
+    (_, plane) => json(200, plane.registry.credentials.jwks(), { 'cache-control': 'public, max-age=300' }),
+  ),
+];
+
+const NO_STORE = { 'cache-control': 'no-store' };
+
+async function health(plane: Plane): Promise<Record<string, string | null>> {
+  const checks = [
+    { name: 'registry', check: () => plane.registry.health() },
+    { name: 'store', check: () => plane.store.health() },
+    ...plane.healthChecks,
+  ];
+  const told = await Promise.all(checks.map(async ({ name, check }) => [name, await inTime(check)] as const));
+  return Object.fromEntries(told);
+}
+
+async function inTime(check: () => string | null | Promise<string | null>): Promise<string | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve(`did not answer within ${CHECK_MS_MAX} ms`), CHECK_MS_MAX);
+  });
+  try {
+    return await Promise.race([check(), late]);
+  } catch {
+    return 'the check itself failed';
+  } finally {
+    clearTimeout(timer);
+  }
+}

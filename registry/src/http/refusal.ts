@@ -1,0 +1,59 @@
+import { MillraceError, problem } from '@millrace/core';
+
+/** An answer that is no success. Thrown, so that a handler reads as its success; made into a problem in one place. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(status: number, detail: string, headers: Readonly<Record<string, string>> = {}) {
+    super(detail);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+export const notFound = (what: string): Refusal => new Refusal(404, `There is no such ${what}.`);
+
+/** The problem document of a refusal. */
+export function refuse({ status, message, headers }: Refusal): Response {
+  return new Response(JSON.stringify(problem(status, message)), {
+    status,
+    headers: { 'content-type': 'application/problem+json', ...headers },
+  });
+}
+
+const CONFLICTS: Readonly<Record<string, string>> = {
+  id: 'Another entity has this id.',
+  key: 'This key can not be used: choose another one, or leave it out to get a generated one.',
+  alias: 'Another channel of the organisation has this alias.',
+  external: 'Another thing of the organisation has this external_id.',
+  email: 'A user with this e-mail exists already.',
+};
+
+/** What a fault looks like from outside; null for one that we do not know (500). */
+export function refusalOf(error: unknown): Refusal | null {
+  if (error instanceof Refusal) return error;
+  if (!(error instanceof MillraceError)) return null;
+  switch (error.code) {
+    case 'REGISTRY_UNREACHABLE':
+      return new Refusal(503, 'The registry database does not answer. Try again later.', { 'retry-after': '2' });
+    case 'REGISTRY_CONFLICT':
+      return new Refusal(409, CONFLICTS[String(error.facts.field)] ?? 'This exists already.');
+    case 'REGISTRY_NOT_FOUND':
+      return new Refusal(404, 'Something that the request refers to does not exist.');
+    case 'REGISTRY_VALUE_REFUSED':
+      return new Refusal(422, 'A text holds a character that can not be kept, as U+0000.');
+    case 'STORE_QUERY_INVALID':
+      return new Refusal(400, `The query can not be answered: ${factsOf(error)}.`);
+    case 'STORE_QUERY_TOO_EXPENSIVE':
+      return new Refusal(400, 'The query reads too much. Narrow it: from, to, name, or a smaller offset.');
+    default:
+  }
+  return error.retry === 'never'
+    ? null
+    : new Refusal(503, 'A part of the platform does not answer. Try again later.', { 'retry-after': '2' });
+}
+
+const factsOf = (error: MillraceError): string =>
+  Object.entries(error.facts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ') || 'a parameter is wrong';

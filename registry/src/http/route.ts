@@ -1,0 +1,108 @@
+import type { z } from '@hono/zod-openapi';
+import type { Call, Plane } from './plane.ts';
+import { Refusal } from './refusal.ts';
+
+export interface Answer {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  /** Content type, if it is not JSON. */
+  readonly type?: string;
+}
+export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> {
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  /** As OpenAPI writes it: `/things/{id}`. */
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Anybody may ask. */
+  readonly open?: true;
+  readonly query?: Q;
+  readonly body?: B;
+  readonly answers: Readonly<Record<number, Answer>>;
+}
+/** A route with the types of its query and body erased. */
+export interface Route {
+  readonly specification: RouteSpecification<z.ZodObject, z.ZodType>;
+  handle(call: Call<unknown, unknown>, plane: Plane): Promise<Response> | Response;
+}
+
+/** One operation: what OpenAPI tells of it, what is checked, and what answers. */
+export function route<Q extends z.ZodObject, B extends z.ZodType>(
+  specification: RouteSpecification<Q, B>,
+  handle: (call: Call<z.output<Q>, z.output<B>>, plane: Plane) => Promise<Response> | Response,
+): Route {
+  return {
+    specification: specification as unknown as Route['specification'],
+    handle: handle as Route['handle'],
+  };
+}
+
+/** The query of a URL by a schema; a parameter that is given twice counts as wrong.
+ *  @throws Refusal 400 that names the parameter */
+export function checkQuery(schema: z.ZodObject | undefined, url: URL): unknown {
+  if (schema === undefined) return {};
+  const given: Record<string, string> = {};
+  for (const name of Object.keys(schema.shape)) {
+    const values = url.searchParams.getAll(name);
+    if (values.length > 1) throw new Refusal(400, `The parameter "${name}" is given more than once.`);
+    if (values[0] !== undefined) given[name] = values[0];
+  }
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new Refusal(400, `The parameter "${issue?.path.join('.')}" is wrong: ${issue?.message}.`);
+}
+
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The JSON body of a request by a schema.
+ *  @throws Refusal 400 malformed, 413 too large, 415 not JSON, 422 wrong, with the path of what is wrong */
+export async function checkBody(schema: z.ZodType | undefined, request: Request): Promise<unknown> {
+  if (schema === undefined) return undefined;
+  const type = request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
+  if (
+    type !== undefined &&
+    type !== '' &&
+    type !== 'application/json' &&
+    !/^application\/[a-z0-9.-]+\+json$/.test(type)
+  )
+    throw new Refusal(415, `The body must be application/json, not ${type.slice(0, 100)}.`);
+  const text = await readText(request);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Refusal(400, text.trim() === '' ? 'A JSON body is missing.' : 'The body is no well-formed JSON.');
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const told = result.error.issues.slice(0, 5).map((issue) => {
+    const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+    const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(String).join('.');
+    const what = unknown === undefined ? issue.message : 'unknown field';
+    return path === '' ? what : `${path}: ${what}`;
+  });
+  throw new Refusal(422, `The body is wrong: ${told.join('; ')}.`);
+}
+
+async function readText(request: Request): Promise<string> {
+  if (request.body === null) return '';
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > BODY_BYTES_MAX) throw new Refusal(413, `The body is larger than ${BODY_BYTES_MAX} bytes.`);
+    chunks.push(chunk);
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new Refusal(400, 'The body is no well-formed UTF-8.');
+  }
+}
+
+export function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Response {
+  return new Response(JSON.stringify(value), { status, headers: { 'content-type': 'application/json', ...headers } });
+}
+export const noContent = (): Response => new Response(null, { status: 204 });

@@ -1,0 +1,201 @@
+import { type JsonWebKey, randomBytes } from 'node:crypto';
+import {
+  type Component,
+  type Credentials,
+  type Directory,
+  type Logger,
+  type Metrics,
+  type Started,
+  uuidV7,
+} from '@millrace/core';
+import { ChangeFeed } from './changes.ts';
+import { type Database, openDatabase } from './database/database.ts';
+import { LOCKS, migrate } from './database/migrate.ts';
+import { createDirectory } from './directory.ts';
+import { type Channels, createChannels } from './entities/channels.ts';
+import { type Connections, createConnections } from './entities/connections.ts';
+import { createRefreshTokens, type RefreshTokens } from './entities/refresh-tokens.ts';
+import { createThings, type Things } from './entities/things.ts';
+import { createUsers, insertOrg, insertUser, normaliseEmail, type Users } from './entities/users.ts';
+import { RegistryError } from './error.ts';
+
+/** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
+export interface CredentialsFactory {
+  /** @param signingKeys private JWKs, the newest first; empty: only to seal, open, digest and hash */
+  create(signingKeys: readonly JsonWebKey[]): Credentials;
+  generateSigningKey(): Promise<JsonWebKey>;
+}
+export interface RegistryOptions {
+  /** Of PostgreSQL, embedded or not. */
+  readonly url: string;
+  readonly connectionsMax?: number;
+  readonly credentials: CredentialsFactory;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Made on the first run. Without a password one is generated and told once, in `firstRun`. */
+  readonly admin: { readonly email: string; readonly password?: string | undefined };
+  /** How often other nodes' changes are asked for. */
+  readonly pollMs?: number;
+}
+export interface Registry {
+  readonly directory: Directory;
+  readonly credentials: Credentials;
+  readonly things: Things;
+  readonly channels: Channels;
+  readonly connections: Connections;
+  readonly users: Users;
+  readonly refreshTokens: RefreshTokens;
+  /** Set when this start made the first administrator; `password` only if it was generated. */
+  readonly firstRun: { readonly email: string; readonly password?: string } | null;
+  /** The thing and channel that the first run made; null when one has been deleted. */
+  gettingStarted(): Promise<{ thingId: string; key: string; channelId: string } | null>;
+  /** null when healthy, else what is wrong and what to do. */
+  health(): Promise<string | null>;
+}
+
+/** Opens the registry: migrates, makes the first administrator, follows changes.
+ *  @throws RegistryError REGISTRY_UNREACHABLE, REGISTRY_SCHEMA_NEWER, REGISTRY_SECRET_MISMATCH */
+export function openRegistry(options: RegistryOptions): Component<Registry> {
+  return { name: 'registry', start: () => startRegistry(options) };
+}
+
+async function startRegistry(options: RegistryOptions): Promise<Started<Registry>> {
+  const { logger, metrics } = options;
+  const database = openDatabase({ url: options.url, connectionsMax: options.connectionsMax ?? 8, logger, metrics });
+  let feed: ChangeFeed | undefined;
+  try {
+    const applied = await migrate(database);
+    if (applied > 0) logger.info({ applied }, 'migrated the registry');
+    const credentials = await openCredentials(database, options.credentials);
+    feed = new ChangeFeed({ database, logger, metrics, pollMs: options.pollMs ?? 400 });
+    await feed.start();
+    const firstRun = await makeFirst(database, feed, credentials, options.admin);
+    const things = createThings(database, feed, credentials);
+    observe(metrics, database, feed);
+    const following = feed;
+    return {
+      value: {
+        directory: createDirectory(database, feed),
+        credentials,
+        things,
+        channels: createChannels(database, feed),
+        connections: createConnections(database, feed),
+        users: createUsers(database, feed, credentials),
+        refreshTokens: createRefreshTokens(database, credentials),
+        firstRun,
+        gettingStarted: () => gettingStarted(database, things),
+        health: () => database.health(),
+      },
+      drain: async () => undefined,
+      async stop() {
+        await following.stop();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await feed?.stop();
+    await database.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Once all is open: a start that failed and is tried again must not leave its own figures. */
+function observe(metrics: Metrics, database: Database, feed: ChangeFeed): void {
+  metrics.gauge('millrace_registry_connections', 'Connections to PostgreSQL.', ['state'], (gauge) => {
+    for (const [state, count] of Object.entries(database.connections())) gauge.set({ state }, count);
+  });
+  metrics.gauge('millrace_registry_version', 'Version of the last change that this node has applied.', [], (gauge) =>
+    gauge.set(feed.version),
+  );
+  metrics.gauge('millrace_registry_poll_age_seconds', 'Time since this node last heard of changes.', [], (gauge) =>
+    gauge.set(feed.silentMs / 1_000),
+  );
+}
+
+/** Signing keys rest sealed; the first node makes the first. */
+async function openCredentials(database: Database, factory: CredentialsFactory): Promise<Credentials> {
+  const sealer = factory.create([]);
+  const keys = await database.transaction(async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock($1)', [LOCKS.firstRun]);
+    const rows = await tx.query<{ id: string; sealed: string }>(
+      'SELECT id, sealed FROM registry.signing_keys ORDER BY created_at DESC',
+    );
+    if (rows.length > 0) return rows.map(({ id, sealed }) => openKey(sealer, id, sealed));
+    const key = await factory.generateSigningKey();
+    const id = uuidV7();
+    await tx.query('INSERT INTO registry.signing_keys (id, sealed) VALUES ($1, $2)', [
+      id,
+      sealer.encrypt(JSON.stringify(key), id),
+    ]);
+    return [key];
+  });
+  return factory.create(keys);
+}
+
+function openKey(sealer: Credentials, id: string, sealed: string): JsonWebKey {
+  try {
+    return JSON.parse(sealer.decrypt(sealed, id)) as JsonWebKey;
+  } catch {
+    // No cause: it could tell of the plain text.
+    const advice = 'this database was made with another MILLRACE_SECRET: start with that one';
+    throw new RegistryError('REGISTRY_SECRET_MISMATCH', 'never', { signingKey: id, advice });
+  }
+}
+
+/** The first administrator, an org, and something to try it with. One node does it, once. */
+async function makeFirst(
+  database: Database,
+  feed: ChangeFeed,
+  credentials: Credentials,
+  admin: RegistryOptions['admin'],
+): Promise<Registry['firstRun']> {
+  const exists = async (): Promise<boolean> =>
+    (await database.query('SELECT 1 FROM registry.users WHERE admin LIMIT 1')).length > 0;
+  if (await exists()) return null;
+  const email = normaliseEmail(admin.email);
+  const password = admin.password ?? randomBytes(15).toString('base64url');
+  const hash = await credentials.hashPassword(password);
+  const made = await feed.transaction(async (tx) => {
+    await tx.query('SELECT pg_advisory_xact_lock($1)', [LOCKS.firstRun]);
+    const admins = await tx.query('SELECT 1 FROM registry.users WHERE admin LIMIT 1');
+    if (admins.length > 0) return false;
+    const user = await insertUser(tx, { email, hash, admin: true });
+    const org = await insertOrg(tx, 'Default', user.id);
+    const thing = uuidV7();
+    const channel = uuidV7();
+    const key = credentials.newKey();
+    await tx.query(
+      `INSERT INTO registry.things (id, org, name, type, key_digest, key_sealed) VALUES ($1, $2, 'Getting started', 'device', $3, $4)`,
+      [thing, org, credentials.digest(key), credentials.encrypt(key, thing)],
+    );
+    await tx.query(`INSERT INTO registry.channels (id, org, name) VALUES ($1, $2, 'Getting started')`, [channel, org]);
+    await tx.query(
+      'INSERT INTO registry.connections (thing, channel, org, publish, subscribe) VALUES ($1, $2, $3, true, true)',
+      [thing, channel, org],
+    );
+    await tx.query(`INSERT INTO registry.settings (name, value) VALUES ('getting-started', $1)`, [
+      JSON.stringify({ thing, channel }),
+    ]);
+    tx.changed('thing', thing, org, [thing]);
+    tx.changed('channel', channel, org, [channel]);
+    tx.changed('connection', thing, org, [thing]);
+    return true;
+  });
+  if (!made) return null;
+  return admin.password === undefined ? { email, password } : { email };
+}
+
+async function gettingStarted(
+  database: Database,
+  things: Things,
+): Promise<{ thingId: string; key: string; channelId: string } | null> {
+  const [row] = await database.query<{ thing: string; channel: string }>(
+    `SELECT things.id AS thing, channels.id AS channel FROM registry.settings
+     JOIN registry.things ON things.id = (value ->> 'thing')::uuid
+     JOIN registry.channels ON channels.id = (value ->> 'channel')::uuid
+     WHERE settings.name = 'getting-started'`,
+  );
+  if (row === undefined) return null;
+  const thing = await things.get(row.thing);
+  return thing === null ? null : { thingId: thing.id, key: things.key(thing), channelId: row.channel };
+}
