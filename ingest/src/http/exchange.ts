@@ -1,0 +1,61 @@
+import { jsonAnswer, problemAnswer, type Refusal } from './answer.ts';
+import type { Connection } from './connection.ts';
+import type { Head } from './head.ts';
+
+const EMPTY = Buffer.alloc(0);
+
+/** One request and its answer. Answers leave in the order of the requests, whatever order they come in.
+ *  @holds answered once; what is answered after the client left goes nowhere */
+export class Exchange {
+  readonly connection: Connection;
+  readonly head: Head;
+  /** As it was sent, complete once the handler's `onRequest` is called. The connection does not touch it again. */
+  body: Uint8Array = EMPTY;
+  /** Room that the body takes of what the server has for bodies; given back with the answer. */
+  bodyBytesTaken = 0;
+  /** The whole answer, until it is written. */
+  answerText: string | null = null;
+  /** The connection ends after this answer. */
+  closes = false;
+  /** Called once no earlier answer is outstanding: for answers that are streamed. */
+  onTurn: (() => void) | null = null;
+  onAbort: (() => void) | null = null;
+  /** Header lines for a page of another origin. */
+  crossOrigin = '';
+
+  constructor(connection: Connection, head: Head) {
+    this.connection = connection;
+    this.head = head;
+  }
+
+  get answered(): boolean {
+    return this.answerText !== null;
+  }
+
+  /** Header lines that every answer of this exchange bears. */
+  get lines(): string {
+    const { head } = this;
+    if (!head.keepAlive || this.closes) {
+      this.closes = true;
+      return `Connection: close\r\n${this.crossOrigin}`;
+    }
+    return head.minor === 0 ? `Connection: keep-alive\r\n${this.crossOrigin}` : this.crossOrigin;
+  }
+
+  answer(text: string): void {
+    if (this.answerText !== null) return;
+    this.answerText = text;
+    this.connection.flush();
+  }
+
+  json(status: number, body: string): void {
+    this.answer(jsonAnswer(status, body, this.lines));
+  }
+
+  /** Answers with a problem, and counts it by its reason. */
+  refuse(status: number, reason: Refusal, detail: string, retryAfterSeconds = 1): void {
+    if (this.answerText !== null) return;
+    this.connection.host.refused(reason, this.head.route !== null);
+    this.answer(problemAnswer(status, detail, this.lines, retryAfterSeconds));
+  }
+}

@@ -1,0 +1,149 @@
+import type { HttpHandler } from '@millrace/core';
+import { describe, expect, test } from 'vitest';
+import { openServer } from '../testing/open-server.ts';
+import { RawClient } from '../testing/raw-client.ts';
+
+const serve = (fallback: HttpHandler, settings = {}) => openServer(settings, { fallback });
+
+describe('the fallback', () => {
+  test('gets method, URL, headers and body, and who asks', async () => {
+    await using server = await serve(async (request, peer) =>
+      Response.json({
+        method: request.method,
+        url: request.url,
+        type: request.headers.get('content-type'),
+        body: await request.text(),
+        peer,
+      }),
+    );
+    const response = await fetch(`${server.url}/things/1?a=b%20c`, {
+      method: 'PATCH',
+      body: '{"name":"\u00e4"}',
+      headers: { 'content-type': 'application/json' },
+    });
+    expect(await response.json()).toEqual({
+      method: 'PATCH',
+      url: `${server.url}/things/1?a=b%20c`,
+      type: 'application/json',
+      body: '{"name":"\u00e4"}',
+      peer: { remoteAddress: '127.0.0.1', tls: false },
+    });
+    expect(response.headers.get('content-length')).not.toBe(null);
+  });
+
+  test('answers GET, HEAD and DELETE of the publish paths, which are its own', async () => {
+    await using server = await serve((request) => new Response(request.method === 'HEAD' ? null : request.method));
+    const url = `${server.url}/channels/room/messages`;
+    expect(await (await fetch(url)).text()).toBe('GET');
+    expect(await (await fetch(url, { method: 'DELETE' })).text()).toBe('DELETE');
+    expect((await fetch(url, { method: 'HEAD' })).status).toBe(200);
+  });
+
+  test('gives statuses, several cookies, and no body where none may be', async () => {
+    await using server = await serve((request) => {
+      if (request.url.endsWith('/204')) return new Response(null, { status: 204 });
+      const headers = new Headers([
+        ['set-cookie', 'a=1'],
+        ['set-cookie', 'b=2'],
+        ['location', '/things/1'],
+      ]);
+      return new Response('{}', { status: 201, headers });
+    });
+    const created = await fetch(server.url);
+    expect([created.status, created.statusText, created.headers.get('location')]).toEqual([
+      201,
+      'Created',
+      '/things/1',
+    ]);
+    expect(created.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    const none = await fetch(`${server.url}/204`);
+    expect([none.status, await none.text(), none.headers.get('content-length')]).toEqual([204, '', null]);
+  });
+
+  test('streams what does not come at once', async () => {
+    let go = (): void => {};
+    const gone = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    await using server = await serve(() => {
+      const body = new ReadableStream<Uint8Array>({
+        async start(stream) {
+          stream.enqueue(new TextEncoder().encode('event: one\n\n'));
+          await gone;
+          stream.enqueue(new TextEncoder().encode('event: two\n\n'));
+          stream.close();
+        },
+      });
+      return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+    });
+    const response = await fetch(server.url);
+    expect(response.headers.get('transfer-encoding')).toBe('chunked');
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe('event: one\n\n');
+    go();
+    expect(Buffer.from((await reader.read()).value ?? []).toString()).toBe('event: two\n\n');
+    expect((await reader.read()).done).toBe(true);
+  });
+
+  test('is read no faster than the client takes it, and told when the client leaves', async () => {
+    let produced = 0;
+    let cancelled = false;
+    let aborted = false;
+    await using server = await serve((request) => {
+      request.signal.addEventListener('abort', () => {
+        aborted = true;
+      });
+      const body = new ReadableStream<Uint8Array>({
+        pull(stream) {
+          produced += 65_536;
+          stream.enqueue(new Uint8Array(65_536));
+        },
+        cancel() {
+          cancelled = true;
+        },
+      });
+      return new Response(body);
+    });
+    const client = new RawClient(server.port);
+    client.socket.pause();
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    let before = -1;
+    while (before !== produced) {
+      before = produced;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    expect(produced).toBeLessThan(64_000_000);
+    client.destroy();
+    await expect.poll(() => [aborted, cancelled]).toEqual([true, true]);
+  });
+
+  test('that throws is answered 500, and the next request as ever', async () => {
+    let calls = 0;
+    await using server = await serve(() => {
+      if (calls++ === 0) throw new Error('a bug');
+      return new Response('fine');
+    });
+    expect((await fetch(server.url)).status).toBe(500);
+    expect(await (await fetch(server.url)).text()).toBe('fine');
+    expect(await server.metrics.registry.metrics()).toContain('millrace_http_faults_total 1');
+  });
+
+  test('never sees a request that can\u2019t be one', async () => {
+    await using server = await serve(() => new Response('seen'));
+    for (const head of [
+      'TRACE / HTTP/1.1\r\nHost: a',
+      'GET / HTTP/1.1\r\nHost: a b',
+      'GET / HTTP/1.1\r\nHost: a/b?c',
+    ]) {
+      const client = new RawClient(server.port);
+      client.write(`${head}\r\n\r\n`);
+      expect((await client.answer()).status).toBe(400);
+      client.destroy();
+    }
+  });
+
+  test('is 404 when there is none', async () => {
+    await using server = await openServer();
+    expect((await fetch(`${server.url}/things`)).status).toBe(404);
+  });
+});

@@ -1,0 +1,333 @@
+import {
+  type Admission,
+  EnvelopeEncoder,
+  type Gate,
+  type Identified,
+  type Log,
+  type Logger,
+  MillraceError,
+  type Principal,
+  Protocol,
+  partitionOf,
+  type SealedFields,
+  uuidText,
+  writeUuidV7,
+} from '@millrace/core';
+import type { WallClock } from '../clock.ts';
+import type { IngestCounts } from '../counts.ts';
+import type { RateLimit } from '../rate.ts';
+import { BATCH_CONTENT_TYPES, BatchReceipt, contentTypeOfLine, splitLines } from './batch.ts';
+import type { Exchange } from './exchange.ts';
+import type { Head, PublishTarget } from './head.ts';
+import { PublishReceipt } from './receipt.ts';
+import { FORBIDDEN, NO_SUCH_CHANNEL, refuseByLog, refuseIdentity, UNAUTHENTICATED } from './refusals.ts';
+
+// hot
+type Allowed = Extract<Admission, { kind: 'allow' }>;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const utf8 = new TextEncoder();
+const CONTENT_TYPE_CHARACTERS_MAX = 128;
+/** Room that an envelope's own fields take beside the payload, at most. */
+const ENVELOPE_BYTES_MAX = 2_048;
+/** A decision that takes longer is answered 503. */
+const DECISION_MS_MAX = 10_000;
+const REGISTRY_AWAY = 'The registry does not answer: try again later.';
+const TRACE_PARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
+
+export interface PublisherOptions {
+  readonly log: Log;
+  readonly gate: Gate;
+  readonly clock: WallClock;
+  readonly counts: IngestCounts;
+  readonly rate: RateLimit;
+  readonly logger: Logger;
+  readonly inFlightMessagesMax: number;
+  readonly inFlightBytesMax: number;
+  readonly batchMessagesMax: number;
+}
+
+/** Publishes what comes by HTTP: identify → may → envelope → append; the answer follows the durable append.
+ *  On a warm client nothing here awaits, and the only objects made are the receipt and what the codec needs. */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #encoder = new EnvelopeEncoder();
+  readonly #id = new Uint8Array(16);
+  readonly #mac = new Uint8Array(16);
+  readonly #seal: Mutable<SealedFields> = {
+    id: this.#id,
+    org: '',
+    channel: '',
+    subtopic: '',
+    publisher: '',
+    version: 0,
+    receivedUs: 0,
+    payload: this.#id,
+  };
+  readonly #admission = { version: 0, mac: this.#mac };
+  readonly #fields: Mutable<Parameters<EnvelopeEncoder['encode']>[0]> = {
+    id: this.#id,
+    org: '',
+    channel: '',
+    subtopic: '',
+    publisher: '',
+    protocol: Protocol.http,
+    contentType: '',
+    receivedUs: 0,
+    payload: this.#id,
+    traceContext: undefined,
+    dedupKey: undefined,
+    admission: this.#admission,
+  };
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  /** What can be told from the head alone; answers when the body is not wanted. */
+  checkHead(exchange: Exchange): void {
+    const { route, credential, contentType, idempotencyKey } = exchange.head;
+    if (route === null) return;
+    if (route.kind === 'bad') exchange.refuse(400, 'bad_subtopic', route.detail);
+    else if (credential === null) exchange.refuse(401, 'unauthenticated', UNAUTHENTICATED);
+    else if (contentType.length > CONTENT_TYPE_CHARACTERS_MAX) {
+      exchange.refuse(400, 'malformed', `The content type is longer than ${CONTENT_TYPE_CHARACTERS_MAX} characters.`);
+    } else if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
+      exchange.refuse(400, 'malformed', 'Idempotency-Key must be 1 to 128 visible ASCII characters.');
+    } else if (route.batch && contentType !== '' && !BATCH_CONTENT_TYPES.test(contentType)) {
+      exchange.refuse(415, 'encoding', 'A batch is application/x-ndjson: one message a line.');
+    }
+  }
+
+  /** Publishes a complete request. @throws what the gate throws in place: a fault */
+  publish(exchange: Exchange): void {
+    const { head, connection } = exchange;
+    const { route, credential } = head;
+    if (route?.kind !== 'publish' || credential === null) return;
+    const { gate, clock } = this.#options;
+    const nowUs = clock.nowUs();
+    connection.context.nowMs = Math.floor(nowUs / 1_000);
+    let principal = head.principal;
+    if (principal === null || principal.revoked) {
+      const identified = gate.identify(credential);
+      if (identified instanceof Promise) {
+        this.#decideLater(exchange, this.#identify(exchange, identified));
+        return;
+      }
+      if (identified.kind === 'refused') {
+        refuseIdentity(exchange, identified.reason);
+        return;
+      }
+      principal = identified.principal;
+      head.principal = principal;
+    }
+    const admission = gate.may(principal, 'publish', route.channel, route.subtopic, connection.context);
+    if (admission instanceof Promise) this.#decideLater(exchange, this.#wait(exchange, principal, admission));
+    else this.#admit(exchange, principal, admission, nowUs);
+  }
+
+  /** The cold way: the connection's next request waits until this one is decided, so its messages keep their order. */
+  #decideLater(exchange: Exchange, decision: Promise<void>): void {
+    const { connection } = exchange;
+    let waiting = true;
+    const go = (): void => {
+      if (waiting) connection.release();
+      waiting = false;
+      clearTimeout(timer);
+    };
+    connection.hold();
+    const timer = setTimeout(() => {
+      exchange.refuse(503, 'registry_unreachable', REGISTRY_AWAY);
+      go();
+    }, DECISION_MS_MAX);
+    decision
+      .catch((error: unknown) => {
+        if (error instanceof MillraceError && error.retry !== 'never') {
+          this.#options.logger.warn({ code: error.code }, 'publish: the registry cannot be asked');
+          exchange.refuse(503, 'registry_unreachable', REGISTRY_AWAY);
+        } else {
+          connection.host.onFault(error);
+          exchange.refuse(500, 'fault', 'A fault on our side.');
+        }
+      })
+      .finally(go);
+  }
+
+  async #identify(exchange: Exchange, asked: Promise<Identified>): Promise<void> {
+    const { head, connection } = exchange;
+    const { route } = head;
+    const identified = await asked;
+    if (identified.kind === 'refused') refuseIdentity(exchange, identified.reason);
+    else if (route?.kind === 'publish') {
+      const { principal } = identified;
+      head.principal = principal;
+      const { gate } = this.#options;
+      const admission = gate.may(principal, 'publish', route.channel, route.subtopic, connection.context);
+      await this.#wait(exchange, principal, admission);
+    }
+  }
+
+  async #wait(exchange: Exchange, principal: Principal, asked: Admission | Promise<Admission>): Promise<void> {
+    const admission = await asked;
+    // Who left meanwhile gets no answer, so nothing is promised: better not stored than stored unknown to its sender.
+    if (!exchange.connection.closed && !exchange.answered) {
+      this.#admit(exchange, principal, admission, this.#options.clock.nowUs());
+    }
+  }
+
+  #admit(exchange: Exchange, principal: Principal, admission: Admission, nowUs: number): void {
+    const { head } = exchange;
+    const { route } = head;
+    if (route?.kind !== 'publish') return;
+    if (admission.kind === 'deny') {
+      if (admission.reason === 'no_such_channel') exchange.refuse(404, 'no_such_channel', NO_SUCH_CHANNEL);
+      else exchange.refuse(403, 'forbidden', FORBIDDEN[admission.reason]);
+      return;
+    }
+    if (route.org !== null && route.org !== admission.channel.org) {
+      exchange.refuse(404, 'no_such_channel', NO_SUCH_CHANNEL);
+      return;
+    }
+    if (head.admission !== admission || head.target === null) {
+      head.target = this.#targetOf(head, admission);
+      head.admission = admission;
+    }
+    if (route.batch) {
+      this.#appendBatch(exchange, principal, admission, head.target, nowUs);
+      return;
+    }
+    const { log, counts } = this.#options;
+    const { body } = exchange;
+    const { target } = head;
+    if (body.length === 0) {
+      exchange.refuse(400, 'bad_body', 'The message is empty.');
+      return;
+    }
+    if (this.#limited(exchange, principal, 1, nowUs) || this.#full(exchange, 1, body.length)) return;
+    const record = this.#encode(head, admission, target, body, target.contentType, nowUs, '');
+    const receipt = new PublishReceipt(exchange, counts, this.#options.clock, uuidText(this.#id), body.length, nowUs);
+    counts.inFlightMessages++;
+    counts.inFlightBytes += body.length;
+    log.append(target.partition, admission.channel.id, record, receipt);
+  }
+
+  /** One record a line, all encoded after all were checked; acknowledged together. */
+  #appendBatch(exchange: Exchange, client: Principal, admission: Allowed, target: PublishTarget, nowUs: number): void {
+    const { log, batchMessagesMax, counts } = this.#options;
+    const { head } = exchange;
+    const named = new URLSearchParams(head.query).get('content_type');
+    if (named !== null && (named.length > CONTENT_TYPE_CHARACTERS_MAX || !/^[\x20-\x7e]*$/.test(named))) {
+      exchange.refuse(400, 'malformed', 'content_type is no content type.');
+      return;
+    }
+    const lines = splitLines(exchange.body, batchMessagesMax);
+    if (lines === null) {
+      exchange.refuse(413, 'too_large', `A batch has at most ${batchMessagesMax} messages.`);
+      return;
+    }
+    const types: Uint8Array[] = [];
+    for (const [index, line] of lines.entries()) {
+      const type = named ?? contentTypeOfLine(line);
+      if (line.length === 0 || type === null) {
+        exchange.refuse(400, 'bad_body', `Line ${index + 1} is no message: each line is one JSON array or object.`);
+        return;
+      }
+      if (line.length + ENVELOPE_BYTES_MAX > log.recordBytesMax) {
+        exchange.refuse(413, 'too_large', `Line ${index + 1} is larger than a message may be.`);
+        return;
+      }
+      types.push(utf8.encode(type));
+    }
+    if (lines.length === 0) {
+      exchange.refuse(400, 'bad_body', 'The batch is empty.');
+      return;
+    }
+    const { body } = exchange;
+    if (this.#limited(exchange, client, lines.length, nowUs) || this.#full(exchange, lines.length, body.length)) return;
+    // All or nothing: once there is room for all, none is refused in this turn of the event loop.
+    const refusal = log.refusalOf(body.length + lines.length * ENVELOPE_BYTES_MAX);
+    if (refusal !== null) {
+      refuseByLog(exchange, refusal);
+      return;
+    }
+    const receipt = new BatchReceipt(exchange, counts, lines.length, body.length, nowUs, this.#options.clock);
+    counts.inFlightBytes += body.length;
+    for (const [index, line] of lines.entries()) {
+      const type = types[index] as Uint8Array;
+      const record = this.#encode(head, admission, target, line, type, nowUs, `#${index}`);
+      receipt.ids.push(uuidText(this.#id));
+      counts.inFlightMessages++;
+      log.append(target.partition, admission.channel.id, record, receipt);
+    }
+  }
+
+  /** Encodes one message under a new id. @returns a record that is valid until the next call */
+  #encode(
+    head: Head,
+    admission: Allowed,
+    target: PublishTarget,
+    payload: Uint8Array,
+    contentType: Uint8Array,
+    nowUs: number,
+    part: string,
+  ): Uint8Array {
+    const { route } = head;
+    const seal = this.#seal;
+    const fields = this.#fields;
+    writeUuidV7(this.#id, 0, Math.floor(nowUs / 1_000));
+    seal.org = admission.channel.org;
+    seal.channel = admission.channel.id;
+    seal.subtopic = route?.kind === 'publish' ? route.subtopic : '';
+    seal.publisher = admission.subject.id;
+    seal.version = admission.version;
+    seal.receivedUs = nowUs;
+    seal.payload = payload;
+    this.#options.gate.sealer.seal(seal, this.#mac);
+    this.#admission.version = admission.version;
+    fields.org = target.org;
+    fields.channel = target.channel;
+    fields.subtopic = target.subtopic;
+    fields.publisher = target.publisher;
+    fields.contentType = contentType;
+    fields.receivedUs = nowUs;
+    fields.payload = payload;
+    const trace = head.traceParent;
+    fields.traceContext = trace !== undefined && TRACE_PARENT.test(trace) ? trace : undefined;
+    const key = head.idempotencyKey;
+    fields.dedupKey = key === undefined ? undefined : `${admission.subject.id}/${admission.channel.id}/${key}${part}`;
+    return this.#encoder.encode(fields);
+  }
+
+  #targetOf(head: Head, admission: Allowed): PublishTarget {
+    const { route } = head;
+    const { channel, subject } = admission;
+    const bytes = utf8.encode(channel.id);
+    const json = /^application\/json\s*(;|$)/i.test(head.contentType);
+    const sent = route?.kind === 'publish' && route.first && json ? 'application/senml+json' : head.contentType;
+    return {
+      partition: partitionOf(bytes, this.#options.log.partitionCount),
+      org: utf8.encode(channel.org),
+      channel: bytes,
+      subtopic: utf8.encode(route?.kind === 'publish' ? route.subtopic : ''),
+      publisher: utf8.encode(subject.id),
+      contentType: utf8.encode(sent === '' ? (channel.contentType ?? '') : sent),
+    };
+  }
+
+  #full(exchange: Exchange, messages: number, bytes: number): boolean {
+    const { counts, inFlightMessagesMax, inFlightBytesMax } = this.#options;
+    const none = counts.inFlightMessages === 0;
+    const tooMany = counts.inFlightMessages + messages > inFlightMessagesMax && !none;
+    if (!tooMany && counts.inFlightBytes + bytes <= inFlightBytesMax) return false;
+    exchange.refuse(503, 'in_flight', 'Too many messages wait for the log: try again later.');
+    return true;
+  }
+
+  #limited(exchange: Exchange, client: Principal, messages: number, nowUs: number): boolean {
+    const waitMs = this.#options.rate.take(client, messages, nowUs / 1_000);
+    if (waitMs === 0) return false;
+    exchange.refuse(429, 'rate', 'Too many messages from this client.', Math.ceil(waitMs / 1_000));
+    return true;
+  }
+}

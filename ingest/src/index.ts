@@ -1,0 +1,4 @@
+export { IngestError, type IngestErrorCode } from './error.ts';
+export { HttpIngestConfig } from './http/config.ts';
+export { type HttpAddress, type HttpServerOptions, httpServer } from './http/server.ts';
+export { SUBTOPIC_BYTES_MAX, subtopicFault } from './subtopic.ts';

@@ -1,0 +1,92 @@
+import type {
+  Admission,
+  ChannelRecord,
+  Credential,
+  Gate,
+  Identified,
+  Principal,
+  SealedFields,
+  ThingRecord,
+} from '@millrace/core';
+
+export const ORG = '01890000-0000-7000-8000-00000000000a';
+export const CHANNEL = '01890000-0000-7000-8000-0000000000c1';
+export const THING = '01890000-0000-7000-8000-0000000000d1';
+export const KEY = 'key-of-the-first-thing';
+
+/** A gate with one org for tests. Channels: `room` (alias of CHANNEL), `off` (disabled), `secret` (no grant),
+ *  `other` (denied by policy); anything that starts with `chan-` exists too.
+ *  Keys: KEY, `disabled-key`; any that starts with `many-` is a thing of its own. */
+export class TestGate implements Gate {
+  /** Answers come as promises. */
+  cold = false;
+  /** What asking the registry throws. */
+  failure: Error | null = null;
+  asked = 0;
+  contentType: string | null = null;
+  readonly sealed: SealedFields[] = [];
+  keepSealed = false;
+  readonly #principals = new Map<string, Principal & { revoked: boolean }>();
+  readonly #admissions = new Map<string, Admission>();
+  readonly sealer = {
+    seal: (fields: SealedFields, out: Uint8Array): void => {
+      if (this.keepSealed) this.sealed.push({ ...fields });
+      out.fill(7);
+    },
+    verify: (): boolean => true,
+  };
+
+  revoke(key: string): void {
+    const principal = this.#principals.get(key);
+    if (principal !== undefined) principal.revoked = true;
+    this.#principals.delete(key);
+  }
+
+  identify(credential: Credential): Identified | Promise<Identified> {
+    this.asked++;
+    if (this.failure !== null) return Promise.reject(this.failure);
+    const identified = this.#identified(credential);
+    return this.cold ? new Promise((resolve) => setTimeout(resolve, 5, identified)) : identified;
+  }
+
+  may(principal: Principal, action: 'publish' | 'subscribe', channel: string): Admission | Promise<Admission> {
+    const key = `${principal.subject.id}/${channel}/${this.contentType ?? ''}`;
+    let admission = this.#admissions.get(key);
+    if (admission === undefined) {
+      admission = this.#judged(principal, action, channel);
+      this.#admissions.set(key, admission);
+    }
+    return this.cold ? Promise.resolve(admission) : admission;
+  }
+
+  allows(): boolean {
+    return true;
+  }
+
+  #identified(credential: Credential): Identified {
+    const secret = credential.kind === 'key' ? credential.key : credential.token;
+    if (secret === 'disabled-key') return { kind: 'refused', reason: 'disabled' };
+    if (credential.kind === 'key' && credential.thing !== undefined && credential.thing !== THING) {
+      return { kind: 'refused', reason: 'unknown' };
+    }
+    if (secret !== KEY && !secret.startsWith('many-')) return { kind: 'refused', reason: 'unknown' };
+    let principal = this.#principals.get(secret);
+    if (principal === undefined) {
+      const id = secret === KEY ? THING : secret;
+      const subject: ThingRecord = { kind: 'thing', id, org: ORG, enabled: true, metadata: {} };
+      principal = { subject, revoked: false };
+      this.#principals.set(secret, principal);
+    }
+    return { kind: 'known', principal };
+  }
+
+  #judged(principal: Principal, action: 'publish' | 'subscribe', channel: string): Admission {
+    if (channel === 'off') return { kind: 'deny', reason: 'channel_disabled' };
+    if (channel === 'secret') return { kind: 'deny', reason: 'not_allowed' };
+    if (channel === 'other') return { kind: 'deny', reason: 'denied_by_policy' };
+    const id = channel === 'room' ? CHANNEL : channel;
+    if (id !== CHANNEL && !id.startsWith('chan-')) return { kind: 'deny', reason: 'no_such_channel' };
+    const record: ChannelRecord = { id, org: ORG, enabled: true, alias: null, contentType: this.contentType };
+    return { kind: 'allow', channel: record, subject: principal.subject, action, version: 3, valid: true };
+  }
+}
