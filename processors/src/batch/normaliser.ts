@@ -1,0 +1,457 @@
+import {
+  type BatchTally,
+  type Block,
+  blockOf,
+  type DeadReason,
+  type Decision,
+  deadLettersColumns,
+  type Enforcer,
+  EnvelopeReader,
+  messageLogColumns,
+  messagesColumns,
+  packBatch,
+  protocolNames,
+  readingsColumns,
+  type Sealer,
+} from '@millrace/core';
+import { Bignum } from '../cbor/decode.ts';
+import type { RawPolicy } from '../config.ts';
+import { MessageRows, type RowOrigin } from '../rows/message-rows.ts';
+import type { Refusal } from '../senml/resolve.ts';
+import { type Dialect, dialectOf, readPayload } from './content.ts';
+import { type BatchAnswer, type BatchTask, type Grant, grantKey, type Need } from './task.ts';
+
+// hot
+
+/** What one run asks for at most; the rest is asked for by the next. */
+const NEEDS_MAX = 1_000;
+const CONTENT_TYPES_MAX = 1_024;
+const GRANTS_MAX = 20_000;
+/** Reception outside of 2000–2199 is no clock's: the envelope is refused, or it would open a month of its own. */
+const RECEIVED_US_MIN = Date.UTC(2000, 0) * 1_000;
+const RECEIVED_US_MAX = Date.UTC(2200, 0) * 1_000;
+const ID_UNKNOWN = new Uint8Array(16);
+const NO_BYTES = Buffer.alloc(0);
+
+/** Turns batches of envelopes into one block a table. One for each thread; its columns are used again and grow to
+ *  the largest batch.
+ *  @holds same batch and same grants give the same rows */
+export class BatchNormaliser {
+  readonly #sealer: Sealer;
+  readonly #enforcer: Enforcer;
+  readonly #readings = readingsColumns();
+  readonly #messages = messagesColumns();
+  readonly #messageLog = messageLogColumns();
+  readonly #deadLetters = deadLettersColumns();
+  readonly #blocks: Readonly<Record<'readings' | 'messages' | 'message_log' | 'dead_letters', Block>>;
+  readonly #rows = new MessageRows(this.#readings);
+  readonly #envelope = new EnvelopeReader();
+  readonly #dialects = new Map<string, Dialect>();
+  readonly #grants = new Map<string, Grant>();
+  #grantsVersion = -1;
+  readonly #seen = new Set<string>();
+  readonly #origin: RowOrigin = {
+    org: 0,
+    channel: 0,
+    subtopic: 0,
+    publisher: 0,
+    protocol: 0,
+    receivedUs: 0,
+    partition: 0,
+    offset: 0,
+  };
+  #tally = new Tally();
+
+  constructor(sealer: Sealer, enforcer: Enforcer) {
+    this.#sealer = sealer;
+    this.#enforcer = enforcer;
+    this.#blocks = {
+      readings: blockOf(this.#readings),
+      messages: blockOf(this.#messages),
+      message_log: blockOf(this.#messageLog),
+      dead_letters: blockOf(this.#deadLetters),
+    };
+  }
+
+  run(task: BatchTask): BatchAnswer {
+    this.#restart(task);
+    const { bytes, offsets, inHand } = task;
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const envelope = this.#envelope;
+    const needs = new Map<string, Need>();
+    let receivedUs = firstReceived(view, envelope) ?? task.nowUs;
+    const [monthStart, monthEnd] = monthOf(receivedUs);
+    let last = task.last;
+    let messages = 0;
+
+    for (let at = 0; at < view.length; messages++) {
+      const start = at + 4;
+      const end = start + view.readUInt32LE(at);
+      at = end;
+      const offset = offsets === null ? task.first + messages : (offsets[messages] as number);
+      if (inHand !== null) Atomics.store(inHand, 0, messages);
+      const opened = envelope.open(view, start, end) && isPlausible(envelope.receivedUs);
+      if (opened) receivedUs = envelope.receivedUs;
+      if (task.cutAtMonth && (receivedUs < monthStart || receivedUs >= monthEnd)) {
+        last = offset - 1;
+        break;
+      }
+      if (opened) this.#message(envelope, task, offset, needs);
+      else if (needs.size === 0) this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
+    }
+    if (needs.size > 0) return { kind: 'needs', needs: [...needs.values()] };
+    const tally = this.#tally;
+    if (tally.messages !== messages) throw new RangeError(`counted ${tally.messages} of ${messages} messages`);
+    return { kind: 'rows', rows: packBatch(this.#blocks, tally.close()), last, messages };
+  }
+
+  /** Rows that say of each message in the batch that it is dead for one reason, without reading its payload. */
+  bury(task: BatchTask, reason: DeadReason, detail: string): BatchAnswer {
+    this.#restart(task);
+    const view = Buffer.from(task.bytes.buffer, task.bytes.byteOffset, task.bytes.length);
+    const envelope = this.#envelope;
+    let receivedUs = firstReceived(view, envelope) ?? task.nowUs;
+    let messages = 0;
+    for (let at = 0; at < view.length; messages++) {
+      const start = at + 4;
+      const end = start + view.readUInt32LE(at);
+      at = end;
+      const offset = task.offsets === null ? task.first + messages : (task.offsets[messages] as number);
+      if (envelope.open(view, start, end) && isPlausible(envelope.receivedUs)) {
+        receivedUs = envelope.receivedUs;
+        this.#locate(envelope.org, envelope.channel, envelope, task.partition, offset);
+        this.#dead(envelope, 'admitted', { reason, detail });
+      } else this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
+    }
+    return { kind: 'rows', rows: packBatch(this.#blocks, this.#tally.close()), last: task.last, messages };
+  }
+
+  #restart(task: BatchTask): void {
+    for (const block of Object.values(this.#blocks)) block.clear();
+    this.#rows.restart();
+    this.#seen.clear();
+    this.#tally = new Tally();
+    if (this.#grantsVersion !== task.directoryVersion || this.#grants.size > GRANTS_MAX) this.#grants.clear();
+    this.#grantsVersion = task.directoryVersion;
+    for (const grant of task.grants) this.#grants.set(grantKey(grant.subject, grant.org, grant.channel), grant);
+  }
+
+  #message(envelope: EnvelopeReader, task: BatchTask, offset: number, needs: Map<string, Need>): void {
+    const org = envelope.org;
+    let channel = envelope.channel;
+    const subtopic = envelope.subtopic;
+    const publisher = envelope.publisher;
+    let decision: Decision = 'admitted';
+    let forbidden: string | null = null;
+    const mac = envelope.mac;
+    const admitted =
+      mac !== null &&
+      this.#sealer.verify(
+        {
+          id: envelope.id,
+          org,
+          channel,
+          subtopic,
+          publisher,
+          version: envelope.admissionVersion,
+          receivedUs: envelope.receivedUs,
+          payload: envelope.payload,
+        },
+        mac,
+      );
+    if (!admitted) {
+      const key = grantKey(publisher, org, channel);
+      const grant = this.#grants.get(key);
+      if (grant === undefined) {
+        if (needs.size < NEEDS_MAX) needs.set(key, { subject: publisher, org, channel });
+        return;
+      }
+      forbidden = this.#judge(grant, envelope);
+      decision = forbidden === null ? 'enforced' : 'forbidden';
+      channel = grant.channelId;
+    }
+    // The batch will be run again: only what it needs matters now.
+    if (needs.size > 0) return;
+
+    this.#locate(org, channel, envelope, task.partition, offset);
+    if (forbidden !== null) {
+      this.#dead(envelope, decision, { reason: 'forbidden', detail: forbidden });
+      return;
+    }
+    const dedupKey = envelope.dedupKey;
+    if (dedupKey !== '' && this.#isRepeated(publisher, channel, dedupKey)) {
+      this.#logRow(envelope, decision, 0, 0, 'nothing', '');
+      this.#tally.drop('duplicate');
+      return;
+    }
+    this.#content(envelope, decision, task.raw);
+  }
+
+  /** null, or why the message is forbidden. */
+  #judge(grant: Grant, envelope: EnvelopeReader): string | null {
+    if (grant.forbidden !== null) return grant.forbidden;
+    const allowed = this.#enforcer.mayPublish(
+      grant.subject,
+      grant.org,
+      grant.channelId,
+      envelope.subtopic,
+      envelope.protocol,
+      Math.floor(envelope.receivedUs / 1_000),
+      grant.rules,
+    );
+    return allowed ? null : 'no rule lets the publisher publish here';
+  }
+
+  /** Within the batch. A durable index of the keys before it would be asked here, and advance with the offset. */
+  #isRepeated(publisher: string, channel: string, dedupKey: string): boolean {
+    const key = `${publisher}\n${channel}\n${dedupKey}`;
+    if (this.#seen.has(key)) return true;
+    this.#seen.add(key);
+    return false;
+  }
+
+  #content(envelope: EnvelopeReader, decision: Decision, raw: RawPolicy): void {
+    const rows = this.#rows;
+    const payload = envelope.payload;
+    rows.clear();
+    const reading = readPayload(this.#dialect(envelope.contentType), payload, envelope.receivedUs, rows);
+    if (reading.refusal !== null) {
+      this.#dead(envelope, decision, reading.refusal);
+      return;
+    }
+    const tally = this.#tally;
+    const keepsRaw = raw === 'all' || (raw === 'non-senml' && reading.dialect !== 'senml');
+    const deadCount = rows.dead.length;
+    if (rows.count === 0 && !keepsRaw) {
+      if (reading.dialect === 'blob') {
+        this.#logRow(envelope, decision, 0, 0, 'nothing', '');
+        tally.drop('not_kept');
+      } else if (deadCount === 0) {
+        this.#dead(envelope, decision, { reason: 'no_reading', detail: 'the message holds no value' });
+      } else {
+        this.#deadRecords(envelope);
+        this.#logRow(envelope, decision, 0, deadCount, 'nothing', 'no_reading');
+        tally.bury('no_reading');
+      }
+      return;
+    }
+    rows.emit(this.#origin);
+    if (deadCount > 0) this.#deadRecords(envelope);
+    if (keepsRaw) this.#keepRaw(envelope, payload);
+    this.#logRow(envelope, decision, rows.count, deadCount, rows.count > 0 ? 'readings' : 'payload', '');
+    tally.keep(rows.count);
+  }
+
+  #dialect(contentType: string): Dialect {
+    const known = this.#dialects.get(contentType);
+    if (known !== undefined) return known;
+    if (this.#dialects.size === CONTENT_TYPES_MAX) this.#dialects.clear();
+    const dialect = dialectOf(contentType);
+    this.#dialects.set(contentType, dialect);
+    return dialect;
+  }
+
+  #locate(org: string, channel: string, envelope: EnvelopeReader, partition: number, offset: number): void {
+    const origin = this.#origin;
+    const columns = this.#readings;
+    this.#org = org;
+    this.#channel = channel;
+    this.#subtopic = envelope.subtopic;
+    this.#publisher = envelope.publisher;
+    this.#protocol = protocolNames[envelope.protocol] ?? 'unknown';
+    origin.org = columns.org.intern(org);
+    origin.channel = columns.channel.intern(channel);
+    origin.subtopic = columns.subtopic.intern(this.#subtopic);
+    origin.publisher = columns.publisher.intern(this.#publisher);
+    origin.protocol = columns.protocol.intern(this.#protocol);
+    origin.receivedUs = envelope.receivedUs;
+    origin.partition = partition;
+    origin.offset = offset;
+  }
+  #org = '';
+  #channel = '';
+  #subtopic = '';
+  #publisher = '';
+  #protocol = '';
+
+  #unreadable(record: Buffer, receivedUs: number, partition: number, offset: number): void {
+    const origin = this.#origin;
+    this.#org = '';
+    this.#channel = '';
+    this.#subtopic = '';
+    this.#publisher = '';
+    this.#protocol = 'unknown';
+    origin.receivedUs = receivedUs;
+    origin.partition = partition;
+    origin.offset = offset;
+    const refusal: Refusal = { reason: 'bad_envelope', detail: 'the record on the log is no well-formed envelope' };
+    this.#deadRow(ID_UNKNOWN, '', null, refusal, record);
+    this.#logColumns(ID_UNKNOWN, '', record.length, 'unreadable', 0, 1, 'nothing', 'bad_envelope');
+    this.#tally.bury('bad_envelope');
+  }
+
+  #dead(envelope: EnvelopeReader, decision: Decision, refusal: Refusal): void {
+    this.#deadRow(envelope.id, envelope.contentType, null, refusal, envelope.payload);
+    this.#logRow(envelope, decision, 0, 1, 'nothing', refusal.reason);
+    this.#tally.bury(refusal.reason);
+  }
+
+  #deadRecords(envelope: EnvelopeReader): void {
+    for (const dead of this.#rows.dead) {
+      const shown = shownAsJson(dead.record);
+      this.#deadRow(
+        envelope.id,
+        envelope.contentType,
+        dead.index,
+        dead,
+        shown === undefined ? NO_BYTES : Buffer.from(shown),
+      );
+      this.#tally.buryRecord(dead.reason);
+    }
+  }
+
+  #deadRow(id: Uint8Array, contentType: string, index: number | null, refusal: Refusal, payload: Uint8Array): void {
+    const columns = this.#deadLetters;
+    columns.id.add(id);
+    this.#originColumns(columns);
+    columns.contentType.addText(contentType);
+    if (index === null) columns.recordIndex.addNull();
+    else columns.recordIndex.add(index);
+    columns.reason.addText(refusal.reason);
+    columns.detail.addText(refusal.detail);
+    columns.payload.addBytes(payload);
+  }
+
+  #keepRaw(envelope: EnvelopeReader, payload: Buffer): void {
+    const columns = this.#messages;
+    columns.id.add(envelope.id);
+    this.#originColumns(columns);
+    columns.contentType.addText(envelope.contentType);
+    columns.size.add(payload.length);
+    columns.payload.addBytes(payload);
+  }
+
+  #logRow(
+    envelope: EnvelopeReader,
+    decision: Decision,
+    readings: number,
+    deadLetters: number,
+    stored: 'readings' | 'payload' | 'nothing',
+    reason: DeadReason | '',
+  ): void {
+    const size = envelope.payload.length;
+    this.#logColumns(envelope.id, envelope.contentType, size, decision, readings, deadLetters, stored, reason);
+  }
+
+  #logColumns(
+    id: Uint8Array,
+    contentType: string,
+    size: number,
+    decision: Decision,
+    readings: number,
+    deadLetters: number,
+    stored: string,
+    reason: string,
+  ): void {
+    const columns = this.#messageLog;
+    columns.id.add(id);
+    this.#originColumns(columns);
+    columns.contentType.addText(contentType);
+    columns.size.add(size);
+    columns.decision.addText(decision);
+    columns.readings.add(readings);
+    columns.deadLetters.add(deadLetters);
+    columns.stored.addText(stored);
+    columns.reason.addText(reason);
+  }
+
+  #originColumns(columns: ReturnType<typeof messagesColumns> | ReturnType<typeof messageLogColumns>): void;
+  #originColumns(columns: ReturnType<typeof deadLettersColumns>): void;
+  #originColumns(columns: Omit<ReturnType<typeof messagesColumns>, 'size' | 'payload'>): void {
+    const origin = this.#origin;
+    columns.org.addText(this.#org);
+    columns.channel.addText(this.#channel);
+    columns.subtopic.addText(this.#subtopic);
+    columns.publisher.addText(this.#publisher);
+    columns.protocol.addText(this.#protocol);
+    columns.received.add(origin.receivedUs);
+    columns.partition.add(origin.partition);
+    columns.offset.add(origin.offset);
+  }
+}
+
+/** Counts what became of the messages of a batch. */
+class Tally {
+  messages = 0;
+  #readings = 0;
+  #stored = 0;
+  readonly #dropped: Record<string, number> = {};
+  readonly #dead: Record<string, number> = {};
+  readonly #deadRecords: Record<string, number> = {};
+
+  keep(readings: number): void {
+    this.messages++;
+    this.#stored++;
+    this.#readings += readings;
+  }
+  drop(reason: string): void {
+    this.messages++;
+    this.#dropped[reason] = (this.#dropped[reason] ?? 0) + 1;
+  }
+  bury(reason: DeadReason): void {
+    this.messages++;
+    this.#dead[reason] = (this.#dead[reason] ?? 0) + 1;
+  }
+  buryRecord(reason: DeadReason): void {
+    this.#deadRecords[reason] = (this.#deadRecords[reason] ?? 0) + 1;
+  }
+  close(): BatchTally {
+    return {
+      messages: this.messages,
+      readings: this.#readings,
+      stored: this.#stored,
+      dropped: this.#dropped,
+      dead: this.#dead,
+      deadRecords: this.#deadRecords,
+    };
+  }
+}
+
+const isPlausible = (receivedUs: number): boolean => receivedUs >= RECEIVED_US_MIN && receivedUs < RECEIVED_US_MAX;
+
+/** Reception of the first message that can be opened: what can't be takes its month, at every try the same. */
+function firstReceived(view: Buffer, envelope: EnvelopeReader): number | null {
+  for (let at = 0; at < view.length; ) {
+    const end = at + 4 + view.readUInt32LE(at);
+    if (envelope.open(view, at + 4, end) && isPlausible(envelope.receivedUs)) return envelope.receivedUs;
+    at = end;
+  }
+  return null;
+}
+
+/** Start (inclusive) and end (exclusive) of the month, UTC. */
+function monthOf(us: number): [startUs: number, endUs: number] {
+  const date = new Date(us / 1_000);
+  const year = date.getUTCFullYear();
+  const month = date.getUTCMonth();
+  return [Date.UTC(year, month) * 1_000, Date.UTC(year, month + 1) * 1_000];
+}
+
+/** A dead record as JSON; undefined if it is nested more deeply than can be written, which parsing it can be. */
+function shownAsJson(record: unknown): string | undefined {
+  try {
+    return JSON.stringify(record, showBytes) as string | undefined;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** Bytes as base64url, large integers as text: what JSON has no way to say. */
+function showBytes(this: unknown, key: string, value: unknown): unknown {
+  // Buffer#toJSON has run already: look at what it was called on.
+  const given = (this as Record<string, unknown>)[key];
+  if (given instanceof Uint8Array)
+    return Buffer.from(given.buffer, given.byteOffset, given.length).toString('base64url');
+  return value instanceof Bignum ? String(value.integer) : value;
+}

@@ -1,0 +1,45 @@
+import type { PolicyRule } from '@millrace/core';
+import type { RawPolicy } from '../config.ts';
+
+/** Who wants to publish where, without an admission that holds. */
+export interface Need {
+  readonly subject: string;
+  readonly org: string;
+  readonly channel: string;
+}
+
+/** What the directory says to a need. `forbidden`: whatever the rules are, in words; otherwise null. */
+export interface Grant extends Need {
+  readonly forbidden: string | null;
+  /** Id of the channel, where the need names it by its alias. */
+  readonly channelId: string;
+  readonly rules: readonly PolicyRule[];
+}
+
+/** One batch of the log for a worker.
+ *  @shape bytes, offsets, partition, first, count: of the LogBatch  */
+export interface BatchTask {
+  readonly partition: number;
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: Uint8Array;
+  readonly offsets: Float64Array | null;
+  /** Stop before the message whose month of reception is another than the first one's. Off for a range that is fixed. */
+  readonly cutAtMonth: boolean;
+  /** Stands for the reception of what can't be opened, in a batch where nothing can. */
+  readonly nowUs: number;
+  readonly raw: RawPolicy;
+  readonly directoryVersion: number;
+  readonly grants: readonly Grant[];
+  /** The worker writes the index of the message in hand, so that a fault has a suspect. */
+  readonly inHand: Int32Array | null;
+}
+
+/** What a worker answers. */
+export type BatchAnswer =
+  /** @shape rows: packed by packBatch; `last`: the last offset that is in them */
+  | { readonly kind: 'rows'; readonly rows: ArrayBuffer; readonly last: number; readonly messages: number }
+  /** Nothing was done: run the batch again with grants for these. */
+  | { readonly kind: 'needs'; readonly needs: readonly Need[] };
+
+export const grantKey = (subject: string, org: string, channel: string): string => `${subject}\n${org}\n${channel}`;

@@ -1,0 +1,10 @@
+import { MillraceError } from '@millrace/core';
+
+export type ProcessorsErrorCode =
+  /** The worker thread threw, exited or ran out of memory while it had the batch. */
+  | 'WORKER_FAILED'
+  /** The worker thread did not answer in time and was ended. */
+  | 'WORKER_HUNG'
+  /** The metadata of a commit is not a plan of ours. */
+  | 'INTENT_UNREADABLE';
+export class ProcessorsError extends MillraceError<ProcessorsErrorCode> {}

@@ -1,0 +1,3 @@
+export { ProcessorsConfig, RAW_POLICIES, type RawPolicy } from './config.ts';
+export { ProcessorsError, type ProcessorsErrorCode } from './errors.ts';
+export { PROCESSORS_GROUP, type ProcessorsOptions, type ProcessorsStatus, processors } from './run/runner.ts';

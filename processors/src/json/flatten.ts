@@ -1,0 +1,61 @@
+import { HAS_BOOL, HAS_TEXT, HAS_VALUE, type MessageRows } from '../rows/message-rows.ts';
+import { RECORDS_MAX, type Refusal } from '../senml/resolve.ts';
+
+const DEPTH_MAX = 32;
+/** Name of a message that is one bare number, text or bool. */
+const ROOT_NAME = 'value';
+
+/** Flattens plain JSON into readings at the time of reception, one a leaf: `{"a":{"b":[1]}}` gives `a.b.0`.
+ *  Numbers, strings and bools are leaves; null is no reading.
+ *  @throws never  @returns null, or why the whole message is refused (rows are void then) */
+export function flattenJson(value: unknown, receivedUs: number, rows: MessageRows): Refusal | null {
+  return new Flattening(receivedUs, rows).walk(value, '', 0);
+}
+
+class Flattening {
+  #leafCount = 0;
+  readonly #receivedUs: number;
+  readonly #rows: MessageRows;
+
+  constructor(receivedUs: number, rows: MessageRows) {
+    this.#receivedUs = receivedUs;
+    this.#rows = rows;
+  }
+
+  walk(value: unknown, path: string, depth: number): Refusal | null {
+    if (typeof value !== 'object') return this.#leaf(value, path);
+    if (value === null) return null;
+    if (depth === DEPTH_MAX) return { reason: 'too_deep', detail: `nested deeper than ${DEPTH_MAX}` };
+    const prefix = depth === 0 ? '' : `${path}.`;
+    if (Array.isArray(value)) {
+      for (let index = 0; index < value.length; index++) {
+        const refusal = this.walk(value[index], prefix + index, depth + 1);
+        if (refusal !== null) return refusal;
+      }
+      return null;
+    }
+    for (const key in value) {
+      const refusal = this.walk((value as Record<string, unknown>)[key], prefix + key, depth + 1);
+      if (refusal !== null) return refusal;
+    }
+    return null;
+  }
+
+  #leaf(value: unknown, path: string): Refusal | null {
+    const index = this.#leafCount++;
+    if (index === RECORDS_MAX) return { reason: 'too_many_records', detail: `more than ${RECORDS_MAX} values` };
+    const rows = this.#rows;
+    const name = rows.pathName(path === '' ? ROOT_NAME : path);
+    if (name < 0) {
+      // The path is not shown: many long ones would cost more than the message.
+      rows.dead.push({ index, reason: 'bad_name', detail: 'the path to the value is too long', record: value });
+      return null;
+    }
+    if (typeof value === 'number' && Number.isFinite(value))
+      rows.add(index, name, 0, this.#receivedUs, HAS_VALUE, value, '', 0, 0);
+    else if (typeof value === 'string') rows.add(index, name, 0, this.#receivedUs, HAS_TEXT, 0, value, 0, 0);
+    else if (typeof value === 'boolean') rows.add(index, name, 0, this.#receivedUs, HAS_BOOL, value ? 1 : 0, '', 0, 0);
+    else rows.dead.push({ index, reason: 'bad_value', detail: `${path} is beyond a double`, record: value });
+    return null;
+  }
+}

@@ -1,0 +1,84 @@
+import { type LogBatch, LogError, type PartitionLease } from '@millrace/core';
+import type { OffsetRange } from './ledger.ts';
+
+/** Reads of a lease, one at a time. A read that only waits for something new makes way for one of a range. */
+export class Source {
+  readonly #lease: PartitionLease;
+  #waiting: AbortController | null = null;
+  #rangesAhead = 0;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(lease: PartitionLease) {
+    this.#lease = lease;
+  }
+
+  /** The records from an offset on, or null when none came in time or another read went before. */
+  read(from: number, bytesMax: number, waitMsMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+    return this.#next(async () => {
+      if (this.#rangesAhead > 0) return null;
+      const waiting = new AbortController();
+      this.#waiting = waiting;
+      try {
+        return await this.#lease.read(from, {
+          bytesMax,
+          waitMsMax,
+          signal: AbortSignal.any([signal, waiting.signal]),
+        });
+      } catch (error) {
+        if (waiting.signal.aborted && !(error instanceof LogError)) return null;
+        throw error;
+      } finally {
+        this.#waiting = null;
+      }
+    });
+  }
+
+  /** All that is kept of a range, in one batch; null if nothing is. */
+  readRange(range: OffsetRange, signal: AbortSignal): Promise<LogBatch | null> {
+    this.#rangesAhead++;
+    this.#waiting?.abort();
+    return this.#next(async () => {
+      this.#rangesAhead--;
+      const parts: LogBatch[] = [];
+      for (let from = range.first; from <= range.last; ) {
+        const bytesMax = Number.MAX_SAFE_INTEGER;
+        const part = await this.#lease.read(from, { bytesMax, last: range.last, waitMsMax: RANGE_WAIT_MS_MAX, signal });
+        if (part === null || part.first > range.last) break;
+        parts.push(part);
+        from = part.last + 1;
+      }
+      return joined(parts, range);
+    });
+  }
+
+  #next<T>(read: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(read);
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** A range that was read once is there at once, unless it is gone. */
+const RANGE_WAIT_MS_MAX = 2_000;
+
+function joined(parts: readonly LogBatch[], range: OffsetRange): LogBatch | null {
+  const [first] = parts;
+  if (first === undefined) return null;
+  const count = parts.reduce((sum, part) => sum + part.count, 0);
+  if (parts.length === 1) return { ...first, last: Math.max(first.last, range.last) };
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.length, 0));
+  const offsets = new Float64Array(count);
+  let at = 0;
+  let row = 0;
+  for (const part of parts) {
+    bytes.set(part.bytes, at);
+    at += part.bytes.length;
+    for (let index = 0; index < part.count; index++)
+      offsets[row++] = part.offsets === null ? part.first + index : (part.offsets[index] as number);
+  }
+  return { partition: first.partition, first: first.first, last: range.last, count, bytes, offsets };
+}
+
+/** Offset of a record by its index in the batch. */
+export const offsetAt = (batch: { readonly first: number; readonly offsets: Float64Array | null }, index: number) =>
+  batch.offsets === null ? batch.first + index : (batch.offsets[index] ?? batch.first);
