@@ -1,0 +1,84 @@
+import { StoreError } from '@millrace/core';
+
+/** Codes of ClickHouse that are the block's own fault: the very same block fails again.
+ *  @source ClickHouse `ErrorCodes.cpp` */
+const DATA_ERRORS: ReadonlySet<number> = new Set([
+  6, // CANNOT_PARSE_TEXT
+  7, // NUMBER_OF_COLUMNS_DOESNT_MATCH
+  9, // SIZES_OF_COLUMNS_DOESNT_MATCH
+  26, // CANNOT_PARSE_QUOTED_STRING
+  27, // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+  32, // ATTEMPT_TO_READ_AFTER_EOF
+  33, // CANNOT_READ_ALL_DATA
+  38, // CANNOT_PARSE_DATE
+  41, // CANNOT_PARSE_DATETIME
+  43, // ILLEGAL_TYPE_OF_ARGUMENT
+  44, // ILLEGAL_COLUMN
+  49, // LOGICAL_ERROR: what a malformed block trips over
+  50, // UNKNOWN_TYPE
+  53, // TYPE_MISMATCH
+  69, // ARGUMENT_OUT_OF_BOUND
+  70, // CANNOT_CONVERT_TYPE
+  72, // CANNOT_PARSE_NUMBER
+  117, // INCORRECT_DATA
+  128, // TOO_LARGE_ARRAY_SIZE
+  131, // TOO_LARGE_STRING_SIZE
+  321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+  349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+  407, // DECIMAL_OVERFLOW
+]);
+
+/** TOO_MANY_PARTS: too many to merge (try later), or too many months in one block (never). */
+const TOO_MANY_PARTS = 252;
+
+/** Codes of ClickHouse that mean: within its limits the engine will not answer this question. */
+const LIMIT_ERRORS: ReadonlySet<number> = new Set([
+  158, // TOO_MANY_ROWS
+  159, // TIMEOUT_EXCEEDED
+  160, // TOO_SLOW
+  191, // SET_SIZE_LIMIT_EXCEEDED
+  241, // MEMORY_LIMIT_EXCEEDED
+  307, // TOO_MANY_BYTES
+  396, // TOO_MANY_ROWS_OR_BYTES
+]);
+
+const BAD_PARAMETER: ReadonlySet<number> = new Set([26, 27, 38, 41, 72, 321, 457]);
+
+/** The code of an engine's error, or null if it never came so far. */
+export function engineCode(error: unknown): number | null {
+  if (!(error instanceof Error)) return null;
+  const code = (error as Error & { code?: unknown }).code;
+  const digits = typeof code === 'string' && /^\d+$/.test(code) ? code : /\bCode: (\d+)\b/.exec(error.message)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+/** The engine's words without what they may quote of rows and addresses: its code and type. */
+function told(error: unknown): { engineCode: number | null; cause: string } {
+  const type = (error as { type?: unknown } | null)?.type;
+  const code = (error as { code?: unknown } | null)?.code;
+  const cause = typeof type === 'string' ? type : typeof code === 'string' ? code : 'NO_ANSWER';
+  return { engineCode: engineCode(error), cause };
+}
+
+export function insertError(error: unknown, facts: Readonly<Record<string, string | number>>): StoreError {
+  if (error instanceof StoreError) return error;
+  const code = engineCode(error);
+  const refused =
+    code !== null &&
+    (DATA_ERRORS.has(code) ||
+      (code === TOO_MANY_PARTS && error instanceof Error && error.message.includes('partitions')));
+  return refused
+    ? new StoreError('STORE_REFUSED', 'never', { ...facts, ...told(error) }, { cause: error })
+    : new StoreError('STORE_UNREACHABLE', 'later', { ...facts, ...told(error) }, { cause: error });
+}
+
+export function queryError(error: unknown, question: string): StoreError {
+  if (error instanceof StoreError) return error;
+  const code = engineCode(error);
+  const facts = { question, ...told(error) };
+  if (code !== null && LIMIT_ERRORS.has(code))
+    return new StoreError('STORE_QUERY_TOO_EXPENSIVE', 'never', facts, { cause: error });
+  if (code !== null && BAD_PARAMETER.has(code))
+    return new StoreError('STORE_QUERY_INVALID', 'never', facts, { cause: error });
+  return new StoreError('STORE_UNREACHABLE', 'later', facts, { cause: error });
+}

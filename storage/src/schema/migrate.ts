@@ -1,0 +1,55 @@
+import { StoreError, TABLES } from '@millrace/core';
+import type { Engine } from '../engine/engine.ts';
+import { initial } from './initial.ts';
+
+/** One step of the schema. Every statement may run again: a step that was cut short is done once more. */
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly statements: readonly string[];
+}
+
+/** In order; a released one is never edited. */
+export const MIGRATIONS: readonly Migration[] = [initial];
+
+export type Durability = 'fsync' | 'commit';
+
+const FSYNC = ['fsync_after_insert', 'fsync_part_directory'] as const;
+/** Every table that an insert reaches. */
+export const INSERT_TARGETS = [...TABLES, 'rollups', 'latest_others'] as const;
+
+/** Brings the database to this program's schema. Safe to run twice, and by several nodes at once.
+ *  @throws StoreError STORE_UNREACHABLE (never) when a newer program has been at work here */
+export async function migrate(engine: Engine, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
+  await engine.command(
+    `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now())
+     ENGINE = ReplacingMergeTree ORDER BY version`,
+  );
+  const [found] = await engine.rows<{ version: number }>('SELECT max(version) AS version FROM schema_migrations');
+  const schema = found?.version ?? 0;
+  const program = migrations.at(-1)?.version ?? 0;
+  if (schema > program)
+    throw new StoreError('STORE_UNREACHABLE', 'never', {
+      schema,
+      program,
+      problem: 'the database was made by a newer version: upgrade this node',
+    });
+  for (const { version, name, statements } of migrations) {
+    if (version <= schema) continue;
+    for (const statement of statements) await engine.command(statement);
+    await engine.command(`INSERT INTO schema_migrations (version, name) VALUES (${version}, '${name}')`);
+  }
+}
+
+/** Sets whether parts are synced to disk before an insert is answered, where it is not set so already. */
+export async function setDurability(engine: Engine, durability: Durability): Promise<void> {
+  const wanted = durability === 'fsync' ? 1 : 0;
+  const tables = await engine.rows<{ name: string; definition: string }>(
+    'SELECT name, create_table_query AS definition FROM system.tables WHERE database = currentDatabase()',
+  );
+  for (const { name, definition } of tables) {
+    if (!(INSERT_TARGETS as readonly string[]).includes(name)) continue;
+    if (FSYNC.every((setting) => definition.includes(`${setting} = 1`)) === (wanted === 1)) continue;
+    await engine.command(`ALTER TABLE ${name} MODIFY SETTING ${FSYNC.map((each) => `${each} = ${wanted}`).join(', ')}`);
+  }
+}

@@ -1,0 +1,168 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Component,
+  type Logger,
+  type Metrics,
+  type NormalisedBatch,
+  type ReadingsStore,
+  type Started,
+  StoreError,
+  type WriteOptions,
+} from '@millrace/core';
+import type { StorageConfig } from './config.ts';
+import { openEmbedded } from './engine/embedded.ts';
+import type { Engine } from './engine/engine.ts';
+import { queryError } from './engine/errors.ts';
+import { openServer } from './engine/server.ts';
+import { Turnstile } from './engine/turnstile.ts';
+import { Asker } from './read/asker.ts';
+import { readDeadLetters, readFate, readPayload, readPayloads } from './read/messages.ts';
+import { readReadings } from './read/readings.ts';
+import { migrate, setDurability } from './schema/migrate.ts';
+import { Writer } from './write/writer.ts';
+
+export interface StoreOptions {
+  /** Of the embedded engine; unused with a server. */
+  readonly directory: string;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** Batches that wait for an insert to end; a processor waits for its write, so there are never more than partitions. */
+const INSERTS_WAITING_MAX = 1_024;
+const RETRY_MS = 1_000;
+
+/** The store of readings over ClickHouse: embedded, or a server if the configuration names one.
+ *  A server that is down does not keep the store from starting: calls fail with STORE_UNREACHABLE until it answers. */
+export function openStore(config: StorageConfig, options: StoreOptions): Component<ReadingsStore> {
+  return {
+    name: 'storage',
+    async start(): Promise<Started<ReadingsStore>> {
+      const engine = await openEngine(config, options.directory);
+      const log = options.logger.child({ component: 'storage', engine: engine.name });
+      const inserts = new Turnstile('inserts', config.MILLRACE_STORE_INSERTS_MAX, INSERTS_WAITING_MAX);
+      // The embedded engine's parameters are the process's: one query at a time.
+      const queriesMax = engine.name === 'embedded' ? 1 : config.MILLRACE_STORE_QUERIES_MAX;
+      const queries = new Turnstile('queries', queriesMax, config.MILLRACE_STORE_QUERIES_WAITING_MAX);
+      const store = new ClickHouseStore(
+        new Writer(engine, inserts, options.metrics, config.MILLRACE_STORE_INSERT_SECONDS_MAX * 1_000),
+        new Asker(engine, queries, options.metrics, {
+          secondsMax: config.MILLRACE_STORE_QUERY_SECONDS_MAX,
+          bytesMax: config.MILLRACE_STORE_QUERY_BYTES_MAX,
+        }),
+      );
+      const prepare = async (): Promise<void> => {
+        await engine.createDatabase();
+        await migrate(engine);
+        await setDurability(engine, config.MILLRACE_STORE_DURABILITY);
+        store.state = 'ready';
+      };
+      const prepareUntilReady = async (): Promise<void> => {
+        while (store.state === 'preparing') {
+          await sleep(RETRY_MS, undefined, { ref: false });
+          if (store.state !== 'preparing') return;
+          try {
+            await prepare();
+            log.info('the server answers, the schema is there');
+          } catch (cause) {
+            const error = queryError(cause, 'schema');
+            if (error.retry === 'never') log.error({ code: error.code, ...error.facts }, 'the schema cannot be used');
+          }
+        }
+      };
+      try {
+        await prepare();
+      } catch (cause) {
+        const error = queryError(cause, 'schema');
+        if (engine.name === 'embedded' || error.retry === 'never') {
+          await engine.close().catch(() => {});
+          throw error;
+        }
+        log.warn({ code: error.code, ...error.facts }, 'the server does not answer: trying again every second');
+        void prepareUntilReady();
+      }
+      let closed: Promise<void> | null = null;
+      const close = (): Promise<void> => {
+        store.state = 'closed';
+        closed ??= engine.close();
+        return closed;
+      };
+      return {
+        value: store,
+        async drain(deadlineMs: number): Promise<void> {
+          const gone = Promise.all([inserts.idle(), queries.idle()]);
+          await Promise.race([gone, sleep(deadlineMs, undefined, { ref: false })]);
+        },
+        stop: close,
+      };
+    },
+  };
+}
+
+function openEngine(config: StorageConfig, directory: string): Promise<Engine> | Engine {
+  if (config.MILLRACE_CLICKHOUSE_URL !== undefined)
+    return openServer({
+      url: config.MILLRACE_CLICKHOUSE_URL,
+      database: config.MILLRACE_CLICKHOUSE_DATABASE,
+      connectionsMax: config.MILLRACE_STORE_INSERTS_MAX + config.MILLRACE_STORE_QUERIES_MAX + 1,
+      requestMsMax: 1_000 * Math.max(config.MILLRACE_STORE_INSERT_SECONDS_MAX, config.MILLRACE_STORE_QUERY_SECONDS_MAX),
+    });
+  return openEmbedded({
+    directory,
+    database: config.MILLRACE_CLICKHOUSE_DATABASE,
+    insertsMax: config.MILLRACE_STORE_INSERTS_MAX,
+    memoryBytesMax: config.MILLRACE_STORE_MEMORY_BYTES_MAX,
+    cacheBytesMax: config.MILLRACE_STORE_CACHE_BYTES_MAX,
+  });
+}
+
+class ClickHouseStore implements ReadingsStore {
+  state: 'preparing' | 'ready' | 'closed' = 'preparing';
+  readonly #writer: Writer;
+  readonly #asker: Asker;
+
+  constructor(writer: Writer, asker: Asker) {
+    this.#writer = writer;
+    this.#asker = asker;
+  }
+  #check(): void {
+    if (this.state === 'closed') throw new StoreError('STORE_CLOSED', 'never');
+    if (this.state === 'preparing')
+      throw new StoreError('STORE_UNREACHABLE', 'later', { problem: 'the server did not answer yet' });
+  }
+  async write(topic: string, batch: NormalisedBatch, options: WriteOptions) {
+    this.#check();
+    return this.#writer.write(topic, batch, options.verify);
+  }
+  async readings(query: Parameters<ReadingsStore['readings']>[0]) {
+    this.#check();
+    return readReadings(this.#asker, query);
+  }
+  async payloads(query: Parameters<ReadingsStore['payloads']>[0]) {
+    this.#check();
+    return readPayloads(this.#asker, query);
+  }
+  async payload(id: string) {
+    this.#check();
+    return readPayload(this.#asker, id);
+  }
+  async deadLetters(query: Parameters<ReadingsStore['deadLetters']>[0]) {
+    this.#check();
+    return readDeadLetters(this.#asker, query);
+  }
+  async fate(id: string) {
+    this.#check();
+    return readFate(this.#asker, id);
+  }
+  async health(): Promise<string | null> {
+    try {
+      this.#check();
+      await this.#asker.ask('health', 'SELECT 1');
+      return null;
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code === 'STORE_CLOSED') return 'the store is closed';
+      return `ClickHouse does not answer (${error.message}): check that it runs, its disk and its memory`;
+    }
+  }
+}

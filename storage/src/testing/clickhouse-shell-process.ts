@@ -1,0 +1,144 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { drainPending, Session } from 'chdb';
+
+/** The program behind `startClickHouseShell`. @shape argv: directory, port */
+const [directory = '', port = '0'] = process.argv.slice(2);
+const BODY_BYTES_MAX = 512 * 1_024 * 1_024;
+const SESSIONS_MAX = 4;
+/** Of the HTTP protocol, not of the engine. */
+const PROTOCOL_PARAMETERS = new Set([
+  'query',
+  'query_id',
+  'database',
+  'default_format',
+  'user',
+  'password',
+  'compress',
+  'decompress',
+  'wait_end_of_query',
+  'enable_http_compression',
+  'send_progress_in_http_headers',
+  'http_headers_progress_interval_ms',
+  'session_id',
+]);
+const INSERT = /^\s*(INSERT INTO \S+)\s+((?:SETTINGS\s.*?)?)\s*FORMAT\s+(\w+)\s*$/is;
+
+const spool = join(directory, 'spool');
+const sessions: Session[] = [];
+const waiting: ((session: Session) => void)[] = [];
+let fileCount = 0;
+
+const take = (): Promise<Session> => {
+  const session = sessions.pop();
+  return session === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(session);
+};
+const give = (session: Session): void => {
+  const next = waiting.shift();
+  if (next === undefined) sessions.push(session);
+  else next(session);
+};
+
+class ProtocolError extends Error {}
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > BODY_BYTES_MAX) throw new ProtocolError('Code: 307. DB::Exception: body is too large. (TOO_MANY_BYTES)');
+    chunks.push(chunk);
+  }
+  const body = Buffer.concat(chunks);
+  return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+}
+
+/** Values come as ClickHouse's own escaped text. */
+const unescaped = (text: string): string =>
+  text.replace(/\\(.)/gs, (_, character: string) =>
+    character === 't'
+      ? '\t'
+      : character === 'n'
+        ? '\n'
+        : character === 'r'
+          ? '\r'
+          : character === '0'
+            ? '\0'
+            : character,
+  );
+
+async function run(session: Session, url: URL, body: Buffer): Promise<{ bytes: Uint8Array; rowsRead: number }> {
+  for (const name of url.searchParams.keys())
+    if (!PROTOCOL_PARAMETERS.has(name) && !name.startsWith('param_'))
+      throw new ProtocolError(`Code: 115. DB::Exception: the shell knows no setting ${name}. (UNKNOWN_SETTING)`);
+  await session.queryAsync(`USE ${url.searchParams.get('database') ?? 'default'}`);
+  const inUrl = url.searchParams.get('query');
+  const insert = inUrl === null ? null : INSERT.exec(inUrl);
+  if (insert !== null) {
+    const file = join(spool, `${fileCount++}.data`);
+    try {
+      await writeFile(file, body);
+      const [, into = '', settings = '', format = ''] = insert;
+      const answer = await session.queryAsync(`${into} FROM INFILE '${file}' ${settings} FORMAT ${format}`);
+      return { bytes: answer.bytes(), rowsRead: answer.rowsRead };
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+  const statement = inUrl === null ? body.toString('utf8') : `${inUrl}\n${body.toString('utf8')}`;
+  const parameters: Record<string, string> = {};
+  for (const [name, value] of url.searchParams)
+    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = unescaped(value);
+  const format = url.searchParams.get('default_format') ?? 'TabSeparated';
+  const answer =
+    Object.keys(parameters).length === 0
+      ? await session.queryAsync(statement, { format })
+      : await session.queryBindAsync(statement, parameters, { format });
+  return { bytes: answer.bytes(), rowsRead: answer.rowsRead };
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = new URL(request.url ?? '/', 'http://shell');
+  if (url.pathname === '/ping') {
+    response.end('Ok.\n');
+    return;
+  }
+  let session: Session | null = null;
+  try {
+    const body = await bodyOf(request);
+    session = await take();
+    const { bytes, rowsRead } = await run(session, url, body);
+    const zipped = url.searchParams.get('enable_http_compression') === '1' && bytes.length > 0;
+    response.writeHead(200, {
+      'X-ClickHouse-Summary': JSON.stringify({ read_rows: String(rowsRead), written_rows: '0', elapsed_ns: '0' }),
+      'X-ClickHouse-Query-Id': url.searchParams.get('query_id') ?? '',
+      ...(zipped ? { 'Content-Encoding': 'gzip' } : {}),
+    });
+    response.end(zipped ? gzipSync(bytes) : bytes);
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    const told = text.slice(Math.max(0, text.indexOf('Code: ')));
+    response.writeHead(500, { 'X-ClickHouse-Exception-Code': /Code: (\d+)/.exec(told)?.[1] ?? '1002' });
+    response.end(told);
+  } finally {
+    if (session !== null) give(session);
+  }
+}
+
+await mkdir(directory, { recursive: true });
+for (let index = 0; index < SESSIONS_MAX; index++) sessions.push(new Session(directory));
+await rm(spool, { recursive: true, force: true });
+await mkdir(spool);
+const server = createServer((request, response) => void answer(request, response));
+server.listen(Number(port), '127.0.0.1', () => {
+  const address = server.address();
+  if (address !== null && typeof address === 'object') process.stdout.write(`${address.port}\n`);
+});
+process.once('SIGTERM', () => {
+  server.close();
+  server.closeAllConnections();
+  void drainPending().then(() => process.exit(0));
+});
+process.once('disconnect', () => process.exit(0));
