@@ -1,0 +1,85 @@
+import { Command, Option } from 'commander';
+import { VERSION } from '../version.ts';
+import { explain, type Flags } from './flags.ts';
+
+const EXAMPLES = `
+Examples:
+  millrace start                                   everything on this machine, data in ./data
+  millrace start --data-dir /var/lib/millrace      data somewhere else
+  MILLRACE_KAFKA_BROKERS=k1:9092,k2:9092 \\
+  MILLRACE_CLICKHOUSE_URL=http://ch:8123 \\
+  MILLRACE_POSTGRES_URL=postgres://millrace@pg/millrace \\
+    millrace start --roles ingest,processors       one node of a cluster
+  millrace demo                                    20 simulated devices against a running node
+  millrace doctor                                  what is wrong on this machine, and what to do
+  millrace bench road                              measure this machine, beside its floors
+
+Settings come from the environment (MILLRACE_…), then from millrace.toml; docs/configuration.md lists them.`;
+
+/** The `millrace` command. Each subcommand is loaded when it is called, so \`--help\` is instant. */
+export function createProgram(): Command {
+  const program = new Command('millrace')
+    .description('IoT data platform: devices in, a durable log, readings in ClickHouse, answers by REST.')
+    .version(VERSION, '-V, --version')
+    .showHelpAfterError('(millrace --help shows what there is)')
+    .addHelpText('after', EXAMPLES);
+
+  program
+    .command('start')
+    .description('start a node; without settings: every role and every engine on this machine')
+    .option('-d, --data-dir <path>', 'where everything embedded lives (MILLRACE_DATA_DIR, default ./data)')
+    .option('--host <address>', 'address that all listeners bind (MILLRACE_HOST, default 127.0.0.1)')
+    .option('-p, --http-port <port>', 'HTTP port, 0 for any free one (MILLRACE_HTTP_PORT, default 8080)')
+    .option('--roles <roles>', 'ingest,processors,registry (MILLRACE_ROLES, default all)')
+    .option('--log-level <level>', 'trace, debug, info, warn, error (MILLRACE_LOG_LEVEL)')
+    .action(guarded(async (flags) => (await import('./start.ts')).start(flags)));
+
+  program
+    .command('demo')
+    .description('simulate devices with believable signals until stopped')
+    .option('-n, --devices <count>', 'how many devices', '20')
+    .option('-i, --interval <seconds>', 'seconds between two messages of a device', '1')
+    .option('-d, --data-dir <path>', 'data directory of the running node (MILLRACE_DATA_DIR, default ./data)')
+    .option('--url <url>', 'another node: its HTTP address')
+    .option('--email <email>', 'user to log in as (default: the first administrator)')
+    .addOption(new Option('--password <password>', 'its password').env('MILLRACE_ADMIN_PASSWORD'))
+    .action(guarded(async (flags) => (await import('./demo.ts')).demo(flags)));
+
+  program
+    .command('bench')
+    .description('measure this machine: the whole road, beside its floors in the same run')
+    .argument('[what]', 'road', 'road')
+    .option('--quick', 'one short round instead of three')
+    .option('--soak <minutes>', 'also load for so long and watch the memory')
+    .option('--json <file>', 'where to write the figures')
+    .action(guarded(async (flags, what) => (await import('./bench.ts')).bench(String(what), flags)));
+
+  program
+    .command('doctor')
+    .description('check Node, native modules, ports, data directory and engines, and say what to do')
+    .option('-d, --data-dir <path>', 'data directory (MILLRACE_DATA_DIR, default ./data)')
+    .action(guarded(async (flags) => (await import('./doctor.ts')).doctor(flags)));
+
+  program
+    .command('docs', { hidden: true })
+    .description('write docs/configuration.md and docs/http-api.md')
+    .argument('[directory]', 'where to', 'docs')
+    .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory))));
+
+  return program;
+}
+
+/** Runs an action; what the person can mend is told in one line each, without a stack. */
+function guarded(action: (flags: Flags, argument?: string) => Promise<void>) {
+  return async (...parameters: unknown[]): Promise<void> => {
+    // commander: [argument], options, command
+    const flags = parameters.at(-2) as Flags;
+    const argument = parameters.length === 3 ? (parameters[0] as string) : undefined;
+    try {
+      await action(flags, argument);
+    } catch (error) {
+      process.stderr.write(explain(error));
+      process.exitCode = 1;
+    }
+  };
+}
