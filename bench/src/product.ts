@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stopProcess, tailOf } from './child.ts';
+import { workDirectory } from './directory.ts';
+import { BenchError } from './errors.ts';
+import { TREE_MARK, type TreeMemory, treeMemory } from './memory.ts';
+import type { Target } from './pack.ts';
+
+/** What the load is aimed at: the product or the bare road. Both answer `GET /metrics`. */
+export interface Road {
+  readonly name: string;
+  readonly url: string;
+  readonly targets: readonly Target[];
+  memory(): TreeMemory | null;
+  /** The last that it wrote there. */
+  stderr(): string;
+  stop(): Promise<void>;
+}
+
+export interface ProductRoad extends Road {
+  /** From the start of the process to `ready.json`. @units ms */
+  readonly readyMs: number;
+}
+
+const ADMIN_EMAIL = 'bench@millrace.local';
+const READY_MS_MAX = 90_000;
+
+/** Built code, beside this package in the workspace. */
+export const PRODUCT_MAIN = fileURLToPath(new URL('../../app/bin/millrace.cjs', import.meta.url));
+
+/** Starts the built product on a fresh data directory and free ports, and makes things and channels through REST.
+ *  Settings of the environment (MILLRACE_…) reach it, except those that the benchmark sets itself. */
+export async function startProduct(targetCount: number): Promise<ProductRoad> {
+  if (!existsSync(PRODUCT_MAIN)) {
+    throw new BenchError('SETUP_FAILED', 'never', { problem: 'the product is not built: run tsc -b first' });
+  }
+  const work = await workDirectory();
+  const directory = work.path;
+  const mark = randomUUID();
+  const password = randomBytes(18).toString('base64url');
+  const start = performance.now();
+  const child = spawn(process.execPath, [PRODUCT_MAIN, 'start'], {
+    cwd: directory,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: {
+      MILLRACE_LOG_LEVEL: 'warn',
+      ...process.env,
+      NODE_ENV: 'production',
+      MILLRACE_DATA_DIR: directory,
+      MILLRACE_HOST: '127.0.0.1',
+      MILLRACE_HTTP_PORT: '0',
+      MILLRACE_ADMIN_EMAIL: ADMIN_EMAIL,
+      MILLRACE_ADMIN_PASSWORD: password,
+      [TREE_MARK]: mark,
+    },
+  });
+  const stderr = tailOf(child);
+  const stop = async (): Promise<void> => {
+    await stopProcess(child, 20_000);
+    await work.remove();
+  };
+  try {
+    const readyFile = join(directory, 'run', 'ready.json');
+    while (!existsSync(readyFile)) {
+      if (child.exitCode !== null || child.signalCode !== null || performance.now() - start > READY_MS_MAX) {
+        const problem = child.exitCode === null ? 'not ready in time' : `ended with ${child.exitCode}`;
+        throw new BenchError('CHILD_FAILED', 'never', { child: 'millrace start', problem, stderr: stderr() });
+      }
+      await sleep(20);
+    }
+    const readyMs = performance.now() - start;
+    const { http: url } = JSON.parse(readFileSync(readyFile, 'utf8')) as { http: string };
+    const targets = await provision(url, password, targetCount);
+    return { name: 'Millrace', url, targets, readyMs, memory: () => treeMemory(child.pid ?? 0, mark), stderr, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** One thing and one channel each, connected. */
+async function provision(url: string, password: string, count: number): Promise<Target[]> {
+  const call = async <T>(method: string, path: string, token: string, body?: unknown): Promise<T> => {
+    const response = await fetch(url + path, {
+      method,
+      headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: `Bearer ${token}` }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) {
+      throw new BenchError('SETUP_FAILED', 'never', { problem: `${method} ${path}`, status: response.status, text });
+    }
+    return (text === '' ? {} : JSON.parse(text)) as T;
+  };
+  const { token } = await call<{ token: string }>('POST', '/tokens', '', { email: ADMIN_EMAIL, password });
+  const targets: Target[] = [];
+  for (let index = 0; index < count; index++) {
+    const thing = await call<{ id: string }>('POST', '/things', token, { name: `bench-${index}` });
+    const channel = await call<{ id: string }>('POST', '/channels', token, { name: `bench-${index}` });
+    await call('POST', '/connect', token, { channel_ids: [channel.id], thing_ids: [thing.id] });
+    const { key } = await call<{ key: string }>('GET', `/things/${thing.id}`, token);
+    targets.push({ channel: channel.id, key });
+  }
+  return targets;
+}
