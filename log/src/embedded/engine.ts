@@ -376,8 +376,15 @@ export class EmbeddedEngine implements LogEngine {
     }
     const segment = chosen?.partition.segments[0];
     if (chosen === null || segment === undefined) return false;
-    await this.change(chosen.partition.removalOf(segment));
-    chosen.partition.removed(segment);
+    const changes = chosen.partition.removalOf(segment);
+    // Readers must not look for it from here on: the store may lack it before this hears of the commit.
+    chosen.partition.hide(segment);
+    try {
+      await this.change(changes);
+    } catch (error) {
+      chosen.partition.unhide(segment);
+      throw error;
+    }
     this.#weigh();
     this.#refusedFull = false;
     this.#recover();

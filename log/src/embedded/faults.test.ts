@@ -203,6 +203,21 @@ describe('retention', () => {
     expect((await appendOne(again, 0, '', Buffer.from('x'))).offset).toBe(50);
   });
 
+  test('never shows a reader the gap that it makes', async () => {
+    let now = 1_000_000;
+    const started = await open(directory(), { segmentBytesMax: 4_096, retentionEveryMs: 1, now: () => now });
+    const log = await started.value.topic(topic);
+    const lease = await leaseOf(log, 'g');
+    for (let index = 0; index < 100; index++) await appendOne(log, 0, '', Buffer.alloc(1_000, index));
+    await lease.commit(100, '');
+    now += 4_000_000;
+    while ((await log.extent(0)).earliest < 90) {
+      const batch = await log.peek(0, 0, { bytesMax: 1_000 });
+      expect(batch?.bytes.at(-1)).toBe(batch?.first);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+
   test('removes by size, oldest first', async () => {
     const started = await open(directory(), { segmentBytesMax: 4_096, retentionEveryMs: 10 });
     const log = await started.value.topic({ ...topic, retentionBytes: 20_000 });

@@ -201,10 +201,17 @@ export class Partition {
     return changes;
   }
 
-  removed(segment: Segment): void {
-    if (this.segments[0] !== segment) return;
+  /** Takes the oldest segment from the readers' sight. */
+  hide(segment: Segment): void {
     this.segments.shift();
     this.earliest = segment.end;
+  }
+
+  /** It could not be removed.  @holds a reload in between may have brought it back already */
+  unhide(segment: Segment): void {
+    if (this.earliest !== segment.end) return;
+    this.segments.unshift(segment);
+    this.earliest = segment.first;
   }
 
   /** Calls back once when something was appended, or at `wakeAll`. */
