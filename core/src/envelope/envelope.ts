@@ -24,6 +24,9 @@ export interface EnvelopeFields {
   readonly dedupKey?: string | undefined;
   readonly headers?: readonly (readonly [name: string, value: string])[] | undefined;
   readonly admission?: { readonly version: number; readonly mac: Uint8Array } | undefined;
+  /** As MQTT counts it; 1 if absent. */
+  readonly qos?: 0 | 1 | 2 | undefined;
+  readonly retain?: boolean | undefined;
 }
 
 /** Encodes envelopes into one buffer that is used again and grows to the largest message.
@@ -72,12 +75,14 @@ export class EnvelopeEncoder {
     Envelope.addOrg(builder, org);
     Envelope.addId(builder, id);
     Envelope.addProtocol(builder, fields.protocol);
+    if (fields.qos !== undefined) Envelope.addQos(builder, fields.qos);
+    if (fields.retain === true) Envelope.addRetain(builder, true);
     builder.finish(Envelope.endEnvelope(builder), 'MLRC');
     return builder.asUint8Array();
   }
 }
 
-const FIELD_COUNT = 13;
+const FIELD_COUNT = 15;
 const ID = 0;
 const ORG = 1;
 const CHANNEL = 2;
@@ -91,6 +96,10 @@ const HEADERS = 9;
 const DEDUP_KEY = 10;
 const ADMISSION = 11;
 const PAYLOAD = 12;
+const QOS = 13;
+const RETAIN = 14;
+/** Fields that stand in the table itself, or are followed elsewhere. */
+const NO_VECTOR = (1 << PROTOCOL) | (1 << RECEIVED) | (1 << ADMISSION) | (1 << HEADERS) | (1 << QOS) | (1 << RETAIN);
 const PROTOCOL_MAX = Protocol.lora;
 
 /** Reads envelopes in place, one after the other, without decoding what is not asked for.
@@ -119,13 +128,14 @@ export class EnvelopeReader {
     if (!this.#readTable(table, this.#at, FIELD_COUNT)) return false;
     const at = this.#at;
     for (let field = 0; field < FIELD_COUNT; field++) {
-      if (field === PROTOCOL || field === RECEIVED || field === ADMISSION || field === HEADERS) continue;
-      if (at[field] !== 0 && !this.#follow(field)) return false;
+      if (((NO_VECTOR >> field) & 1) === 0 && at[field] !== 0 && !this.#follow(field)) return false;
     }
     if (at[ID] === 0 || this.#size[ID] !== 16) return false;
     if (at[ORG] === 0 || at[CHANNEL] === 0 || at[PUBLISHER] === 0 || at[PAYLOAD] === 0) return false;
     if (at[PROTOCOL] !== 0 && (buffer[at[PROTOCOL] as number] as number) > PROTOCOL_MAX) return false;
     if (at[RECEIVED] !== 0 && (at[RECEIVED] as number) + 8 > end) return false;
+    if (at[QOS] !== 0 && ((at[QOS] as number) >= end || (buffer[at[QOS] as number] as number) > 2)) return false;
+    if (at[RETAIN] !== 0 && (at[RETAIN] as number) >= end) return false;
     if (at[HEADERS] !== 0 && !this.#checkHeaders()) return false;
     return this.#openAdmission();
   }
@@ -159,6 +169,14 @@ export class EnvelopeReader {
   get receivedUs(): number {
     const at = this.#at[RECEIVED] as number;
     return at === 0 ? 0 : this.#bytes.readUInt32LE(at) + this.#bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
+  }
+  get qos(): 0 | 1 | 2 {
+    const at = this.#at[QOS] as number;
+    return at === 0 ? 1 : (this.#bytes[at] as 0 | 1 | 2);
+  }
+  get retain(): boolean {
+    const at = this.#at[RETAIN] as number;
+    return at !== 0 && this.#bytes[at] !== 0;
   }
   /** A view, not a copy. */
   get id(): Uint8Array {

@@ -35,7 +35,17 @@ export interface PolicyRule {
   readonly values: readonly string[];
 }
 
-export type DirectoryEntity = 'org' | 'user' | 'thing' | 'key' | 'channel' | 'connection' | 'member' | 'policy';
+export type DirectoryEntity =
+  | 'org'
+  | 'user'
+  | 'thing'
+  | 'key'
+  | 'certificate'
+  | 'channel'
+  | 'connection'
+  | 'member'
+  | 'policy'
+  | 'session';
 
 /** One change of the control plane, in the order of `version`. */
 export interface DirectoryChange {
@@ -53,6 +63,12 @@ export interface Directory {
   /** The thing that owns a key, by the key's digest (Credentials.digest); null if none or revoked. */
   thingByKey(digest: string): Promise<ThingRecord | null>;
   subject(id: string): Promise<SubjectRecord | null>;
+  /** The thing that a certificate stands for: by its fingerprint, or as the subject (CN = thing id) of an authority that
+   *  this thing trusts, within its validity; null if none.
+   *  @param fingerprint SHA-256, hex in lower case  @param certificate DER */
+  thingByCertificate(fingerprint: string, certificate: Uint8Array): Promise<ThingRecord | null>;
+  /** Spends a ticket: whose it was, or null when it is unknown, used or too old. @param digest Credentials.digest */
+  redeemTicket(digest: string): Promise<SubjectRecord | null>;
   /** By id, or by alias within an org. */
   channel(reference: string, org: string | null): Promise<ChannelRecord | null>;
   /** Every rule that can matter to a subject in an org: its own, its roles', its connections. */

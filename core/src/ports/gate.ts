@@ -8,7 +8,14 @@ export type ControlAction = `${string}.${string}`;
 /** What a client showed to say who it is. */
 export type Credential =
   | { readonly kind: 'key'; readonly key: string; readonly thing?: string }
-  | { readonly kind: 'bearer'; readonly token: string };
+  | { readonly kind: 'bearer'; readonly token: string }
+  /** A ticket of `POST /tickets`, good once: never memoised. */
+  | { readonly kind: 'ticket'; readonly ticket: string }
+  /** What the peer proved in the TLS handshake to hold the key of.
+   *  @shape fingerprint: SHA-256 of the certificate, hex in lower case; certificate: DER */
+  | { readonly kind: 'certificate'; readonly fingerprint: string; readonly certificate: Uint8Array }
+  /** Somebody whom the platform itself knows: a session's owner. Never from a client. */
+  | { readonly kind: 'subject'; readonly id: string };
 
 /** A client that is known. Stable object while nothing about it changed, so callers may hang their own memo on it
  *  (WeakMap); once `revoked` is true it must be identified anew. */

@@ -148,8 +148,24 @@ payloadArray():Uint8Array|null {
   return offset ? new Uint8Array(this.bb!.bytes().buffer, this.bb!.bytes().byteOffset + this.bb!.__vector(this.bb_pos + offset), this.bb!.__vector_len(this.bb_pos + offset)) : null;
 }
 
+/**
+ * Quality of service that the publisher asked for, as MQTT counts it: no subscriber gets it with a higher one.
+ */
+qos():number {
+  const offset = this.bb!.__offset(this.bb_pos, 30);
+  return offset ? this.bb!.readUint8(this.bb_pos + offset) : 1;
+}
+
+/**
+ * To be kept as the last message of its topic (MQTT's RETAIN).
+ */
+retain():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 32);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
 static startEnvelope(builder:flatbuffers.Builder) {
-  builder.startObject(13);
+  builder.startObject(15);
 }
 
 static addId(builder:flatbuffers.Builder, idOffset:flatbuffers.Offset) {
@@ -238,6 +254,14 @@ static createPayloadVector(builder:flatbuffers.Builder, data:number[]|Uint8Array
 
 static startPayloadVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(1, numElems, 1);
+}
+
+static addQos(builder:flatbuffers.Builder, qos:number) {
+  builder.addFieldInt8(13, qos, 1);
+}
+
+static addRetain(builder:flatbuffers.Builder, retain:boolean) {
+  builder.addFieldInt8(14, +retain, +false);
 }
 
 static endEnvelope(builder:flatbuffers.Builder):flatbuffers.Offset {
