@@ -1,4 +1,5 @@
-import type { Admission, Credential, Principal } from '@millrace/core';
+import type { Credential, Principal } from '@millrace/core';
+import type { PublishTarget } from '../message-encoder.ts';
 import { credentialOf } from './authorization.ts';
 import { type Encoding, encodingOf } from './encoding.ts';
 import { type BadRoute, type PublishRoute, routeOf } from './route.ts';
@@ -30,9 +31,8 @@ export class Head {
   readonly traceParent: string | undefined;
   readonly idempotencyKey: string | undefined;
 
-  /** The memo: who this is, what the gate said last, and what an envelope needs of it. */
+  /** The memo: who this is, and what an envelope needs of what the gate said last. */
   principal: Principal | null = null;
-  admission: Admission | null = null;
   target: PublishTarget | null = null;
 
   constructor(line: RequestLine, headers: [string, string][], framing: Framing) {
@@ -59,16 +59,6 @@ export class Head {
   header(name: string): string | undefined {
     return this.headers.find((header) => header[0] === name)?.[1];
   }
-}
-
-/** What an envelope needs of a channel, a publisher and a path, encoded once. */
-export interface PublishTarget {
-  readonly partition: number;
-  readonly org: Uint8Array;
-  readonly channel: Uint8Array;
-  readonly subtopic: Uint8Array;
-  readonly publisher: Uint8Array;
-  readonly contentType: Uint8Array;
 }
 
 /** A head that can't be served; the connection closes after the answer, since where it ends is not certain. */

@@ -1,6 +1,5 @@
 import {
   type Admission,
-  EnvelopeEncoder,
   type Gate,
   type Identified,
   type Log,
@@ -8,24 +7,19 @@ import {
   MillraceError,
   type Principal,
   Protocol,
-  partitionOf,
-  type SealedFields,
   uuidText,
-  writeUuidV7,
 } from '@millrace/core';
 import type { WallClock } from '../clock.ts';
 import type { IngestCounts } from '../counts.ts';
+import { type Allowed, MessageEncoder, type PublishTarget } from '../message-encoder.ts';
 import type { RateLimit } from '../rate.ts';
 import { BATCH_CONTENT_TYPES, BatchReceipt, contentTypeOfLine, splitLines } from './batch.ts';
 import type { Exchange } from './exchange.ts';
-import type { Head, PublishTarget } from './head.ts';
+import type { Head } from './head.ts';
 import { PublishReceipt } from './receipt.ts';
 import { FORBIDDEN, NO_SUCH_CHANNEL, refuseByLog, refuseIdentity, UNAUTHENTICATED } from './refusals.ts';
 
 // hot
-type Allowed = Extract<Admission, { kind: 'allow' }>;
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
 const utf8 = new TextEncoder();
 const CONTENT_TYPE_CHARACTERS_MAX = 128;
 /** Room that an envelope's own fields take beside the payload, at most. */
@@ -52,37 +46,11 @@ export interface PublisherOptions {
  *  On a warm client nothing here awaits, and the only objects made are the receipt and what the codec needs. */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #encoder = new EnvelopeEncoder();
-  readonly #id = new Uint8Array(16);
-  readonly #mac = new Uint8Array(16);
-  readonly #seal: Mutable<SealedFields> = {
-    id: this.#id,
-    org: '',
-    channel: '',
-    subtopic: '',
-    publisher: '',
-    version: 0,
-    receivedUs: 0,
-    payload: this.#id,
-  };
-  readonly #admission = { version: 0, mac: this.#mac };
-  readonly #fields: Mutable<Parameters<EnvelopeEncoder['encode']>[0]> = {
-    id: this.#id,
-    org: '',
-    channel: '',
-    subtopic: '',
-    publisher: '',
-    protocol: Protocol.http,
-    contentType: '',
-    receivedUs: 0,
-    payload: this.#id,
-    traceContext: undefined,
-    dedupKey: undefined,
-    admission: this.#admission,
-  };
+  readonly #encoder: MessageEncoder;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#encoder = new MessageEncoder(Protocol.http, options.gate, options.log.partitionCount);
   }
 
   /** What can be told from the head alone; answers when the body is not wanted. */
@@ -189,12 +157,9 @@ export class Publisher {
       exchange.refuse(404, 'no_such_channel', NO_SUCH_CHANNEL);
       return;
     }
-    if (head.admission !== admission || head.target === null) {
-      head.target = this.#targetOf(head, admission);
-      head.admission = admission;
-    }
+    if (head.target?.admission !== admission) head.target = this.#targetOf(head, admission);
     if (route.batch) {
-      this.#appendBatch(exchange, principal, admission, head.target, nowUs);
+      this.#appendBatch(exchange, principal, head.target, nowUs);
       return;
     }
     const { log, counts } = this.#options;
@@ -205,15 +170,16 @@ export class Publisher {
       return;
     }
     if (this.#limited(exchange, principal, 1, nowUs) || this.#full(exchange, 1, body.length)) return;
-    const record = this.#encode(head, admission, target, body, target.contentType, nowUs, '');
-    const receipt = new PublishReceipt(exchange, counts, this.#options.clock, uuidText(this.#id), body.length, nowUs);
+    const record = this.#encode(head, target, body, target.contentType, nowUs, '');
+    const id = uuidText(this.#encoder.id);
+    const receipt = new PublishReceipt(exchange, counts, this.#options.clock, id, body.length, nowUs);
     counts.inFlightMessages++;
     counts.inFlightBytes += body.length;
     log.append(target.partition, admission.channel.id, record, receipt);
   }
 
   /** One record a line, all encoded after all were checked; acknowledged together. */
-  #appendBatch(exchange: Exchange, client: Principal, admission: Allowed, target: PublishTarget, nowUs: number): void {
+  #appendBatch(exchange: Exchange, client: Principal, target: PublishTarget, nowUs: number): void {
     const { log, batchMessagesMax, counts } = this.#options;
     const { head } = exchange;
     const named = new URLSearchParams(head.query).get('content_type');
@@ -255,64 +221,36 @@ export class Publisher {
     counts.inFlightBytes += body.length;
     for (const [index, line] of lines.entries()) {
       const type = types[index] as Uint8Array;
-      const record = this.#encode(head, admission, target, line, type, nowUs, `#${index}`);
-      receipt.ids.push(uuidText(this.#id));
+      const record = this.#encode(head, target, line, type, nowUs, `#${index}`);
+      receipt.ids.push(uuidText(this.#encoder.id));
       counts.inFlightMessages++;
-      log.append(target.partition, admission.channel.id, record, receipt);
+      log.append(target.partition, target.admission.channel.id, record, receipt);
     }
   }
 
-  /** Encodes one message under a new id. @returns a record that is valid until the next call */
+  /** @returns a record that is valid until the next call */
   #encode(
     head: Head,
-    admission: Allowed,
     target: PublishTarget,
     payload: Uint8Array,
     contentType: Uint8Array,
     nowUs: number,
     part: string,
   ): Uint8Array {
-    const { route } = head;
-    const seal = this.#seal;
-    const fields = this.#fields;
-    writeUuidV7(this.#id, 0, Math.floor(nowUs / 1_000));
-    seal.org = admission.channel.org;
-    seal.channel = admission.channel.id;
-    seal.subtopic = route?.kind === 'publish' ? route.subtopic : '';
-    seal.publisher = admission.subject.id;
-    seal.version = admission.version;
-    seal.receivedUs = nowUs;
-    seal.payload = payload;
-    this.#options.gate.sealer.seal(seal, this.#mac);
-    this.#admission.version = admission.version;
-    fields.org = target.org;
-    fields.channel = target.channel;
-    fields.subtopic = target.subtopic;
-    fields.publisher = target.publisher;
-    fields.contentType = contentType;
-    fields.receivedUs = nowUs;
-    fields.payload = payload;
-    const trace = head.traceParent;
-    fields.traceContext = trace !== undefined && TRACE_PARENT.test(trace) ? trace : undefined;
-    const key = head.idempotencyKey;
-    fields.dedupKey = key === undefined ? undefined : `${admission.subject.id}/${admission.channel.id}/${key}${part}`;
-    return this.#encoder.encode(fields);
+    const { traceParent: trace, idempotencyKey: key } = head;
+    const { subject, channel } = target.admission;
+    return this.#encoder.encode(target, payload, nowUs, {
+      contentType,
+      traceContext: trace !== undefined && TRACE_PARENT.test(trace) ? trace : undefined,
+      dedupKey: key === undefined ? undefined : `${subject.id}/${channel.id}/${key}${part}`,
+    });
   }
 
   #targetOf(head: Head, admission: Allowed): PublishTarget {
     const { route } = head;
-    const { channel, subject } = admission;
-    const bytes = utf8.encode(channel.id);
     const json = /^application\/json\s*(;|$)/i.test(head.contentType);
     const sent = route?.kind === 'publish' && route.first && json ? 'application/senml+json' : head.contentType;
-    return {
-      partition: partitionOf(bytes, this.#options.log.partitionCount),
-      org: utf8.encode(channel.org),
-      channel: bytes,
-      subtopic: utf8.encode(route?.kind === 'publish' ? route.subtopic : ''),
-      publisher: utf8.encode(subject.id),
-      contentType: utf8.encode(sent === '' ? (channel.contentType ?? '') : sent),
-    };
+    return this.#encoder.targetOf(admission, route?.kind === 'publish' ? route.subtopic : '', sent);
   }
 
   #full(exchange: Exchange, messages: number, bytes: number): boolean {

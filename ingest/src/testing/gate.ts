@@ -64,7 +64,7 @@ export class TestGate implements Gate {
   }
 
   #identified(credential: Credential): Identified {
-    const secret = credential.kind === 'key' ? credential.key : credential.token;
+    const secret = secretOf(credential);
     if (secret === 'disabled-key') return { kind: 'refused', reason: 'disabled' };
     if (credential.kind === 'key' && credential.thing !== undefined && credential.thing !== THING) {
       return { kind: 'refused', reason: 'unknown' };
@@ -89,4 +89,11 @@ export class TestGate implements Gate {
     const record: ChannelRecord = { id, org: ORG, enabled: true, alias: null, contentType: this.contentType };
     return { kind: 'allow', channel: record, subject: principal.subject, action, version: 3, valid: true };
   }
+}
+
+function secretOf(credential: Credential): string {
+  if (credential.kind === 'key') return credential.key;
+  if (credential.kind === 'bearer') return credential.token;
+  if (credential.kind === 'ticket') return credential.ticket;
+  return credential.kind === 'certificate' ? credential.fingerprint : credential.id;
 }
