@@ -1,5 +1,6 @@
-/** Why a message was left out on purpose, without a dead letter. `not_kept`: a raw payload where none is to be kept. */
-export const DROP_REASONS = ['duplicate', 'not_kept'] as const;
+/** Why a message was left out on purpose, without a dead letter. `not_kept`: a raw payload where none is to be kept;
+ *  `empty`: no payload at all, as what clears a retained message has. */
+export const DROP_REASONS = ['duplicate', 'not_kept', 'empty'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 /** Why a message (or one record of it) could not be processed. Closed: it is a metric label and a column. */

@@ -46,6 +46,11 @@ describe('what a message is', () => {
     ]);
     expect(one({ contentType: '', payload: Buffer.from('81a2', 'hex') }).messages).toHaveLength(1);
   });
+  test('is nothing when it is empty, as what clears a retained message', () => {
+    const rows = one({ contentType: 'application/senml+json', payload: Buffer.alloc(0) });
+    expect(rows.dead_letters).toHaveLength(0);
+    expect(rows.tally).toMatchObject({ stored: 0, dead: {}, dropped: { empty: 1 } });
+  });
   test('decides what is kept raw', () => {
     const payload = Buffer.from([0, 255, 128]);
     expect(one({ contentType: 'application/octet-stream', payload }, { raw: 'none' }).tally).toMatchObject({

@@ -213,6 +213,11 @@ export class BatchNormaliser {
   #content(envelope: EnvelopeReader, decision: Decision, raw: RawPolicy): void {
     const rows = this.#rows;
     const payload = envelope.payload;
+    if (payload.length === 0) {
+      this.#logRow(envelope, decision, 0, 0, 'nothing', '');
+      this.#tally.drop('empty');
+      return;
+    }
     rows.clear();
     const reading = readPayload(this.#dialect(envelope.contentType), payload, envelope.receivedUs, rows);
     if (reading.refusal !== null) {

@@ -20,6 +20,8 @@ const rogueUrl = siblingUrl(import.meta.url, '../testing/rogue-worker');
 const directory: Directory = {
   version: 1,
   thingByKey: async () => null,
+  thingByCertificate: async () => null,
+  redeemTicket: async () => null,
   subject: async (id) => ({ kind: 'thing', id, org: id === 'stranger' ? 'other' : 'org', enabled: true, metadata: {} }),
   channel: async (id) =>
     id === 'nowhere'
