@@ -49,6 +49,7 @@ export function problemAnswer(status: number, detail: string, extra: string, ret
   if (status === 401) more += 'WWW-Authenticate: Thing, Bearer, Basic realm="millrace"\r\n';
   if (status === 405) more += 'Allow: POST, OPTIONS\r\n';
   if (status === 415) more += 'Accept-Encoding: gzip, deflate, br, zstd\r\n';
+  if (status === 426) more += 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n';
   if (status === 429 || status === 503) more += `Retry-After: ${retryAfterSeconds}\r\n`;
   return jsonAnswer(status, JSON.stringify(problem(status, detail)), more, 'application/problem+json');
 }

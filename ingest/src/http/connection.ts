@@ -60,6 +60,8 @@ export class Connection {
   closed = false;
   /** No further request is read. */
   closing = false;
+  /** Another protocol has the socket. It counts as a connection until the socket closes. */
+  detached = false;
   #rest: Buffer = EMPTY;
   #at = 0;
   readonly #queue: Exchange[] = [];
@@ -91,17 +93,15 @@ export class Connection {
       nowMs: 0,
     };
     this.#deadlineMs = host.coarseMs + host.idleMsMax;
-    socket.on('data', (chunk: Buffer) => {
-      this.#receive(chunk);
-    });
-    socket.on('drain', () => this.#consume());
-    socket.on('end', () => this.#onEnd());
+    socket.on('data', this.#receive);
+    socket.on('drain', this.#consume);
+    socket.on('end', this.#onEnd);
     socket.on('error', () => {});
     socket.once('close', () => this.#onClose());
   }
 
   get idle(): boolean {
-    return this.#queue.length === 0 && this.#reading === null;
+    return this.#queue.length === 0 && this.#reading === null && !this.detached;
   }
 
   /** Stops reading requests until each `hold` has met its `release`: the one that was handed on is being decided. */
@@ -162,9 +162,30 @@ export class Connection {
     });
   }
 
+  /** Lets go of the socket, for the protocol that the request of this exchange asked for.
+   *  @returns what came after the request; null if the client is gone, or it is not this exchange's turn
+   *  @holds the socket is paused, and nobody listens to it but for its errors and its end */
+  detach(exchange: Exchange): Buffer | null {
+    const { socket } = this;
+    if (this.closed || this.#clientEnded || exchange.answered || this.#queue[0] !== exchange) return null;
+    if (this.#queue.length > 1) return null;
+    this.detached = true;
+    this.closing = true;
+    this.#queue.length = 0;
+    socket.pause();
+    socket.off('data', this.#receive);
+    socket.off('drain', this.#consume);
+    socket.off('end', this.#onEnd);
+    const rest = this.#rest.subarray(this.#at);
+    this.#rest = EMPTY;
+    this.#at = 0;
+    return rest;
+  }
+
   /** Called a few times a second: ends what took too long. */
   sweep(nowMs: number): void {
     const { socket } = this;
+    if (this.detached) return;
     if (socket.writableLength === 0) this.#stalledMs = nowMs;
     else if (socket.bytesWritten !== this.#stalledAt) {
       this.#stalledAt = socket.bytesWritten;
@@ -191,6 +212,7 @@ export class Connection {
 
   /** Ends the connection once its answers are written. */
   end(): void {
+    if (this.detached) return;
     this.closing = true;
     if (this.#queue.length === 0) this.#linger();
   }
@@ -216,11 +238,11 @@ export class Connection {
     if (this.#clientEnded) this.socket.destroySoon();
   }
 
-  #onEnd(): void {
+  readonly #onEnd = (): void => {
     this.#clientEnded = true;
     if (this.#reading !== null) this.socket.destroy();
     else this.#settle();
-  }
+  };
 
   #onClose(): void {
     this.closed = true;
@@ -246,13 +268,12 @@ export class Connection {
     }
   }
 
-  #receive(chunk: Buffer): void {
+  readonly #receive = (chunk: Buffer): void => {
     if (this.closing) return;
-    if (this.#at < this.#rest.length) chunk = Buffer.concat([this.#rest.subarray(this.#at), chunk]);
-    this.#rest = chunk;
+    this.#rest = this.#at < this.#rest.length ? Buffer.concat([this.#rest.subarray(this.#at), chunk]) : chunk;
     this.#at = 0;
     this.#consume();
-  }
+  };
 
   get #blocked(): boolean {
     const queue = this.#queue;
@@ -261,7 +282,7 @@ export class Connection {
     return this.#reading === null && queue.length > 0 && (queue[queue.length - 1] as Exchange).closes;
   }
 
-  #consume(): void {
+  readonly #consume = (): void => {
     if (this.#consuming) return;
     this.#consuming = true;
     try {
@@ -284,7 +305,7 @@ export class Connection {
       else this.socket.resume();
     }
     if (this.#queue.length === 0) this.#settle();
-  }
+  };
 
   /** @returns whether there may be more to do */
   #step(): boolean {

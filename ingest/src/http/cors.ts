@@ -1,7 +1,7 @@
 import type { Head } from './head.ts';
 
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
-const HEADERS = 'Authorization, Content-Type, Content-Encoding, Idempotency-Key, Traceparent';
+const HEADERS = 'Authorization, Content-Type, Content-Encoding, Idempotency-Key, Last-Event-ID, Traceparent';
 const EXPOSED = 'Location, Retry-After, WWW-Authenticate';
 
 /** Which other origins' pages may call this server.

@@ -42,6 +42,24 @@ export class Exchange {
     return head.minor === 0 ? `Connection: keep-alive\r\n${this.crossOrigin}` : this.crossOrigin;
   }
 
+  /** Runs what answers this exchange by streaming, or takes its connection over, once no earlier answer is outstanding.
+   *  @holds no further request is read until it is done; what it throws is a fault, and ends the connection, since a
+   *         part of the answer may be written */
+  inTurn(run: () => Promise<void>): void {
+    const { connection } = this;
+    connection.hold();
+    this.onTurn = () => {
+      this.onTurn = null;
+      run()
+        .catch((error: unknown) => {
+          connection.host.onFault(error);
+          connection.destroy();
+        })
+        .finally(() => connection.release());
+    };
+    connection.flush();
+  }
+
   answer(text: string): void {
     if (this.answerText !== null) return;
     this.answerText = text;

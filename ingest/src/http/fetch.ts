@@ -12,19 +12,7 @@ const WHOLE_AFTER = Symbol('not yet');
  *  @holds the connection is held (no further request is read) until the answer is written
  *  @throws never: what the handler throws goes to `onFault` and is answered 500 */
 export function answerByHandler(exchange: Exchange, handler: HttpHandler, body: Uint8Array): void {
-  const { connection } = exchange;
-  connection.hold();
-  exchange.onTurn = () => {
-    exchange.onTurn = null;
-    run(exchange, handler, body)
-      .catch((error: unknown) => {
-        connection.host.onFault(error);
-        // Once a part of the answer is written, only the connection's end can tell that it is not whole.
-        connection.destroy();
-      })
-      .finally(() => connection.release());
-  };
-  connection.flush();
+  exchange.inTurn(() => run(exchange, handler, body));
 }
 
 async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): Promise<void> {

@@ -19,6 +19,8 @@ export class Head {
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly minor: 0 | 1;
   readonly keepAlive: boolean;
+  /** The protocol that the sender wants to go on in, in lower case; "" if none. */
+  readonly upgrade: string;
   /** −1 if the head names none. */
   readonly contentLength: number;
   readonly chunked: boolean;
@@ -44,6 +46,8 @@ export class Head {
     this.headers = headers;
     this.minor = line.minor;
     this.keepAlive = line.minor === 1 ? !/\bclose\b/.test(connection) : /\bkeep-alive\b/.test(connection);
+    const upgrades = line.minor === 1 && line.method === 'GET' && /\bupgrade\b/.test(connection);
+    this.upgrade = upgrades ? (value('upgrade') ?? '').toLowerCase() : '';
     this.contentLength = framing.contentLength;
     this.chunked = framing.chunked;
     this.expectsContinue = line.minor === 1 && value('expect')?.toLowerCase() === '100-continue';

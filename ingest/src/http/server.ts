@@ -14,6 +14,7 @@ import { BodyDecoder, type Decoded } from './encoding.ts';
 import type { Exchange } from './exchange.ts';
 import { answerByHandler } from './fetch.ts';
 import { HeadCache } from './head.ts';
+import type { NativeHandler } from './native.ts';
 import { Publisher } from './publish.ts';
 import { ZstdInflater } from './zstd.ts';
 
@@ -28,7 +29,9 @@ export interface HttpServerOptions {
   readonly logger: Logger;
   /** The data plane; absent on nodes without the role. */
   readonly publish?: { readonly log: Log; readonly gate: Gate };
-  /** Answers every path that is no publish; without it they are 404. */
+  /** Asked in this order for what is no publish. Drained with the server; started and stopped by whoever made them. */
+  readonly natives?: readonly NativeHandler[];
+  /** Answers every other path; without it they are 404. */
   readonly fallback?: HttpHandler;
 }
 export interface HttpAddress {
@@ -158,9 +161,11 @@ class HttpServer implements ConnectionHost {
     if (this.#server.listening) this.#server.close();
     const end = performance.now() + deadlineMs;
     this.#endIdle();
+    const natives = Promise.all((this.#options.natives ?? []).map((native) => native.drain(deadlineMs)));
     while (performance.now() < end && (this.#counts.inFlightMessages > 0 || this.#busy())) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    await natives;
     this.#endIdle();
   }
 
@@ -250,7 +255,11 @@ class HttpServer implements ConnectionHost {
       this.#publisher.publish(exchange);
       return;
     }
-    const { fallback } = this.#options;
+    const { fallback, natives = [] } = this.#options;
+    const upgrades = exchange.head.upgrade !== '' && exchange.body.length === 0;
+    for (const native of natives) {
+      if ((upgrades && native.upgrade(exchange)) || native.request(exchange)) return;
+    }
     if (fallback !== undefined) answerByHandler(exchange, fallback, exchange.body);
     else exchange.refuse(404, 'malformed', 'There is nothing here.');
   }
@@ -288,7 +297,7 @@ class HttpServer implements ConnectionHost {
   }
 
   #busy(): boolean {
-    for (const connection of this.#connections) if (!connection.idle) return true;
+    for (const connection of this.#connections) if (!connection.idle && !connection.detached) return true;
     return false;
   }
 
