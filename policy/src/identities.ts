@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes, X509Certificate } from 'node:crypto';
 import type { Credential, Credentials, Directory, DirectoryEntity, Identified, SubjectRecord } from '@millrace/core';
 import type { GateLimits } from './config.ts';
 import { Generations } from './generations.ts';
@@ -12,12 +12,35 @@ import type { Tally } from './tally.ts';
 const UNKNOWN: Identified = Object.freeze({ kind: 'refused', reason: 'unknown' });
 const DISABLED: Identified = Object.freeze({ kind: 'refused', reason: 'disabled' });
 const CREDENTIAL_SIZE_MAX = 4_096;
-const SUBJECTS: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key', 'org']);
+const CERTIFICATE_SIZE_MAX = 65_536;
+/** So long a certificate is taken for its thing's without asking again: the end of its authority makes no change. */
+const CERTIFICATE_MEMO_MS_MAX = 300_000;
+const SUBJECTS: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key', 'certificate', 'org']);
 
 interface Known {
   readonly identified: Identified;
   readonly principal: KnownPrincipal;
+  /** When it must be looked up again; the principal may live longer. */
+  readonly untilMs: number;
 }
+
+/** What a look-up gave. */
+interface Found {
+  readonly record: SubjectRecord | null;
+  /** When the credential ends. */
+  readonly expiresMs: number;
+  readonly memoMsMax: number;
+  /** Whether a null stays one, whatever changes in the registry. */
+  readonly final: boolean;
+}
+
+const lasting = (record: SubjectRecord | null): Found => ({
+  record,
+  expiresMs: Number.POSITIVE_INFINITY,
+  memoMsMax: Number.POSITIVE_INFINITY,
+  final: false,
+});
+const NOBODY: Found = { ...lasting(null), final: true };
 
 interface Refused {
   readonly identified: Identified;
@@ -67,30 +90,78 @@ export class Identities {
   }
 
   identify(credential: Credential): Identified | Promise<Identified> {
-    const bearer = credential.kind === 'bearer';
-    const secret = bearer ? credential.token : credential.key;
-    const thing = bearer ? undefined : credential.thing;
+    switch (credential.kind) {
+      case 'key':
+        return this.#secret(credential.key, false, credential.thing);
+      case 'bearer':
+        // A bearer that is no JWT may be a key.
+        return this.#secret(credential.token, credential.token.includes('.'), undefined);
+      case 'ticket':
+        return this.#ticket(credential.ticket);
+      case 'certificate':
+        return this.#certificate(credential.fingerprint, credential.certificate);
+      case 'subject':
+        return this.#subject(credential.id);
+    }
+  }
+
+  #secret(secret: string, token: boolean, thing: string | undefined): Identified | Promise<Identified> {
     if (secret.length === 0 || secret.length > CREDENTIAL_SIZE_MAX) return UNKNOWN;
-    // A bearer that is no JWT may be a key.
-    const token = bearer && secret.includes('.');
     const tag = hash('sha256', (token ? 'token ' : 'key ') + this.#salt + secret, 'base64url');
+    const warm = this.#warm(tag);
+    if (warm !== undefined) return belongs(warm, thing);
+    const flight = this.#cold(tag, token ? () => this.#findByToken(secret) : () => this.#findByKey(secret));
+    return thing === undefined ? flight : flight.then((identified) => belongs(identified, thing));
+  }
+
+  /** A certificate is as good as its hash: what a fingerprint is remembered for is that certificate's. */
+  #certificate(fingerprint: string, certificate: Uint8Array): Identified | Promise<Identified> {
+    if (certificate.length === 0 || certificate.length > CERTIFICATE_SIZE_MAX) return UNKNOWN;
+    const tag = `certificate ${fingerprint}`;
+    if (hash('sha256', certificate, 'hex') !== fingerprint) return UNKNOWN;
+    return this.#warm(tag) ?? this.#cold(tag, () => this.#findByCertificate(fingerprint, certificate));
+  }
+
+  #subject(id: string): Identified | Promise<Identified> {
+    if (id.length === 0 || id.length > CREDENTIAL_SIZE_MAX) return UNKNOWN;
+    const tag = `subject ${id}`;
+    return this.#warm(tag) ?? this.#cold(tag, async () => lasting(await this.#read(id)));
+  }
+
+  /** Never remembered and never joined: of two who show one ticket, one is let in. */
+  #ticket(ticket: string): Promise<Identified> {
+    if (ticket.length === 0 || ticket.length > CREDENTIAL_SIZE_MAX) return Promise.resolve(UNKNOWN);
+    let spender: string | null = null;
+    return this.#knowledge.ask(this.#lookups, () =>
+      this.#lookUp(null, async () => {
+        // It is spent at the first try; what changed meanwhile is read by the subject's id.
+        if (spender !== null) return lasting(await this.#read(spender));
+        this.#tally.ticketLookups++;
+        const record = await this.#directory.redeemTicket(this.#credentials.digest(ticket));
+        spender = record?.id ?? null;
+        return record === null ? NOBODY : lasting(record);
+      }),
+    );
+  }
+
+  #warm(tag: string): Identified | undefined {
     const known = this.#known.get(tag);
     if (known !== undefined && !known.principal.revoked) {
-      this.#tally.warmIdentifications++;
-      return belongs(known.identified, thing);
-    }
-    const refused = this.#refused.get(tag);
-    if (refused !== undefined) {
-      const now = this.#now();
-      if (now < refused.untilMs && now >= refused.fromMs) {
+      if (known.untilMs === Number.POSITIVE_INFINITY || this.#now() < known.untilMs) {
         this.#tally.warmIdentifications++;
-        return refused.identified;
+        return known.identified;
       }
     }
-    const flight = this.#flights.join(tag, () =>
-      this.#knowledge.ask(this.#lookups, () => this.#lookUp(tag, secret, token)),
-    );
-    return thing === undefined ? flight : flight.then((identified) => belongs(identified, thing));
+    const refused = this.#refused.get(tag);
+    if (refused === undefined) return undefined;
+    const now = this.#now();
+    if (now >= refused.untilMs || now < refused.fromMs) return undefined;
+    this.#tally.warmIdentifications++;
+    return refused.identified;
+  }
+
+  #cold(tag: string, find: () => Promise<Found>): Promise<Identified> {
+    return this.#flights.join(tag, () => this.#knowledge.ask(this.#lookups, () => this.#lookUp(tag, find)));
   }
 
   /** A key or a subject appeared or changed: what was refused may be known now. */
@@ -98,16 +169,13 @@ export class Identities {
     if (all || SUBJECTS.has(entity)) this.#refused.clear();
   }
 
-  async #lookUp(tag: string, secret: string, token: boolean): Promise<Identified> {
+  async #lookUp(tag: string | null, find: () => Promise<Found>): Promise<Identified> {
     for (let attempt = 1; ; attempt++) {
       const mark = this.#knowledge.recent.mark();
-      const verified = token ? await this.#credentials.verifyAccessToken(secret) : null;
-      let record: SubjectRecord | null = null;
-      if (token) record = verified === null ? null : await this.#user(verified.user);
-      else record = await this.#thing(secret);
+      const { record, expiresMs, memoMsMax, final } = await find();
       const stale =
         record === null
-          ? !(token && verified === null) && this.#knowledge.recent.changed(mark, SUBJECTS)
+          ? !final && this.#knowledge.recent.changed(mark, SUBJECTS)
           : this.#knowledge.recent.touched(mark, [record.id, record.kind === 'thing' ? record.org : record.id]);
       if (stale && attempt < ATTEMPTS_MAX) {
         this.#tally.retries++;
@@ -115,33 +183,59 @@ export class Identities {
       }
       if (record === null || !record.enabled || stale) {
         // Changing again and again: refused this once rather than remembered.
-        return this.#refuse(tag, record === null || stale ? UNKNOWN : DISABLED, stale);
+        return this.#refuse(stale ? null : tag, record === null || stale ? UNKNOWN : DISABLED);
       }
       this.#tally.coldKnown++;
       const state = this.#knowledge.subject(record);
-      const principal = verified === null ? state.principal : new KnownPrincipal(state, verified.expiresMs, this.#now);
+      const expires = expiresMs !== Number.POSITIVE_INFINITY;
+      const principal = expires ? new KnownPrincipal(state, expiresMs, this.#now) : state.principal;
       const identified: Identified = Object.freeze({ kind: 'known', principal });
-      this.#known.set(tag, { identified, principal });
+      const untilMs = memoMsMax === Number.POSITIVE_INFINITY ? memoMsMax : this.#now() + memoMsMax;
+      if (tag !== null) this.#known.set(tag, { identified, principal, untilMs });
       return identified;
     }
   }
 
-  async #user(id: string): Promise<SubjectRecord | null> {
-    this.#tally.subjectLookups++;
-    const record = await this.#directory.subject(id);
-    return record?.kind === 'user' ? record : null;
+  async #findByToken(token: string): Promise<Found> {
+    const verified = await this.#credentials.verifyAccessToken(token);
+    if (verified === null) return NOBODY;
+    const record = await this.#read(verified.user);
+    return { ...lasting(record?.kind === 'user' ? record : null), expiresMs: verified.expiresMs };
   }
 
-  #thing(key: string): Promise<SubjectRecord | null> {
+  async #findByKey(key: string): Promise<Found> {
     this.#tally.keyLookups++;
-    return this.#directory.thingByKey(this.#credentials.digest(key));
+    return lasting(await this.#directory.thingByKey(this.#credentials.digest(key)));
   }
 
-  #refuse(tag: string, identified: Identified, stale: boolean): Identified {
+  async #findByCertificate(fingerprint: string, certificate: Uint8Array): Promise<Found> {
+    const expiresMs = expiryOf(certificate);
+    if (expiresMs === null || this.#now() >= expiresMs) return NOBODY;
+    this.#tally.certificateLookups++;
+    const record = await this.#directory.thingByCertificate(fingerprint, certificate);
+    return { record, expiresMs, memoMsMax: CERTIFICATE_MEMO_MS_MAX, final: false };
+  }
+
+  #read(id: string): Promise<SubjectRecord | null> {
+    this.#tally.subjectLookups++;
+    return this.#directory.subject(id);
+  }
+
+  #refuse(tag: string | null, identified: Identified): Identified {
     this.#tally.coldRefused++;
     const now = this.#now();
-    if (!stale) this.#refused.set(tag, { identified, fromMs: now, untilMs: now + this.#limits.unknownMsMax });
+    if (tag !== null) this.#refused.set(tag, { identified, fromMs: now, untilMs: now + this.#limits.unknownMsMax });
     return identified;
+  }
+}
+
+/** When a certificate ends, ms since 1970; null if it is none. */
+function expiryOf(certificate: Uint8Array): number | null {
+  try {
+    const ends = Date.parse(new X509Certificate(certificate).validTo);
+    return Number.isNaN(ends) ? null : ends;
+  } catch {
+    return null;
   }
 }
 

@@ -9,7 +9,7 @@ import { RuleSet } from './rule-set.ts';
 import type { Tally } from './tally.ts';
 
 /** Changes of these make a subject be identified anew; others only void its answers. */
-const IDENTITY: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key']);
+const IDENTITY: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key', 'certificate']);
 /** Reads repeated because a change came meanwhile, until the newest is taken but not kept. */
 export const ATTEMPTS_MAX = 8;
 

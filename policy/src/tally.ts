@@ -9,6 +9,8 @@ export class Tally {
   coldKnown = 0;
   coldRefused = 0;
   keyLookups = 0;
+  certificateLookups = 0;
+  ticketLookups = 0;
   subjectLookups = 0;
   channelLookups = 0;
   rulesLookups = 0;
@@ -48,6 +50,8 @@ export function exposeTally(metrics: Metrics, tally: Tally, sizes: () => MemoSiz
   rows.push([identified, { memo: 'cold', outcome: 'refused' }, 'coldRefused']);
   const lookups = metrics.counter('millrace_policy_lookups_total', 'Questions to the registry', ['kind']);
   rows.push([lookups, { kind: 'key' }, 'keyLookups']);
+  rows.push([lookups, { kind: 'certificate' }, 'certificateLookups']);
+  rows.push([lookups, { kind: 'ticket' }, 'ticketLookups']);
   rows.push([lookups, { kind: 'subject' }, 'subjectLookups']);
   rows.push([lookups, { kind: 'channel' }, 'channelLookups']);
   rows.push([lookups, { kind: 'rules' }, 'rulesLookups']);

@@ -31,6 +31,8 @@ export function createDirectory(session: Session, feed: ChangeFeed): Directory {
     },
     onChange: (listener) => feed.onChange(listener),
     thingByKey: (digest) => oneThing('key_digest', digest),
+    thingByCertificate: async () => null,
+    redeemTicket: async () => null,
 
     async subject(id): Promise<SubjectRecord | null> {
       if (!isUuid(id)) return null;

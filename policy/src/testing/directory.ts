@@ -14,9 +14,13 @@ export class MemoryDirectory implements Directory {
   version = 0;
   readonly subjects = new Map<string, SubjectRecord>();
   readonly keys = new Map<string, string>();
+  /** Things by the fingerprint of a certificate. */
+  readonly certificates = new Map<string, string>();
+  /** Subjects by the digest of a ticket. */
+  readonly tickets = new Map<string, string>();
   readonly channels = new Map<string, ChannelRecord>();
   readonly policy = new Map<string, PolicyRule[]>();
-  readonly calls = { thingByKey: 0, subject: 0, channel: 0, rules: 0 };
+  readonly calls = { thingByKey: 0, thingByCertificate: 0, redeemTicket: 0, subject: 0, channel: 0, rules: 0 };
   /** Awaited after a read and before its answer: what changes meanwhile makes the answer stale. */
   pause: () => Promise<void> = async () => {};
   readonly #listeners = new Set<(change: DirectoryChange) => void>();
@@ -26,6 +30,21 @@ export class MemoryDirectory implements Directory {
     const found = this.subjects.get(this.keys.get(digest) ?? '');
     await this.pause();
     return found?.kind === 'thing' ? found : null;
+  }
+
+  async thingByCertificate(fingerprint: string): Promise<ThingRecord | null> {
+    this.calls.thingByCertificate++;
+    const found = this.subjects.get(this.certificates.get(fingerprint) ?? '');
+    await this.pause();
+    return found?.kind === 'thing' ? found : null;
+  }
+
+  async redeemTicket(digest: string): Promise<SubjectRecord | null> {
+    this.calls.redeemTicket++;
+    const found = this.subjects.get(this.tickets.get(digest) ?? '') ?? null;
+    this.tickets.delete(digest);
+    await this.pause();
+    return found;
   }
 
   async subject(id: string): Promise<SubjectRecord | null> {

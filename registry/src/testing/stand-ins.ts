@@ -71,10 +71,24 @@ const READS = /\.(read|list)$/;
 export function standInGate(directory: Directory, credentials: Credentials): Gate {
   const identify = async (credential: Credential): Promise<Identified> => {
     let subject: SubjectRecord | null = null;
-    if (credential.kind === 'key') subject = await directory.thingByKey(credentials.digest(credential.key));
-    else {
-      const verified = await credentials.verifyAccessToken(credential.token);
-      if (verified !== null) subject = await directory.subject(verified.user);
+    switch (credential.kind) {
+      case 'key':
+        subject = await directory.thingByKey(credentials.digest(credential.key));
+        break;
+      case 'ticket':
+        subject = await directory.redeemTicket(credentials.digest(credential.ticket));
+        break;
+      case 'certificate':
+        subject = await directory.thingByCertificate(credential.fingerprint, credential.certificate);
+        break;
+      case 'subject':
+        subject = await directory.subject(credential.id);
+        break;
+      case 'bearer': {
+        const verified = await credentials.verifyAccessToken(credential.token);
+        if (verified !== null) subject = await directory.subject(verified.user);
+        break;
+      }
     }
     if (subject === null) return { kind: 'refused', reason: 'unknown' };
     return subject.enabled
