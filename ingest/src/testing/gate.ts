@@ -26,6 +26,13 @@ export class TestGate implements Gate {
   contentType: string | null = null;
   readonly sealed: SealedFields[] = [];
   keepSealed = false;
+  /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
+   *  Call `changed` when you change it. */
+  readonly unreadable = new Set<string>();
+  /** Subjects about whom every decision is a promise, made by the function; as when the registry must be asked. */
+  readonly undecided = new Map<string, () => Promise<void>>();
+  /** What the sealer says of an envelope's MAC. */
+  genuine = true;
   readonly #principals = new Map<string, Principal & { revoked: boolean }>();
   readonly #admissions = new Map<string, Admission>();
   readonly sealer = {
@@ -33,7 +40,7 @@ export class TestGate implements Gate {
       if (this.keepSealed) this.sealed.push({ ...fields });
       out.fill(7);
     },
-    verify: (): boolean => true,
+    verify: (): boolean => this.genuine,
   };
 
   revoke(key: string): void {
@@ -49,18 +56,47 @@ export class TestGate implements Gate {
     return this.cold ? new Promise((resolve) => setTimeout(resolve, 5, identified)) : identified;
   }
 
-  may(principal: Principal, action: 'publish' | 'subscribe', channel: string): Admission | Promise<Admission> {
+  /** The policy has changed: what was admitted is void. */
+  changed(): void {
+    for (const admission of this.#admissions.values()) {
+      if (admission.kind === 'allow') (admission as { valid: boolean }).valid = false;
+    }
+    this.#admissions.clear();
+  }
+
+  may(
+    principal: Principal,
+    action: 'publish' | 'subscribe',
+    channel: string,
+    subtopic = '',
+  ): Admission | Promise<Admission> {
+    const { id } = principal.subject;
+    const wait = this.undecided.get(id);
+    if (wait !== undefined) return wait().then(() => this.#admission(principal, action, channel, subtopic));
+    const admission = this.#admission(principal, action, channel, subtopic);
+    return this.cold ? Promise.resolve(admission) : admission;
+  }
+
+  allows(): boolean {
+    return true;
+  }
+
+  #admission(principal: Principal, action: 'publish' | 'subscribe', channel: string, subtopic: string): Admission {
+    const { id } = principal.subject;
+    if (principal.revoked) return { kind: 'deny', reason: 'subject_disabled' };
+    if (action === 'subscribe' && this.unreadable.size > 0) {
+      const at = `${id}/${channel === 'room' ? CHANNEL : channel}`;
+      if (this.unreadable.has(at) || this.unreadable.has(`${at}/${subtopic}`)) {
+        return { kind: 'deny', reason: 'not_allowed' };
+      }
+    }
     const key = `${principal.subject.id}/${channel}/${this.contentType ?? ''}`;
     let admission = this.#admissions.get(key);
     if (admission === undefined) {
       admission = this.#judged(principal, action, channel);
       this.#admissions.set(key, admission);
     }
-    return this.cold ? Promise.resolve(admission) : admission;
-  }
-
-  allows(): boolean {
-    return true;
+    return admission;
   }
 
   #identified(credential: Credential): Identified {

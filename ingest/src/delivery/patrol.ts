@@ -1,0 +1,95 @@
+import type { Admission, Gate, Logger } from '@millrace/core';
+import type { Route } from './cursor.ts';
+import type { Seat } from './seat.ts';
+import type { Turns } from './turns.ts';
+
+/** Subscriptions looked at in one turn of the event loop. */
+const LOOKS_PER_TURN = 8_192;
+
+/** Goes round all subscriptions and has judged again what an event or the time has voided: who may no longer read a
+ *  channel hears that its subscription is over, within two rounds. A look costs next to nothing while nothing changed. */
+export class Patrol {
+  readonly #seats: ReadonlySet<Seat>;
+  readonly #gate: Gate;
+  readonly #logger: Logger;
+  readonly #turns: Turns;
+  readonly #watched = new Set<Seat>();
+  readonly #timer: NodeJS.Timeout;
+  #walking = false;
+  #stopped = false;
+
+  constructor(seats: ReadonlySet<Seat>, gate: Gate, logger: Logger, turns: Turns, everyMs: number) {
+    this.#seats = seats;
+    this.#gate = gate;
+    this.#logger = logger;
+    this.#turns = turns;
+    this.#timer = setInterval(() => void this.#walk(), everyMs);
+    this.#timer.unref();
+  }
+
+  /** Looks when the seat's principal is known again. */
+  watch(seat: Seat): void {
+    this.#watched.add(seat);
+  }
+
+  forget(seat: Seat): void {
+    this.#watched.delete(seat);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+  }
+
+  async #walk(): Promise<void> {
+    if (this.#walking) return;
+    this.#walking = true;
+    for (const seat of this.#watched) {
+      if (seat.subscriber.principal.revoked) continue;
+      this.#watched.delete(seat);
+      seat.recognise();
+    }
+    let looks = 0;
+    for (const seat of this.#seats) {
+      for (const route of seat.routes) {
+        looks++;
+        if (route.admission === null || route.judging) continue;
+        if (route.admission.kind === 'allow' && route.admission.valid) continue;
+        this.#judge(seat, route);
+      }
+      if (++looks < LOOKS_PER_TURN) continue;
+      looks = 0;
+      await this.#turns.next();
+      if (this.#stopped) return;
+    }
+    this.#walking = false;
+  }
+
+  #judge(seat: Seat, route: Route): void {
+    const { subscriber } = seat;
+    // Its owner finds out who it is now, or detaches it.
+    if (subscriber.principal.revoked) return;
+    const { principal, context } = subscriber;
+    const answer = this.#gate.may(principal, 'subscribe', route.channel as string, route.filter.subtopic, context);
+    if (!(answer instanceof Promise)) {
+      this.#settle(seat, route, answer);
+      return;
+    }
+    route.judging = true;
+    answer.then(
+      (admission) => {
+        route.judging = false;
+        if (principal === subscriber.principal && !principal.revoked) this.#settle(seat, route, admission);
+      },
+      (error: unknown) => {
+        route.judging = false;
+        this.#logger.debug({ err: error }, 'a subscription could not be judged again yet');
+      },
+    );
+  }
+
+  #settle(seat: Seat, route: Route, admission: Admission): void {
+    if (admission.kind === 'allow') route.admission = admission;
+    else seat.end(route, admission.reason);
+  }
+}

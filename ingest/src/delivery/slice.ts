@@ -1,0 +1,17 @@
+/** Delivery gives the event loop back after so long. */
+export const SLICE_MS = 4;
+
+/** Waits, unless the signal aborts before. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    timer.unref();
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
+}
