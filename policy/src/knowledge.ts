@@ -131,6 +131,8 @@ export class Knowledge {
 
   /** Voids what a change concerns. Synchronous: once it returns, nothing stale is given. */
   apply(change: DirectoryChange): void {
+    // Who holds a session is no matter of policy, and many may change hands at once.
+    if (change.entity === 'session') return;
     this.#tally.voids++;
     this.recent.add(change);
     // An id of '*' says that changes were missed: nothing is certain any more.

@@ -24,5 +24,19 @@ export const RegistryConfig = z.object({
   MILLRACE_SELF_REGISTER: onOff
     .optional()
     .describe('Whether strangers may register by POST /users. Unset: on while bound to loopback, off otherwise.'),
+  MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(100)
+    .describe('Sessions that are kept for one thing or user; a CONNECT with a further client id is refused.'),
+  MILLRACE_RETAINED_MESSAGES_MAX: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .default(100_000)
+    .describe('Topics of one organisation whose retained message is kept; further ones are delivered, but not kept.'),
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;

@@ -9,8 +9,10 @@ import {
   type SubjectRecord,
   type ThingRecord,
 } from '@millrace/core';
+import type { Tickets } from './bridge/tickets.ts';
 import type { ChangeFeed } from './changes.ts';
 import type { Session } from './database/database.ts';
+import type { Certificates } from './entities/certificates.ts';
 
 interface ConnectionRow {
   readonly channel: string;
@@ -18,12 +20,27 @@ interface ConnectionRow {
   readonly subscribe: boolean;
 }
 
+export interface DirectoryOptions {
+  readonly session: Session;
+  readonly feed: ChangeFeed;
+  readonly tickets: Tickets;
+  readonly certificates: Certificates;
+}
+
 /** The gate's cold reads, each one statement by a primary or unique key. */
-export function createDirectory(session: Session, feed: ChangeFeed): Directory {
+export function createDirectory({ session, feed, tickets, certificates }: DirectoryOptions): Directory {
   const oneThing = async (where: string, value: string): Promise<ThingRecord | null> => {
     const sql = `SELECT id, org, enabled, metadata FROM registry.things WHERE ${where} = $1`;
     const [row] = await session.query<Omit<ThingRecord, 'kind'>>(sql, [value]);
     return row === undefined ? null : { kind: 'thing', ...row };
+  };
+  const subject = async (id: string): Promise<SubjectRecord | null> => {
+    if (!isUuid(id)) return null;
+    const thing = await oneThing('id', id);
+    if (thing !== null) return thing;
+    const sql = 'SELECT id, email, enabled, admin FROM registry.users WHERE id = $1';
+    const [user] = await session.query<{ id: string; email: string; enabled: boolean; admin: boolean }>(sql, [id]);
+    return user === undefined ? null : { kind: 'user', ...user };
   };
   return {
     get version() {
@@ -31,16 +48,12 @@ export function createDirectory(session: Session, feed: ChangeFeed): Directory {
     },
     onChange: (listener) => feed.onChange(listener),
     thingByKey: (digest) => oneThing('key_digest', digest),
-    thingByCertificate: async () => null,
-    redeemTicket: async () => null,
+    thingByCertificate: (fingerprint, certificate) => certificates.find(fingerprint, certificate),
+    subject,
 
-    async subject(id): Promise<SubjectRecord | null> {
-      if (!isUuid(id)) return null;
-      const thing = await oneThing('id', id);
-      if (thing !== null) return thing;
-      const sql = 'SELECT id, email, enabled, admin FROM registry.users WHERE id = $1';
-      const [user] = await session.query<{ id: string; email: string; enabled: boolean; admin: boolean }>(sql, [id]);
-      return user === undefined ? null : { kind: 'user', ...user };
+    async redeemTicket(digest) {
+      const id = await tickets.redeem(digest);
+      return id === null ? null : subject(id);
     },
 
     async channel(reference, org): Promise<ChannelRecord | null> {

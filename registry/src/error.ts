@@ -9,6 +9,8 @@ export type RegistryErrorCode =
   | 'REGISTRY_VALUE_REFUSED'
   /** What a change refers to is gone. */
   | 'REGISTRY_NOT_FOUND'
+  /** The owner has as many sessions as it may (MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX). */
+  | 'REGISTRY_SESSIONS_FULL'
   /** The database was made by a newer version of the program. */
   | 'REGISTRY_SCHEMA_NEWER'
   /** What is sealed cannot be opened: the secret is not the one it was sealed with. */

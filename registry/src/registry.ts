@@ -5,13 +5,22 @@ import {
   type Directory,
   type Logger,
   type Metrics,
+  type RetainedStore,
+  type SessionStore,
   type Started,
+  type TicketStore,
   uuidV7,
 } from '@millrace/core';
+import { createRetainedStore } from './bridge/retained.ts';
+import { createSessionStore } from './bridge/sessions.ts';
+import { createTickets } from './bridge/tickets.ts';
+import { Upkeep } from './bridge/upkeep.ts';
 import { ChangeFeed } from './changes.ts';
+import { RegistryConfig } from './config.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
 import { createDirectory } from './directory.ts';
+import { type Certificates, createCertificates } from './entities/certificates.ts';
 import { type Channels, createChannels } from './entities/channels.ts';
 import { type Connections, createConnections } from './entities/connections.ts';
 import { createRefreshTokens, type RefreshTokens } from './entities/refresh-tokens.ts';
@@ -36,6 +45,14 @@ export interface RegistryOptions {
   readonly admin: { readonly email: string; readonly password?: string | undefined };
   /** How often other nodes' changes are asked for. */
   readonly pollMs?: number;
+  /** Sessions of one thing or user (100), and topics of one org with a retained message (100,000). */
+  readonly sessionsPerOwnerMax?: number;
+  readonly retainedPerOrgMax?: number;
+  /** So long the sessions of a node are kept that has died (a week), as those of a client that is away. */
+  readonly sessionsKeptMs?: number;
+  /** How often is removed what has expired. */
+  readonly sweepMs?: number;
+  readonly now?: () => number;
 }
 export interface Registry {
   readonly directory: Directory;
@@ -45,6 +62,10 @@ export interface Registry {
   readonly connections: Connections;
   readonly users: Users;
   readonly refreshTokens: RefreshTokens;
+  readonly certificates: Certificates;
+  readonly sessions: SessionStore;
+  readonly retained: RetainedStore;
+  readonly tickets: TicketStore;
   /** Set when this start made the first administrator; `password` only if it was generated. */
   readonly firstRun: { readonly email: string; readonly password?: string } | null;
   /** The thing and channel that the first run made; null when one has been deleted. */
@@ -52,6 +73,10 @@ export interface Registry {
   /** null when healthy, else what is wrong and what to do. */
   health(): Promise<string | null>;
 }
+
+const SESSIONS_KEPT_MS = 7 * 24 * 3_600_000;
+const SWEEP_MS = 60_000;
+const DEFAULTS = RegistryConfig.parse({});
 
 /** Opens the registry: migrates, makes the first administrator, follows changes.
  *  @throws RegistryError REGISTRY_UNREACHABLE, REGISTRY_SCHEMA_NEWER, REGISTRY_SECRET_MISMATCH */
@@ -62,6 +87,8 @@ export function openRegistry(options: RegistryOptions): Component<Registry> {
 async function startRegistry(options: RegistryOptions): Promise<Started<Registry>> {
   const { logger, metrics } = options;
   const database = openDatabase({ url: options.url, connectionsMax: options.connectionsMax ?? 8, logger, metrics });
+  const now = options.now ?? Date.now;
+  const node = uuidV7();
   let feed: ChangeFeed | undefined;
   try {
     const applied = await migrate(database);
@@ -71,23 +98,42 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     await feed.start();
     const firstRun = await makeFirst(database, feed, credentials, options.admin);
     const things = createThings(database, feed, credentials);
+    const upkeep = new Upkeep({
+      database,
+      node,
+      sessionsKeptMs: options.sessionsKeptMs ?? SESSIONS_KEPT_MS,
+      everyMs: options.sweepMs ?? SWEEP_MS,
+      now,
+      metrics,
+      logger,
+    });
+    await upkeep.start();
+    const tickets = createTickets(database, credentials, now);
+    const certificates = createCertificates(database, feed, now);
+    const perOwnerMax = options.sessionsPerOwnerMax ?? DEFAULTS.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX;
+    const perOrgMax = options.retainedPerOrgMax ?? DEFAULTS.MILLRACE_RETAINED_MESSAGES_MAX;
     observe(metrics, database, feed);
     const following = feed;
     return {
       value: {
-        directory: createDirectory(database, feed),
+        directory: createDirectory({ session: database, feed, tickets, certificates }),
         credentials,
         things,
         channels: createChannels(database, feed),
         connections: createConnections(database, feed),
         users: createUsers(database, feed, credentials),
         refreshTokens: createRefreshTokens(database, credentials),
+        certificates,
+        sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
+        retained: createRetainedStore({ session: database, perOrgMax, metrics }),
+        tickets,
         firstRun,
         gettingStarted: () => gettingStarted(database, things),
         health: () => database.health(),
       },
       drain: async () => undefined,
       async stop() {
+        await upkeep.stop();
         await following.stop();
         await database.close();
       },

@@ -1,12 +1,13 @@
 import { RegistryError } from '../error.ts';
 import type { Database } from './database.ts';
 import * as controlPlane from './migrations/0001-control-plane.ts';
+import * as bridge from './migrations/0002-bridge.ts';
 
 /** In order; a migration that was released never changes. */
-const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [controlPlane];
+const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [controlPlane, bridge];
 
 /** Advisory locks of the registry, by what they guard. */
-export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03 } as const;
+export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03, sweep: 0x4d_4c_04 } as const;
 
 /** Brings the database to this program's version. Nodes that start at once take turns.
  *  @throws RegistryError REGISTRY_SCHEMA_NEWER, REGISTRY_UNREACHABLE */

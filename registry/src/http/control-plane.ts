@@ -44,6 +44,9 @@ type Environment = { Bindings: { peer: HttpPeer } };
 
 /** Self-registrations from one address that cost nothing. */
 const REGISTRATIONS_FREE = 100;
+/** Tickets of one subject in a row that cost no wait, and the longest wait for the next. */
+const TICKETS_FREE = 100;
+const TICKET_WAIT_MS_MAX = 2_000;
 const SCANS_WAITING_MAX = 16;
 
 /** Answers everything beyond the data plane: the classic REST dialect, queries, health, metrics, documentation.
@@ -69,6 +72,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     throttle: new Throttle(),
     scans: new OneByOne(SCANS_WAITING_MAX),
     registrations: new Throttle({ free: REGISTRATIONS_FREE }),
+    ticketing: new Throttle({ free: TICKETS_FREE, waitMsMax: TICKET_WAIT_MS_MAX }),
   };
   const took = metrics.histogram(
     'millrace_control_request_seconds',

@@ -1,4 +1,5 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
+import { certificateRoutes } from './certificates.ts';
 import { channelRoutes } from './channels.ts';
 import { connectionRoutes } from './connections.ts';
 import { dataPlanePaths } from './data-plane.ts';
@@ -9,12 +10,15 @@ import { platformRoutes } from './platform.ts';
 import type { Answer, Route } from './route.ts';
 import { ProblemAnswer } from './schemas.ts';
 import { thingRoutes } from './things.ts';
+import { ticketRoutes } from './tickets.ts';
 import { userRoutes } from './users.ts';
 
 /** Everything that the control plane answers. */
 export const routes: readonly Route[] = [
   ...userRoutes,
+  ...ticketRoutes,
   ...thingRoutes,
+  ...certificateRoutes,
   ...channelRoutes,
   ...connectionRoutes,
   ...messageRoutes,

@@ -42,6 +42,8 @@ export interface Plane {
   readonly scans: OneByOne;
   /** Of self-registrations, by address. */
   readonly registrations: Throttle;
+  /** Of tickets, by subject. */
+  readonly ticketing: Throttle;
 }
 
 /** One request that has passed all checks of its shape. */

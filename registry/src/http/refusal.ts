@@ -26,6 +26,7 @@ const CONFLICTS: Readonly<Record<string, string>> = {
   key: 'This key can not be used: choose another one, or leave it out to get a generated one.',
   alias: 'Another channel of the organisation has this alias.',
   external: 'Another thing of the organisation has this external_id.',
+  fingerprint: 'A fingerprint belongs to another thing.',
   email: 'A user with this e-mail exists already.',
 };
 

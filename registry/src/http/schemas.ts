@@ -135,6 +135,24 @@ export const ConnectedAnswer = z
 export const TokensAnswer = z
   .object({ token: z.string().describe('Access token, good for 15 minutes.'), refresh_token: z.string() })
   .openapi('Tokens');
+export const TicketAnswer = z
+  .object({ ticket: z.string(), expires_in: z.int().describe('Seconds.') })
+  .openapi('Ticket');
+export const CertificatesBody = z.strictObject({
+  fingerprints: z
+    .array(z.string().max(95))
+    .max(64)
+    .describe(
+      'SHA-256 of certificates (DER), hex with or without colons, as `openssl x509 -fingerprint -sha256` shows.',
+    ),
+  authorities: z
+    .array(z.string().max(16_384))
+    .max(8)
+    .describe('Certificates of authorities, one PEM each; what they issued to CN = id of the thing is let in.'),
+});
+export const CertificatesAnswer = z
+  .object({ fingerprints: z.array(z.string()), authorities: z.array(z.string()) })
+  .openapi('Certificates');
 export const UserAnswer = z
   .object({
     id: z.uuid(),
