@@ -1,4 +1,5 @@
 import type { Admission, DeliveryFilter, Subscription } from '@millrace/core';
+import { channelHash } from './channel-index.ts';
 import type { FilterEntry, FilterNode } from './filter-trie.ts';
 import type { Lane } from './lane.ts';
 import type { Seat } from './seat.ts';
@@ -52,6 +53,8 @@ export class Route implements Subscription, FilterEntry {
   readonly seat: Seat;
   /** For a filter of every channel: the thing's organisation; null: of a user, any. */
   readonly org: string | null;
+  /** Of the channel or organisation, as the index knows it; 0: it wants what comes from any. */
+  readonly hash: number;
   /** The gate's word on the filter; null where each message is judged alone. */
   admission: Admission | null;
   /** While it is judged again. */
@@ -74,6 +77,8 @@ export class Route implements Subscription, FilterEntry {
     this.org = org;
     this.admission = admission;
     this.channel = admission?.kind === 'allow' ? admission.channel.id : null;
+    const id = this.channel ?? org;
+    this.hash = id === null ? 0 : channelHash(id);
   }
 
   cursorIn(partition: number): Cursor | undefined {

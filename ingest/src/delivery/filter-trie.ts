@@ -147,3 +147,24 @@ function take<E>(list: readonly E[] | null, out: E[]): void {
   if (list === null) return;
   for (let index = 0; index < list.length; index++) out.push(list[index] as E);
 }
+
+/** Whether a filter matches, without a trie: for a few filters. */
+export function filterMatches(filter: string, subtopic: string): boolean {
+  if (filter === '#') return true;
+  if (filter === '' || subtopic === '') return filter === subtopic;
+  let at = 0;
+  let start = 0;
+  for (;;) {
+    const slash = filter.indexOf('/', at);
+    const end = slash < 0 ? filter.length : slash;
+    if (slash < 0 && end === at + 1 && filter[at] === '#') return true;
+    if (start > subtopic.length) return false;
+    const next = subtopic.indexOf('/', start);
+    const stop = next < 0 ? subtopic.length : next;
+    const anyOne = end === at + 1 && filter[at] === '+';
+    if (!anyOne && (end - at !== stop - start || !filter.startsWith(subtopic.slice(start, stop), at))) return false;
+    at = end + 1;
+    start = stop + 1;
+    if (at > filter.length) return start > subtopic.length;
+  }
+}

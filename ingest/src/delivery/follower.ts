@@ -1,7 +1,8 @@
 import type { LogBatch } from '@millrace/core';
+import { ChannelNotes } from './channel-index.ts';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
-import { pause, SLICE_MS } from './slice.ts';
+import { nextTurn, pause, SLICE_MS } from './slice.ts';
 
 // hot
 
@@ -11,6 +12,7 @@ export class Follower {
   readonly #crossing: Crossing;
   readonly #lane: Lane;
   readonly #walk = new RecordWalk();
+  readonly #notes: ChannelNotes;
   #abort: AbortController | null = null;
   #linger: NodeJS.Timeout | undefined;
   #failures = 0;
@@ -18,6 +20,7 @@ export class Follower {
   constructor(crossing: Crossing, lane: Lane) {
     this.#crossing = crossing;
     this.#lane = lane;
+    this.#notes = new ChannelNotes(lane.index);
   }
 
   /** Somebody needs the partition. */
@@ -64,28 +67,38 @@ export class Follower {
 
   async #take(batch: LogBatch, signal: AbortSignal): Promise<void> {
     const lane = this.#lane;
-    const { tally, nowMs, turns } = this.#crossing;
-    if (batch.first > lane.next) await this.#skip(batch.first, signal);
+    const { tally } = this.#crossing;
+    if (batch.first > lane.next) {
+      await this.#skip(batch.first, signal);
+      if (signal.aborted) return;
+    }
     const walk = this.#walk;
+    const notes = this.#notes;
     walk.begin(batch);
+    notes.begin(lane.next);
     let sliceEndMs = performance.now() + SLICE_MS;
     let receivedUs = 0;
     while (walk.next()) {
       const { offset } = walk;
       if (offset < lane.next) continue;
       if (walk.wellFormed) {
-        const message = lane.route(walk, walk.reader.channel, 0);
-        if (message !== null) receivedUs = message.receivedUs;
+        const { channel } = walk.reader;
+        notes.note(offset, channel, walk.reader);
+        if (lane.live > 0) {
+          const message = lane.route(walk, channel, 0, null);
+          if (message !== null) receivedUs = message.receivedUs;
+        }
       } else tally.malformed++;
       lane.next = offset + 1;
       if (performance.now() > sliceEndMs) {
-        await turns.next();
+        await nextTurn();
         if (signal.aborted) return;
         sliceEndMs = performance.now() + SLICE_MS;
       }
     }
     lane.next = Math.max(lane.next, batch.last + 1);
-    if (receivedUs > 0) tally.lag(nowMs() / 1_000 - receivedUs / 1_000_000);
+    notes.end(lane.next);
+    if (receivedUs > 0) tally.lag(this.#crossing.nowMs() / 1_000 - receivedUs / 1_000_000);
   }
 
   /** The log has nothing between `lane.next` and `first`: it was removed, or never was. */
@@ -93,9 +106,10 @@ export class Follower {
     const lane = this.#lane;
     const { earliest } = await lane.extent();
     if (signal.aborted) return;
-    const from = lane.next;
     const to = Math.min(first, earliest);
-    if (to > from) for (const cursor of lane.cursors) if (cursor.state === 'live') lane.tellGap(cursor, from, to);
+    for (const cursor of lane.cursors) {
+      if (cursor.state === 'live' && cursor.position < to) lane.tellGap(cursor, cursor.position, to);
+    }
     lane.next = Math.max(lane.next, first);
   }
 }

@@ -8,8 +8,10 @@ import type {
   Principal,
   SealedFields,
 } from '@millrace/core';
+import { ChannelIndex } from './channel-index.ts';
 import type { DeliveryLimits } from './config.ts';
 import type { Cursor, Route, Wait } from './cursor.ts';
+import { filterMatches } from './filter-trie.ts';
 import { Follower } from './follower.ts';
 import { RecordMessage, type RecordWalk } from './records.ts';
 import type { Router } from './router.ts';
@@ -45,6 +47,9 @@ export class Lane {
   readonly cursors = new Set<Cursor>();
   readonly follower: Follower;
   readonly sweeper: Sweeper;
+  readonly index: ChannelIndex;
+  /** How many cursors are live. */
+  live = 0;
   /** The next record of the follower; −1 while it does not run. */
   next = -1;
   readonly #crossing: Crossing;
@@ -53,6 +58,7 @@ export class Lane {
   constructor(crossing: Crossing, partition: number) {
     this.#crossing = crossing;
     this.partition = partition;
+    this.index = new ChannelIndex(crossing.limits.indexBytesMax / crossing.log.partitionCount);
     this.follower = new Follower(crossing, this);
     this.sweeper = new Sweeper(crossing, this);
   }
@@ -77,6 +83,7 @@ export class Lane {
     this.cursors.add(cursor);
     if (this.next < 0) this.next = tail;
     this.follower.need();
+    this.live++;
     tally.live++;
     if (cursor.offset < this.next) this.#leave(cursor, cursor.offset, null);
   }
@@ -84,11 +91,13 @@ export class Lane {
   remove(cursor: Cursor): void {
     if (!this.cursors.delete(cursor)) return;
     const { tally } = this.#crossing;
-    if (cursor.state === 'live') tally.live--;
-    else tally.behind--;
+    if (cursor.state === 'live') {
+      this.live--;
+      tally.live--;
+    } else tally.behind--;
     if (cursor.state === 'ready') this.sweeper.remove(cursor);
     cursor.state = 'gone';
-    cursor.pass = 0;
+    cursor.wait = null;
     if (this.cursors.size === 0) this.follower.rest();
   }
 
@@ -96,8 +105,8 @@ export class Lane {
   moveBack(cursor: Cursor, offset: number): void {
     if (cursor.state === 'live') this.#leave(cursor, offset, null);
     else {
+      this.sweeper.letGo(cursor);
       cursor.offset = offset;
-      cursor.pass = 0;
     }
   }
 
@@ -113,20 +122,22 @@ export class Lane {
   join(cursor: Cursor): void {
     this.sweeper.remove(cursor);
     cursor.state = 'live';
-    cursor.pass = 0;
+    this.live++;
     this.#crossing.tally.behind--;
     this.#crossing.tally.live++;
   }
 
   /** Offers a record to the cursors that want it.
-   *  @param pass of the sweep; 0: to those that are live */
-  route(walk: RecordWalk, channel: string, pass: number): DeliveredMessage | null {
+   *  @param pass of the sweep; 0: to those that are live
+   *  @param few all routes of those that are swept, when they are so few that the router would only cost time */
+  route(walk: RecordWalk, channel: string, pass: number, few: readonly Route[] | null): DeliveredMessage | null {
     const crossing = this.#crossing;
     const { found, due, router } = crossing;
     const { reader, offset } = walk;
     const { partition } = this;
     found.length = 0;
-    router.match(channel, reader, found);
+    if (few === null) router.match(channel, reader, found);
+    else matchFew(few, channel, reader, found);
     if (found.length === 0) return null;
     due.length = 0;
     const stamp = ++crossing.stamp;
@@ -186,7 +197,7 @@ export class Lane {
         if (subscriber.offer(message, cursor.matched)) {
           cursor.offset = offset + 1;
           tally.delivered++;
-        } else if (seat.attached) {
+        } else {
           this.#leave(cursor, offset, 'room');
           if (seat.resumes !== resumes) this.ready(cursor);
         }
@@ -219,13 +230,15 @@ export class Lane {
 
   /** From live or a sweep to behind. */
   #leave(cursor: Cursor, offset: number, wait: Wait | null): void {
+    // Detached in its own offer.
+    if (cursor.state === 'gone') return;
     const { tally } = this.#crossing;
     if (cursor.state === 'live') {
+      this.live--;
       tally.live--;
       tally.behind++;
     } else if (cursor.state === 'ready') this.sweeper.remove(cursor);
     cursor.offset = offset;
-    cursor.pass = 0;
     cursor.state = 'waiting';
     cursor.wait = wait;
     if (wait === null) this.ready(cursor);
@@ -259,6 +272,16 @@ export class Lane {
     const version = reader.admissionVersion;
     const fields: SealedFields = { id, org, channel, subtopic, publisher, version, receivedUs, payload };
     return this.#crossing.gate.sealer.verify(fields, mac);
+  }
+}
+
+function matchFew(routes: readonly Route[], channel: string, reader: EnvelopeReader, out: Route[]): void {
+  for (let index = 0; index < routes.length; index++) {
+    const route = routes[index] as Route;
+    // Unsubscribed since.
+    if (route.node === null) continue;
+    if (route.channel === null ? route.org !== null && route.org !== reader.org : route.channel !== channel) continue;
+    if (filterMatches(route.filter.subtopic, reader.subtopic)) out.push(route);
   }
 }
 

@@ -16,6 +16,8 @@ import type { Crossing, Lane } from './lane.ts';
 const utf8 = new TextEncoder();
 /** Levels that one subscriber's filters may have together, for each subscription that it may have. */
 const LEVELS_PER_SUBSCRIPTION = 8;
+/** Nodes of the tries of all filters, for each subscription that there may be. */
+const NODES_PER_SUBSCRIPTION = 4;
 
 /** What a seat needs of the delivery that it belongs to. */
 export interface Hall extends Crossing {
@@ -68,7 +70,7 @@ export class Seat implements Attachment {
       }
       const extents = await Promise.all(partitions.map((partition) => this.#hall.laneOf(partition).extent()));
       if (!this.attached) return DENIED;
-      if (this.#hall.router.nodes > limits.subscriptionsMax * 2) return { kind: 'full' };
+      if (this.#hall.router.nodes > limits.subscriptionsMax * NODES_PER_SUBSCRIPTION) return { kind: 'full' };
       const { subject } = principal;
       const org = filter.channel === null && subject.kind === 'thing' ? subject.org : null;
       const route = new Route(this, filter, tag, org, admission);
@@ -176,6 +178,7 @@ export class Seat implements Attachment {
       for (const other of cursor.routes) other.raiseStart(partition, position);
       lane.moveBack(cursor, offset);
     }
+    lane.sweeper.letGo(cursor);
     cursor.routes.push(route);
     route.stand(cursor, offset);
     return { partition, offset };

@@ -1,5 +1,6 @@
 import type { LogBatch } from '@millrace/core';
-import type { Cursor } from './cursor.ts';
+import { BLOCK_OFFSETS, blockOf, ChannelNotes } from './channel-index.ts';
+import type { Cursor, Route } from './cursor.ts';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
 import { pause, SLICE_MS } from './slice.ts';
@@ -8,6 +9,10 @@ import { pause, SLICE_MS } from './slice.ts';
 
 /** Cursors so close to the follower need not wait for a long pass to come by. */
 const NEAR_OFFSETS = 8_192;
+/** Up to so many routes are matched one by one; more through the router, with those of all other subscribers. */
+const FEW_ROUTES = 64;
+/** Looks into the index before the event loop turns. */
+const LOOKS_PER_TURN = 20_000;
 
 /** Catches up all cursors of one partition that are behind, in passes from the oldest position upward: what is read
  *  once serves all of them. Between two reads the event loop turns. */
@@ -17,15 +22,21 @@ export class Sweeper {
   readonly #walk = new RecordWalk();
   readonly #ready = new Set<Cursor>();
   readonly #abort = new AbortController();
+  readonly #notes: ChannelNotes;
   #running = false;
   #failures = 0;
   /** Where the pass is. */
   #at = 0;
   #nearTurn = false;
+  /** The step belongs to the pass. */
+  #noting = false;
+  /** Cursors that the step under way still serves. */
+  #active = 0;
 
   constructor(crossing: Crossing, lane: Lane) {
     this.#crossing = crossing;
     this.#lane = lane;
+    this.#notes = new ChannelNotes(lane.index);
   }
 
   get idle(): boolean {
@@ -41,6 +52,14 @@ export class Sweeper {
 
   remove(cursor: Cursor): void {
     this.#ready.delete(cursor);
+    this.letGo(cursor);
+  }
+
+  /** The step under way goes on without it. */
+  letGo(cursor: Cursor): void {
+    if (cursor.pass === 0) return;
+    cursor.pass = 0;
+    this.#active--;
   }
 
   stop(): void {
@@ -56,7 +75,9 @@ export class Sweeper {
       this.#joinLevel();
       if (this.#ready.size === 0) break;
       try {
-        const from = this.#choose();
+        const from = await this.#skipBlocks(this.#choose());
+        if (signal.aborted) break;
+        if (from < 0) continue;
         const batch = await log.peek(partition, from, { bytesMax: limits.readBytesMax });
         if (signal.aborted) break;
         if (batch === null) await this.#beyond(from);
@@ -87,10 +108,48 @@ export class Sweeper {
       if (offset >= nearFrom && offset < near) near = offset;
     }
     this.#nearTurn = !this.#nearTurn;
-    if (this.#nearTurn && near !== Number.POSITIVE_INFINITY) return near;
-    if (ahead === Number.POSITIVE_INFINITY) this.#crossing.tally.passes++;
+    this.#noting = !this.#nearTurn || near === Number.POSITIVE_INFINITY;
+    if (!this.#noting) return near;
     this.#at = ahead === Number.POSITIVE_INFINITY ? smallest : ahead;
     return this.#at;
+  }
+
+  /** Lets who reads at `from` pass by blocks that hold nothing for them.
+   *  @returns where to read; −1: nobody is left there */
+  async #skipBlocks(from: number): Promise<number> {
+    const lane = this.#lane;
+    const { tally, turns } = this.#crossing;
+    let looks = 0;
+    for (let at = from; at < lane.next; ) {
+      const block = blockOf(at);
+      if (!lane.index.has(block)) return at;
+      const end = (block + 1) * BLOCK_OFFSETS;
+      let anybody = false;
+      for (const cursor of this.#ready) {
+        if (cursor.offset < at || cursor.offset >= end) continue;
+        anybody = true;
+        looks += cursor.routes.length;
+        if (this.#wants(cursor, block, end)) return at;
+      }
+      if (!anybody) return -1;
+      for (const cursor of this.#ready) if (cursor.offset >= at && cursor.offset < end) cursor.offset = end;
+      tally.skippedBlocks++;
+      at = end;
+      if (looks < LOOKS_PER_TURN) continue;
+      looks = 0;
+      await turns.next();
+      if (this.#abort.signal.aborted) return -1;
+    }
+    return -1;
+  }
+
+  #wants({ routes, lane }: Cursor, block: number, end: number): boolean {
+    for (let index = 0; index < routes.length; index++) {
+      const route = routes[index] as Route;
+      if (route.startIn(lane.partition) >= end) continue;
+      if (route.hash === 0 || lane.index.mayHold(block, route.hash)) return true;
+    }
+    return false;
   }
 
   async #serve(from: number, batch: LogBatch): Promise<void> {
@@ -105,6 +164,8 @@ export class Sweeper {
     if (signal.aborted) return;
     const pass = ++crossing.stamp;
     const served: Cursor[] = [];
+    let few: Route[] | null = [];
+    this.#active = 0;
     for (const cursor of this.#ready) {
       if (cursor.offset < from || cursor.offset > batch.last) continue;
       if (cursor.offset < Math.min(earliest, batch.first)) {
@@ -112,25 +173,54 @@ export class Sweeper {
         if (cursor.state !== 'ready') continue;
       }
       cursor.pass = pass;
+      this.#active++;
       served.push(cursor);
+      if (few !== null) few = few.length + cursor.routes.length > FEW_ROUTES ? null : few.concat(cursor.routes);
     }
+    if (await this.#walkThrough(batch, from, pass, served, few)) {
+      advance(served, pass, batch.last + 1);
+      for (const cursor of served) {
+        if (cursor.pass !== pass) continue;
+        cursor.pass = 0;
+        if (cursor.offset >= lane.next) lane.join(cursor);
+      }
+    }
+  }
+
+  /** @returns false if nobody was left to go through it for */
+  async #walkThrough(
+    batch: LogBatch,
+    from: number,
+    pass: number,
+    served: readonly Cursor[],
+    few: readonly Route[] | null,
+  ): Promise<boolean> {
+    const lane = this.#lane;
+    const { turns } = this.#crossing;
     const walk = this.#walk;
+    const notes = this.#notes;
     walk.begin(batch);
+    const noting = this.#noting;
+    if (noting) notes.begin(from);
     let sliceEndMs = performance.now() + SLICE_MS;
     while (walk.next()) {
-      if (walk.wellFormed) lane.route(walk, walk.reader.channel, pass);
+      if (walk.wellFormed) {
+        const { channel } = walk.reader;
+        if (noting) notes.note(walk.offset, channel, walk.reader);
+        lane.route(walk, channel, pass, few);
+      }
+      if (this.#active === 0) {
+        if (noting) notes.breakOff();
+        return false;
+      }
       if (performance.now() <= sliceEndMs) continue;
       advance(served, pass, walk.offset + 1);
       await turns.next();
-      if (signal.aborted) return;
+      if (this.#abort.signal.aborted) return false;
       sliceEndMs = performance.now() + SLICE_MS;
     }
-    advance(served, pass, batch.last + 1);
-    for (const cursor of served) {
-      if (cursor.pass !== pass) continue;
-      cursor.pass = 0;
-      if (cursor.offset >= lane.next) lane.join(cursor);
-    }
+    if (noting) notes.end(batch.last + 1);
+    return true;
   }
 
   /** The log gave nothing at `from`, which is before what the follower has seen. */

@@ -18,7 +18,6 @@ export class DeliveryTally {
   malformed = 0;
   sweptBytes = 0;
   skippedBlocks = 0;
-  passes = 0;
   live = 0;
   behind = 0;
   gaps = 0;
