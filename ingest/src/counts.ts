@@ -1,7 +1,7 @@
 import type { Metrics } from '@millrace/core';
 import type { Refusal } from './http/answer.ts';
 
-export const INGEST_PROTOCOLS = ['http'] as const;
+export const INGEST_PROTOCOLS = ['http', 'ws', 'mqtt'] as const;
 export type IngestProtocol = (typeof INGEST_PROTOCOLS)[number];
 
 /** What ingest counts. Hot counts are plain numbers; they reach the metrics when these are scraped.
@@ -28,27 +28,32 @@ export class IngestCounts {
     }
     let counts = known.get(protocol);
     if (counts === undefined) {
-      counts = new IngestCounts(metrics, protocol);
+      counts = new IngestCounts(metrics, protocol, known);
       known.set(protocol, counts);
     }
     return counts;
   }
 
-  private constructor(metrics: Metrics, protocol: IngestProtocol) {
+  private constructor(metrics: Metrics, protocol: IngestProtocol, all: ReadonlyMap<IngestProtocol, IngestCounts>) {
     this.#protocol = protocol;
+    // A metric has one collector, whoever asked for it first: it collects for all protocols.
     // Registered first, so that its collector runs before the counters below are read.
     metrics.gauge('millrace_ingest_in_flight_messages', 'Messages that wait for the log.', ['protocol'], (gauge) => {
-      gauge.set({ protocol }, this.inFlightMessages);
-      this.settle();
+      for (const [name, counts] of all) {
+        gauge.set({ protocol: name }, counts.inFlightMessages);
+        counts.settle();
+      }
     });
     metrics.gauge(
       'millrace_ingest_in_flight_bytes',
       'Bytes of bodies being received and of messages that wait for the log.',
       ['protocol'],
-      (gauge) => gauge.set({ protocol }, this.inFlightBytes),
+      (gauge) => {
+        for (const [name, counts] of all) gauge.set({ protocol: name }, counts.inFlightBytes);
+      },
     );
     metrics.gauge('millrace_ingest_connections', 'Open connections.', ['protocol'], (gauge) => {
-      gauge.set({ protocol }, this.connections);
+      for (const [name, counts] of all) gauge.set({ protocol: name }, counts.connections);
     });
     this.#messages = metrics.counter(
       'millrace_ingest_messages_total',
