@@ -34,9 +34,29 @@ export type PathParser = (segments: readonly string[]) => RawRoute | null;
 const DIALECTS: readonly PathParser[] = [mainPath, firstPath, classicPath, laterPath];
 const CHANNEL_CHARACTERS_MAX = 128;
 
+/** Channel and subtopic that a path names, decoded; the subtopic is not checked yet, since it may also be a filter. */
+export interface Address {
+  readonly kind: 'address';
+  readonly org: string | null;
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly first: boolean;
+}
+
 /** The publish that a path asks for; null if it asks for none. One trailing '/' is let pass.
  *  @param path without the query, as it was sent */
 export function routeOf(path: string): PublishRoute | BadRoute | null {
+  const address = addressOf(path);
+  if (address === null || address.kind === 'bad') return address;
+  const { org, channel, subtopic, first } = address;
+  const fault = subtopicFault(subtopic);
+  if (fault !== null) return { kind: 'bad', detail: fault };
+  const batch = subtopic === 'batch' && !first && org === null;
+  return { kind: 'publish', org, channel, subtopic: batch ? '' : subtopic, batch, first };
+}
+
+/** @param path without the query, as it was sent; one trailing '/' is let pass */
+export function addressOf(path: string): Address | BadRoute | null {
   const segments = (path.endsWith('/') ? path.slice(1, -1) : path.slice(1)).split('/');
   for (const parse of DIALECTS) {
     const raw = parse(segments);
@@ -45,7 +65,7 @@ export function routeOf(path: string): PublishRoute | BadRoute | null {
   return null;
 }
 
-function decoded(raw: RawRoute): PublishRoute | BadRoute {
+function decoded(raw: RawRoute): Address | BadRoute {
   let channel: string;
   let subtopic: string;
   let org: string | null;
@@ -56,11 +76,12 @@ function decoded(raw: RawRoute): PublishRoute | BadRoute {
   } catch {
     return { kind: 'bad', detail: 'The path is not percent-encoded UTF-8.' };
   }
-  if (channel === '' || channel.length > CHANNEL_CHARACTERS_MAX || !/^[\p{L}\p{N}._~@:-]+$/u.test(channel)) {
+  if (!isChannelReference(channel)) {
     return { kind: 'bad', detail: 'The path names no channel: give its id or alias.' };
   }
-  const batch = subtopic === 'batch' && raw.first !== true && org === null;
-  const fault = subtopicFault(subtopic);
-  if (fault !== null) return { kind: 'bad', detail: fault };
-  return { kind: 'publish', org, channel, subtopic: batch ? '' : subtopic, batch, first: raw.first === true };
+  return { kind: 'address', org, channel, subtopic, first: raw.first === true };
 }
+
+/** Whether a text may be a channel's id or alias. */
+export const isChannelReference = (text: string): boolean =>
+  text !== '' && text.length <= CHANNEL_CHARACTERS_MAX && /^[\p{L}\p{N}._~@:-]+$/u.test(text);

@@ -1,0 +1,80 @@
+import type { Credential, Gate, IdentifyRefusal, Principal, Protocol, RequestContext } from '@millrace/core';
+import { credentialOf } from '../http/authorization.ts';
+import type { Head } from '../http/head.ts';
+
+/** Where a connection comes from. */
+export interface Peer {
+  readonly remoteAddress: string;
+  readonly tls: boolean;
+  readonly mutualTls: boolean;
+}
+
+/** What a request shows to say who asks; null if nothing, or nothing that is understood.
+ *  `Authorization`, then `?ticket=`, then the classic `?authorization=<key>` where that is allowed. */
+export function shownCredential(head: Head, query: URLSearchParams, queryAuthorization: boolean): Credential | null {
+  const authorization = head.header('authorization');
+  if (authorization !== undefined) return credentialOf(authorization);
+  const ticket = query.get('ticket');
+  if (ticket !== null) return ticket === '' ? null : { kind: 'ticket', ticket };
+  const key = queryAuthorization ? query.get('authorization') : null;
+  return key === null ? null : credentialOf(key);
+}
+
+/** Who is at the other end of a connection that stays open: known once, and known anew when something about it changed. */
+export class Client {
+  principal: Principal;
+  readonly context: RequestContext;
+  readonly #gate: Gate;
+  readonly #credential: Credential;
+  #renewal: Promise<boolean> | null = null;
+
+  private constructor(gate: Gate, credential: Credential, principal: Principal, protocol: Protocol, peer: Peer) {
+    this.#gate = gate;
+    // A ticket is spent; whose it was stays known.
+    this.#credential = credential.kind === 'ticket' ? { kind: 'subject', id: principal.subject.id } : credential;
+    this.principal = principal;
+    this.context = {
+      protocol,
+      remoteAddress: peer.remoteAddress,
+      tls: peer.tls,
+      mutualTls: peer.mutualTls,
+      get nowMs() {
+        return Date.now();
+      },
+    };
+  }
+
+  /** @throws RegistryError (retry later) */
+  static async identify(
+    gate: Gate,
+    credential: Credential,
+    protocol: Protocol,
+    peer: Peer,
+  ): Promise<Client | IdentifyRefusal> {
+    const identified = await gate.identify(credential);
+    if (identified.kind === 'refused') return identified.reason;
+    return new Client(gate, credential, identified.principal, protocol, peer);
+  }
+
+  /** Asks again who this is, if what was known no longer holds.
+   *  @returns false if it is nobody any more; also when that can't be asked: what was revoked is not trusted meanwhile
+   *  @throws never */
+  renew(): Promise<boolean> {
+    if (!this.principal.revoked) return Promise.resolve(true);
+    this.#renewal ??= this.#ask().finally(() => {
+      this.#renewal = null;
+    });
+    return this.#renewal;
+  }
+
+  async #ask(): Promise<boolean> {
+    try {
+      const identified = await this.#gate.identify(this.#credential);
+      if (identified.kind === 'refused') return false;
+      this.principal = identified.principal;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}

@@ -1,0 +1,300 @@
+import { type Gate, MillraceError, Protocol, positionText, problem } from '@millrace/core';
+import { FORBIDDEN } from '../http/refusals.ts';
+import { Client, type Peer } from '../live/client.ts';
+import type { LiveConnection } from '../live/connection.ts';
+import type { Feed, FeedStart, Reader, SlowPolicy } from '../live/feed.ts';
+import type { LiveEnd } from '../live/measures.ts';
+import type { Outbox } from '../live/outbox.ts';
+import { startRefusal } from '../live/start-refusal.ts';
+import type { PublishTarget } from '../message-encoder.ts';
+import { Inbox } from './inbox.ts';
+import { Destination, EMPTY_MESSAGE, type PublishRefusal, type SocketPublisher, TOO_FAST } from './publisher.ts';
+import {
+  type AuthenticateRequest,
+  credentialIn,
+  type PublishRequest,
+  payloadOf,
+  readRequest,
+  type SubscribeRequest,
+} from './request.ts';
+import { CLOSE, type LiveSocket } from './socket.ts';
+import { SocketSubscription } from './subscription.ts';
+
+/** Frames in a row that are no request; then the socket is closed. */
+const FAULTS_MAX = 16;
+/** What a client may send before it is known. */
+const UNKNOWN_BYTES_MAX = 16_384;
+/** Destinations that are remembered. */
+const DESTINATIONS_MAX = 64;
+const UNKNOWN = 'The credential is not known, or no longer holds.';
+
+export interface ManySocketOptions {
+  readonly gate: Gate;
+  readonly peer: Peer;
+  /** null: it must authenticate first. */
+  readonly client: Client | null;
+  readonly publisher: SocketPublisher;
+  makeFeed(client: Client, outbox: Outbox, reader: Reader, slow: SlowPolicy): Feed;
+  /** It has said who it is. */
+  onKnown(): void;
+  onFault(error: unknown): void;
+  readonly subscriptionsMax: number;
+  readonly inFlightMax: number;
+  readonly stallMsMax: number;
+  readonly authenticateMsMax: number;
+}
+
+/** The socket at `/ws`: many channels over one, by JSON objects, one a frame.
+ *  @holds requests are handled in order; `subscribed` comes before the subscription's first message */
+export class ManySocket implements LiveConnection {
+  readonly drains = true;
+  readonly #options: ManySocketOptions;
+  readonly #socket: LiveSocket;
+  readonly #inbox: Inbox<Buffer>;
+  readonly #subscriptions = new Map<string, SocketSubscription>();
+  readonly #destinations = new Map<string, Destination>();
+  readonly #openedMs = performance.now();
+  #client: Client | null;
+  #faults = 0;
+  #inFlight = 0;
+  #draining = false;
+  #closed = false;
+
+  constructor(socket: LiveSocket, options: ManySocketOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#client = options.client;
+    this.#inbox = new Inbox<Buffer>(
+      (frame) => this.#handle(frame),
+      () => this.#inFlight < options.inFlightMax && !socket.outbox.overfull,
+      (on) => socket.read(on),
+    );
+    socket.ws.on('message', (data: Buffer) => this.#inbox.push(data));
+    if (options.client === null) this.#watchUnknown();
+    socket.outbox.onRoom = () => {
+      for (const { feed } of this.#subscriptions.values()) feed?.resume();
+      this.#inbox.pump();
+    };
+  }
+
+  left(): void {
+    this.#closed = true;
+    for (const { feed } of this.#subscriptions.values()) feed?.close();
+    this.#subscriptions.clear();
+  }
+
+  sweep(nowMs: number): void {
+    if (this.#closed) return;
+    const { stallMsMax, authenticateMsMax } = this.#options;
+    const socket = this.#socket;
+    const client = this.#client;
+    socket.sweep(nowMs);
+    if (client === null) {
+      if (nowMs - this.#openedMs > authenticateMsMax) {
+        this.#close(CLOSE.unauthenticated, 'unauthenticated', 'No credential came in time.');
+      }
+    } else if (client.principal.revoked) {
+      void client.renew().then((known) => {
+        if (!known) this.#close(CLOSE.unauthenticated, 'revoked', 'The credential no longer holds.');
+      });
+    }
+    let behind = socket.outbox.overfull;
+    for (const { feed } of this.#subscriptions.values()) behind ||= feed?.waiting === true;
+    if (behind && socket.outbox.stalledMs(nowMs) > stallMsMax) {
+      this.#close(CLOSE.slow, 'slow', 'Resume each subscription from its last position.');
+    }
+    if (this.#draining && this.#inbox.idle && this.#inFlight === 0) {
+      this.#close(CLOSE.goingAway, 'draining', 'This node is going down.');
+    }
+  }
+
+  drain(): void {
+    this.#draining = true;
+  }
+  destroy(): void {
+    this.#inbox.close();
+    this.#socket.destroy();
+  }
+
+  #close(code: number, end: LiveEnd, reason: string): void {
+    this.#inbox.close();
+    for (const { feed } of this.#subscriptions.values()) feed?.close();
+    this.#subscriptions.clear();
+    this.#socket.close(code, end, reason);
+  }
+
+  #watchUnknown(): void {
+    const { socket } = this.#socket.outbox;
+    let left = UNKNOWN_BYTES_MAX;
+    const count = (chunk: Buffer): void => {
+      left -= chunk.length;
+      if (this.#client !== null) socket.off('data', count);
+      else if (left < 0) this.destroy();
+    };
+    socket.on('data', count);
+  }
+
+  #tell(message: Record<string, unknown>): void {
+    this.#socket.text(JSON.stringify(message));
+  }
+  #tellError(id: string | null | undefined, status: number, detail: string): void {
+    const { title } = problem(status, detail);
+    this.#tell({ type: 'error', ...(id === null || id === undefined ? {} : { id }), status, title, detail });
+  }
+
+  #handle(frame: Buffer): Promise<void> | null {
+    const read = readRequest(frame);
+    if (read.kind === 'fault') {
+      this.#tellError(read.id, 400, read.detail);
+      if (++this.#faults >= FAULTS_MAX) this.#close(CLOSE.malformed, 'malformed', 'Too many malformed messages.');
+      return null;
+    }
+    this.#faults = 0;
+    const { request } = read;
+    if (request.type === 'authenticate') return this.#guarded(request.id, this.#authenticate(request));
+    const client = this.#client;
+    if (client === null) {
+      this.#close(CLOSE.unauthenticated, 'unauthenticated', 'Authenticate first.');
+      return null;
+    }
+    if (request.type === 'publish') return this.#publish(client, request);
+    if (request.type === 'subscribe') return this.#guarded(request.id, this.#subscribe(client, request));
+    this.#unsubscribe(request.id);
+    return null;
+  }
+
+  /** What fails in the registry or the log is told; all else is a fault of ours, and told too. */
+  #guarded(id: string | undefined, work: Promise<void>): Promise<void> {
+    return work.catch((error: unknown) => {
+      if (error instanceof MillraceError && error.retry !== 'never') {
+        this.#tellError(id, 503, 'The registry or the log does not answer: try again later.');
+      } else {
+        this.#options.onFault(error);
+        this.#tellError(id, 500, 'A fault on our side.');
+      }
+    });
+  }
+
+  async #authenticate(request: AuthenticateRequest): Promise<void> {
+    const { gate, peer } = this.#options;
+    const credential = credentialIn(request);
+    if (this.#client !== null || credential === null) {
+      const detail = credential === null ? 'Give one of ticket, key and token.' : 'This socket is authenticated.';
+      this.#tellError(request.id, credential === null ? 400 : 409, detail);
+      return;
+    }
+    const client = await Client.identify(gate, credential, Protocol.ws, peer);
+    if (client instanceof Client) {
+      this.#client = client;
+      this.#options.onKnown();
+      this.#tell({ type: 'authenticated', ...(request.id === undefined ? {} : { id: request.id }) });
+      return;
+    }
+    const disabled = client === 'disabled';
+    this.#tellError(request.id, disabled ? 403 : 401, disabled ? FORBIDDEN.subject_disabled : UNKNOWN);
+    this.#close(CLOSE.unauthenticated, 'unauthenticated', 'The credential is not known.');
+  }
+
+  async #subscribe(client: Client, request: SubscribeRequest): Promise<void> {
+    const { id, channel, subtopic, from = null, slow } = request;
+    const { makeFeed, subscriptionsMax } = this.#options;
+    if (this.#subscriptions.has(id)) {
+      this.#tellError(id, 409, 'A subscription has this id already.');
+      return;
+    }
+    if (this.#subscriptions.size >= subscriptionsMax) {
+      this.#tellError(id, 503, `A socket has at most ${subscriptionsMax} subscriptions.`);
+      return;
+    }
+    const subscription = new SocketSubscription(id, this.#socket, (ended) => this.#subscriptions.delete(ended.id));
+    const feed = makeFeed(client, this.#socket.outbox, subscription, slow);
+    subscription.feed = feed;
+    let start: FeedStart | null = null;
+    try {
+      start = await feed.subscribe({ channel, subtopic }, from);
+    } finally {
+      if (start?.kind !== 'begun' || this.#closed || !this.#socket.open) feed.close();
+    }
+    if (start.kind !== 'begun') {
+      const { status, detail } = startRefusal(start);
+      this.#tellError(id, status, detail);
+    } else if (this.#socket.open) {
+      this.#subscriptions.set(id, subscription);
+      this.#tell({ type: 'subscribed', id, channel: start.channel, position: positionText(start.position) });
+      feed.open();
+    }
+  }
+
+  #unsubscribe(id: string): void {
+    const subscription = this.#subscriptions.get(id);
+    if (subscription === undefined) {
+      this.#tellError(id, 404, 'No subscription has this id.');
+      return;
+    }
+    this.#subscriptions.delete(id);
+    const position = subscription.feed?.positionText;
+    subscription.feed?.close();
+    this.#tell({ type: 'unsubscribed', id, position });
+  }
+
+  #publish(client: Client, request: PublishRequest): Promise<void> | null {
+    const payload = payloadOf(request);
+    if (payload === null) {
+      this.#tellError(request.id, 400, 'Give exactly one of payload, payload_base64 and json.');
+      return null;
+    }
+    if (payload.bytes.length === 0) {
+      this.#refuse(request.id, EMPTY_MESSAGE);
+      return null;
+    }
+    const destination = this.#destinationOf(request, payload.contentType);
+    const decided = this.#options.publisher.decide(client, destination);
+    if (!(decided instanceof Promise)) {
+      this.#append(client, request.id, decided, payload.bytes);
+      return null;
+    }
+    return decided.then((later) => this.#append(client, request.id, later, payload.bytes));
+  }
+
+  #append(client: Client, id: string | undefined, decided: PublishTarget | PublishRefusal, payload: Buffer): void {
+    const { publisher } = this.#options;
+    if ('kind' in decided) {
+      this.#refuse(id, decided);
+      return;
+    }
+    const refusal = publisher.fullness(payload.length) ?? (publisher.waitMs(client) > 0 ? TOO_FAST : null);
+    if (refusal !== null) {
+      this.#refuse(id, refusal);
+      return;
+    }
+    this.#inFlight++;
+    publisher.publish(decided, payload, {
+      stored: (message) => {
+        this.#inFlight--;
+        if (id !== undefined) this.#tell({ type: 'ack', id, message });
+        this.#inbox.pump();
+      },
+      refused: ({ status, detail }) => {
+        this.#inFlight--;
+        this.#tellError(id, status, detail);
+        this.#inbox.pump();
+      },
+    });
+  }
+
+  #refuse(id: string | undefined, refusal: PublishRefusal): void {
+    this.#options.publisher.count(refusal);
+    this.#tellError(id, refusal.status, refusal.detail);
+  }
+
+  #destinationOf({ channel, subtopic }: PublishRequest, contentType: string): Destination {
+    const key = `${channel}\n${subtopic}\n${contentType}`;
+    let destination = this.#destinations.get(key);
+    if (destination === undefined) {
+      if (this.#destinations.size >= DESTINATIONS_MAX) this.#destinations.clear();
+      destination = new Destination(null, channel, subtopic, contentType);
+      this.#destinations.set(key, destination);
+    }
+    return destination;
+  }
+}

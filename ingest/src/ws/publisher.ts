@@ -1,0 +1,207 @@
+import {
+  type AppendReceipt,
+  type DenyReason,
+  type Gate,
+  type Log,
+  type LogError,
+  type Logger,
+  MillraceError,
+  Protocol,
+  uuidText,
+} from '@millrace/core';
+import type { WallClock } from '../clock.ts';
+import type { IngestCounts } from '../counts.ts';
+import type { Refusal } from '../http/answer.ts';
+import { FORBIDDEN, NO_SUCH_CHANNEL, UNAUTHENTICATED } from '../http/refusals.ts';
+import type { Client } from '../live/client.ts';
+import { MessageEncoder, NO_EXTRAS, type PublishTarget } from '../message-encoder.ts';
+import type { RateLimit } from '../rate.ts';
+
+/** Why a message was not taken, in HTTP's terms. */
+export interface PublishRefusal {
+  readonly kind: 'refused';
+  readonly status: 400 | 401 | 403 | 404 | 413 | 429 | 500 | 503;
+  readonly reason: Refusal;
+  readonly detail: string;
+}
+const refused = (status: PublishRefusal['status'], reason: Refusal, detail: string): PublishRefusal => ({
+  kind: 'refused',
+  status,
+  reason,
+  detail,
+});
+
+/** Where a socket publishes to, with what the gate said last about it. */
+export class Destination {
+  /** Organisation that the address names; null if it names none. */
+  readonly org: string | null;
+  /** Id or alias. */
+  readonly channel: string;
+  readonly subtopic: string;
+  /** "": the channel's default. */
+  readonly contentType: string;
+  target: PublishTarget | null = null;
+
+  constructor(org: string | null, channel: string, subtopic: string, contentType: string) {
+    this.org = org;
+    this.channel = channel;
+    this.subtopic = subtopic;
+    this.contentType = contentType;
+  }
+}
+
+/** Hears what became of a message; called once. */
+export interface PublishWaiter {
+  /** It is durable. */
+  stored(id: string): void;
+  refused(refusal: PublishRefusal): void;
+}
+
+export interface SocketPublisherOptions {
+  readonly log: Log;
+  readonly gate: Gate;
+  readonly clock: WallClock;
+  readonly counts: IngestCounts;
+  readonly rate: RateLimit;
+  readonly logger: Logger;
+}
+
+/** Publishes what comes by WebSocket, of all sockets: may → envelope → append. */
+export class SocketPublisher {
+  readonly #options: SocketPublisherOptions;
+  readonly #encoder: MessageEncoder;
+
+  constructor(options: SocketPublisherOptions) {
+    this.#options = options;
+    this.#encoder = new MessageEncoder(Protocol.ws, options.gate, options.log.partitionCount);
+  }
+
+  /** Whether the client may publish there now; a warm answer is a value. @throws never */
+  decide(
+    client: Client,
+    destination: Destination,
+  ): PublishTarget | PublishRefusal | Promise<PublishTarget | PublishRefusal> {
+    const { gate } = this.#options;
+    if (!client.principal.revoked) {
+      const { channel, subtopic } = destination;
+      const admission = gate.may(client.principal, 'publish', channel, subtopic, client.context);
+      if (!(admission instanceof Promise)) return this.#targetOf(destination, admission);
+    }
+    return this.#decideLater(client, destination);
+  }
+
+  /** Why the log would not take it now. null: it would */
+  fullness(size: number): PublishRefusal | null {
+    const error = this.#options.log.refusalOf(size + ENVELOPE_BYTES_MAX);
+    return error === null ? null : refusalByLog(error);
+  }
+
+  /** ms until the client may publish again by its rate; 0: now, and it is counted. */
+  waitMs(client: Client): number {
+    const { rate, clock } = this.#options;
+    return rate.take(client.principal, 1, clock.nowUs() / 1_000);
+  }
+
+  publish(target: PublishTarget, payload: Uint8Array, waiter: PublishWaiter): void {
+    const { log, clock, counts } = this.#options;
+    const nowUs = clock.nowUs();
+    const record = this.#encoder.encode(target, payload, nowUs, NO_EXTRAS);
+    const receipt = new SocketReceipt(waiter, counts, clock, uuidText(this.#encoder.id), payload.length, nowUs);
+    counts.inFlightMessages++;
+    counts.inFlightBytes += payload.length;
+    log.append(target.partition, target.admission.channel.id, record, receipt);
+  }
+
+  count(refusal: PublishRefusal): void {
+    this.#options.counts.refused(refusal.reason);
+  }
+
+  async #decideLater(client: Client, destination: Destination): Promise<PublishTarget | PublishRefusal> {
+    const { gate, logger } = this.#options;
+    try {
+      if (!(await client.renew())) return refused(401, 'unauthenticated', UNAUTHENTICATED);
+      const { channel, subtopic } = destination;
+      const admission = await gate.may(client.principal, 'publish', channel, subtopic, client.context);
+      return this.#targetOf(destination, admission);
+    } catch (error) {
+      if (error instanceof MillraceError && error.retry !== 'never') {
+        logger.warn({ code: error.code }, 'ws: the registry cannot be asked');
+        return REGISTRY_AWAY;
+      }
+      logger.error({ err: error }, 'ws: a publish met a fault');
+      return refused(500, 'fault', 'A fault on our side.');
+    }
+  }
+
+  #targetOf(destination: Destination, admission: Awaited<ReturnType<Gate['may']>>): PublishTarget | PublishRefusal {
+    if (admission.kind === 'deny') return refusalByGate(admission.reason);
+    if (destination.org !== null && destination.org !== admission.channel.org) return refusalByGate('no_such_channel');
+    if (destination.target?.admission !== admission) {
+      destination.target = this.#encoder.targetOf(admission, destination.subtopic, destination.contentType);
+    }
+    return destination.target;
+  }
+}
+
+/** Room that an envelope's own fields take beside the payload, at most. */
+const ENVELOPE_BYTES_MAX = 2_048;
+export const REGISTRY_AWAY = refused(503, 'registry_unreachable', 'The registry does not answer: try again later.');
+export const EMPTY_MESSAGE = refused(400, 'bad_body', 'The message is empty.');
+export const TOO_FAST = refused(429, 'rate', 'Too many messages from this client.');
+
+export function refusalByGate(reason: DenyReason): PublishRefusal {
+  if (reason === 'no_such_channel') return refused(404, 'no_such_channel', NO_SUCH_CHANNEL);
+  return refused(403, 'forbidden', FORBIDDEN[reason]);
+}
+
+function refusalByLog(error: LogError): PublishRefusal {
+  if (error.code === 'LOG_RECORD_TOO_LARGE') {
+    return refused(413, 'too_large', 'The message is larger than the log takes.');
+  }
+  if (error.code === 'LOG_FULL')
+    return refused(503, 'log_full', 'The log is full; nothing was stored. Try again later.');
+  return refused(503, 'log_unreachable', 'The log does not answer: the message may not be stored, try again later.');
+}
+
+class SocketReceipt implements AppendReceipt {
+  readonly #waiter: PublishWaiter;
+  readonly #counts: IngestCounts;
+  readonly #clock: WallClock;
+  readonly #id: string;
+  readonly #size: number;
+  readonly #receivedUs: number;
+
+  constructor(
+    waiter: PublishWaiter,
+    counts: IngestCounts,
+    clock: WallClock,
+    id: string,
+    size: number,
+    receivedUs: number,
+  ) {
+    this.#waiter = waiter;
+    this.#counts = counts;
+    this.#clock = clock;
+    this.#id = id;
+    this.#size = size;
+    this.#receivedUs = receivedUs;
+  }
+
+  appended(): void {
+    this.#settle();
+    this.#counts.accepted(this.#size, (this.#clock.nowUs() - this.#receivedUs) / 1_000_000);
+    this.#waiter.stored(this.#id);
+  }
+
+  refused(error: LogError): void {
+    this.#settle();
+    const refusal = refusalByLog(error);
+    this.#counts.refused(refusal.reason);
+    this.#waiter.refused(refusal);
+  }
+
+  #settle(): void {
+    this.#counts.inFlightMessages--;
+    this.#counts.inFlightBytes -= this.#size;
+  }
+}
