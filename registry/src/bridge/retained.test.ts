@@ -10,6 +10,7 @@ let postgres: Awaited<ReturnType<typeof temporaryPostgres>>;
 let database: Database;
 let started: Started<Registry>;
 let registry: Registry;
+const orgs = new Map<string, string>();
 
 beforeAll(async () => {
   postgres = await temporaryPostgres();
@@ -27,11 +28,12 @@ async function tenant(): Promise<{ user: string; org: string; channel: string }>
   const user = await registry.users.register(`${uuidV7()}@example.org`, '12345678');
   const [{ org } = { org: '' }] = await registry.users.memberships(user.id);
   const [channel] = await registry.channels.create(org, [{}]);
+  orgs.set(channel?.id ?? '', org);
   return { user: user.id, org, channel: channel?.id ?? '' };
 }
 const message = (channel: string, offset: number, more: Partial<RetainedMessage> = {}): RetainedMessage => ({
   id: uuidV7(),
-  org: uuidV7(),
+  org: orgs.get(channel) ?? uuidV7(),
   channel,
   subtopic: 'a',
   publisher: uuidV7(),
@@ -54,7 +56,13 @@ describe('a retained message', () => {
   test('comes back as it was kept, byte for byte, under the org of its channel', async () => {
     const { org, channel } = await tenant();
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
-    const kept = message(channel, 7, { subtopic: 'größe/"\\x"/{1}', payload: bytes, qos: 2, offset: 2 ** 40 });
+    const kept = message(channel, 7, {
+      org: uuidV7(),
+      subtopic: 'größe/"\\x"/{1}',
+      payload: bytes,
+      qos: 2,
+      offset: 2 ** 40,
+    });
     expect(await registry.retained.keep([kept])).toEqual([]);
     expect(await find(channel)).toEqual([{ ...kept, org }]);
   });
@@ -158,6 +166,17 @@ describe('the limit of an org', () => {
     expect(await registry.retained.keep([message(full.channel, 14, { subtopic: 'new' })])).toEqual([]);
     expect(await registry.retained.keep([message(full.channel, 15, { subtopic: 't1' })])).toEqual([0]);
     expect(await find(full.channel)).toHaveLength(5);
+  });
+
+  test('holds for topics that come one by one', async () => {
+    const { channel } = await tenant();
+    const refused: number[] = [];
+    for (let index = 0; index < 8; index++) {
+      const one = message(channel, index, { subtopic: `t${index}` });
+      if ((await registry.retained.keep([one])).length > 0) refused.push(index);
+    }
+    expect(refused).toEqual([5, 6, 7]);
+    expect(await find(channel)).toHaveLength(5);
   });
 
   test('holds for tombstones of topics that were never seen, too', async () => {

@@ -1,6 +1,7 @@
 import { isUuid, type Metrics, type RetainedMessage, type RetainedStore } from '@millrace/core';
 import type { Session } from '../database/database.ts';
 import { isKeepable } from './keepable.ts';
+import { Room } from './room.ts';
 
 /** Longer ones do not fit into the index. */
 const SUBTOPIC_BYTES_MAX = 2_048;
@@ -15,6 +16,15 @@ export interface RetainedStoreOptions {
   readonly session: Session;
   readonly perOrgMax: number;
   readonly metrics: Metrics;
+}
+
+/** What a statement did in one org. */
+interface KeptRow {
+  readonly org: string;
+  readonly clears: boolean;
+  readonly grown: number;
+  readonly left: number | null;
+  readonly refused: number[] | null;
 }
 
 interface RetainedRow {
@@ -39,6 +49,8 @@ export function createRetainedStore({ session, perOrgMax, metrics }: RetainedSto
     'Retained messages that were not kept.',
     ['reason'],
   );
+  const topics = new Room(perOrgMax);
+  const tombstones = new Room(perOrgMax);
   return {
     async keep(messages) {
       const refused = new Set<number>();
@@ -56,7 +68,9 @@ export function createRetainedStore({ session, perOrgMax, metrics }: RetainedSto
       for (const chunk of chunks(messages, [...latest.values()])) {
         const pick = <T>(of: (message: RetainedMessage) => T): T[] =>
           chunk.map((index) => of(messages[index] as RetainedMessage));
-        const rows = await session.query<{ at: number }>(KEEP, [
+        const nowMs = performance.now();
+        const orgs = pick(({ org }) => org).filter(isUuid);
+        const rows = await session.query<KeptRow>(KEEP, [
           chunk,
           pick(({ channel }) => channel),
           pick(({ subtopic }) => subtopic),
@@ -69,10 +83,13 @@ export function createRetainedStore({ session, perOrgMax, metrics }: RetainedSto
           pick(({ partition }) => partition),
           pick(({ offset }) => offset),
           perOrgMax,
+          topics.sure(orgs, chunk.length, nowMs),
+          tombstones.sure(orgs, chunk.length, nowMs),
         ]);
-        for (const { at } of rows) {
-          refused.add(at);
-          refusals.inc({ reason: 'full' });
+        for (const row of rows) {
+          (row.clears ? tombstones : topics).grown(row.org, row.grown, row.left, nowMs);
+          for (const at of row.refused ?? []) refused.add(at);
+          if (row.refused !== null) refusals.inc({ reason: 'full' }, row.refused.length);
         }
       }
       return [...refused].sort((one, other) => one - other);
@@ -134,9 +151,10 @@ const LATER = `(
           ELSE excluded.received_us > kept.received_us END)`;
 
 /** Writes what is later than what is there, as long as the org may keep more topics (and as many tombstones of topics
- *  that it never saw); gives those that were one too many. The channels are locked against removal, as the foreign key
+ *  that it never saw); tells by org how many it took and which were one too many. The channels are locked against removal, as the foreign key
  *  would do, and those that are gone already are left out.
- *  @shape $1 to $11 columns of the messages, $12 topics of an org at most */
+ *  @shape $1 to $11 columns of the messages, $12 topics of an org at most, $13 and $14 orgs that have room for as many
+ *         topics and tombstones */
 const KEEP = `
 WITH given AS (
   SELECT * FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::smallint[],
@@ -151,12 +169,14 @@ WITH given AS (
          ELSE kept.channel IS NULL OR kept.cleared_at IS NOT NULL END AS grows
   FROM wanted LEFT JOIN registry.retained AS kept ON kept.channel = wanted.channel AND kept.subtopic = wanted.subtopic
 ), room AS MATERIALIZED (
-  SELECT org, clears, $12 - CASE
+  SELECT org, clears, $12::integer - CASE
     WHEN clears THEN (SELECT count(*) FROM registry.retained AS kept WHERE kept.org = asked.org AND kept.cleared_at IS NOT NULL)
-    ELSE (SELECT count(*) FROM registry.retained AS kept WHERE kept.org = asked.org AND kept.cleared_at IS NULL) END AS topics
-  FROM (SELECT DISTINCT org, clears FROM compared WHERE grows) AS asked
+    ELSE (SELECT count(*) FROM registry.retained AS kept WHERE kept.org = asked.org AND kept.cleared_at IS NULL) END AS rows_left
+  FROM (SELECT DISTINCT org, clears FROM compared
+    WHERE grows AND NOT org = ANY (CASE WHEN clears THEN $14::uuid[] ELSE $13::uuid[] END)) AS asked
 ), placed AS MATERIALIZED (
-  SELECT compared.*, grows AND row_number() OVER (PARTITION BY compared.org, compared.clears, grows ORDER BY at) > topics AS excess
+  SELECT compared.*, rows_left,
+    coalesce(grows AND row_number() OVER (PARTITION BY compared.org, compared.clears, grows ORDER BY at) > rows_left, false) AS excess
   FROM compared LEFT JOIN room ON room.org = compared.org AND room.clears = compared.clears
 ), written AS (
   INSERT INTO registry.retained AS kept (channel, subtopic, org, message, publisher, content_type, received_us, qos, payload,
@@ -170,7 +190,9 @@ WITH given AS (
     log_offset = excluded.log_offset, cleared_at = excluded.cleared_at
   WHERE ${LATER}
 )
-SELECT at FROM placed WHERE excess AND NOT clears`;
+SELECT org, clears, (count(*) FILTER (WHERE grows AND NOT excess))::integer AS grown, max(rows_left)::integer AS left,
+  array_agg(at) FILTER (WHERE excess AND NOT clears) AS refused
+FROM placed GROUP BY org, clears`;
 
 /** @shape $1 the channel, or the owner; $2 rows at most; $3 bytes of payload at most */
 const found = (where: string): string => `
