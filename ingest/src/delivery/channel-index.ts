@@ -2,14 +2,10 @@ import type { EnvelopeReader } from '@millrace/core';
 
 // hot
 
-/** Offsets of one block. */
-export const BLOCK_OFFSETS = 2_048;
 /** Bits of a block's filter for each channel in it: with three probes, one in 200 tells of a channel that is not there. */
 const BITS_PER_CHANNEL = 16;
 /** What a block costs beside its bits. */
 const BLOCK_OVERHEAD_BYTES = 120;
-
-export const blockOf = (offset: number): number => Math.floor(offset / BLOCK_OFFSETS);
 
 /** A hash of a channel's or organisation's id, for `ChannelIndex`. */
 export function channelHash(id: string): number {
@@ -24,12 +20,19 @@ export function channelHash(id: string): number {
  *  what holds nothing for it.
  *  @holds never says no where there is one; at most `bytesMax`, then the oldest blocks are forgotten */
 export class ChannelIndex {
+  /** Offsets of one block. */
+  readonly blockOffsets: number;
   readonly #bytesMax: number;
   readonly #blocks = new Map<number, Uint32Array>();
   #bytes = 0;
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, blockOffsets: number) {
     this.#bytesMax = bytesMax;
+    this.blockOffsets = blockOffsets;
+  }
+
+  blockOf(offset: number): number {
+    return Math.floor(offset / this.blockOffsets);
   }
 
   get bytes(): number {
@@ -98,13 +101,13 @@ export class ChannelNotes {
   begin(offset: number): void {
     if (offset === this.#next) return;
     this.#start = offset;
-    this.#open(blockOf(offset));
+    this.#open(this.#index.blockOf(offset));
   }
 
   note(offset: number, channel: string, reader: EnvelopeReader): void {
-    if (offset >= (this.#block + 1) * BLOCK_OFFSETS) {
+    if (offset >= (this.#block + 1) * this.#index.blockOffsets) {
       this.#close();
-      this.#open(blockOf(offset));
+      this.#open(this.#index.blockOf(offset));
     }
     if (!this.#wanted || this.#ids.has(channel)) return;
     this.#ids.add(channel);
@@ -114,7 +117,7 @@ export class ChannelNotes {
   /** All before `offset` was read. */
   end(offset: number): void {
     this.#next = offset;
-    const block = blockOf(offset);
+    const block = this.#index.blockOf(offset);
     if (block === this.#block) return;
     this.#close();
     this.#open(block);
@@ -127,7 +130,7 @@ export class ChannelNotes {
 
   #open(block: number): void {
     this.#block = block;
-    this.#wanted = this.#start <= block * BLOCK_OFFSETS && !this.#index.has(block);
+    this.#wanted = this.#start <= block * this.#index.blockOffsets && !this.#index.has(block);
     this.#ids.clear();
   }
 

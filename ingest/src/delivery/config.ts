@@ -26,6 +26,10 @@ export interface DeliveryLimits {
   readonly subscriberSubscriptionsMax: number;
   readonly readBytesMax: number;
   readonly indexBytesMax: number;
+  /** Offsets of one block of the index. */
+  readonly indexBlockOffsets: number;
+  /** Delivery gives the event loop back after so long. One message is offered to all its subscribers in one turn. */
+  readonly sliceMs: number;
   /** A partition that nobody needs is followed for so long. */
   readonly lingerMs: number;
   /** How often what was granted is looked at again. */
@@ -41,6 +45,8 @@ export function deliveryLimits(config: DeliveryConfig = DeliveryConfig.parse({})
     subscriberSubscriptionsMax: config.MILLRACE_DELIVERY_SUBSCRIBER_SUBSCRIPTIONS_MAX,
     readBytesMax: config.MILLRACE_DELIVERY_READ_BYTES_MAX,
     indexBytesMax: config.MILLRACE_DELIVERY_INDEX_BYTES_MAX,
+    indexBlockOffsets: 2_048,
+    sliceMs: 4,
     lingerMs: 60_000,
     patrolMs: 200,
     retryMsMin: 50,

@@ -2,7 +2,7 @@ import type { LogBatch } from '@millrace/core';
 import { ChannelNotes } from './channel-index.ts';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
-import { nextTurn, pause, SLICE_MS } from './slice.ts';
+import { nextTurn, pause } from './slice.ts';
 
 // hot
 
@@ -67,7 +67,7 @@ export class Follower {
 
   async #take(batch: LogBatch, signal: AbortSignal): Promise<void> {
     const lane = this.#lane;
-    const { tally } = this.#crossing;
+    const { tally, limits } = this.#crossing;
     if (batch.first > lane.next) {
       await this.#skip(batch.first, signal);
       if (signal.aborted) return;
@@ -76,7 +76,7 @@ export class Follower {
     const notes = this.#notes;
     walk.begin(batch);
     notes.begin(lane.next);
-    let sliceEndMs = performance.now() + SLICE_MS;
+    let sliceEndMs = performance.now() + limits.sliceMs;
     let receivedUs = 0;
     while (walk.next()) {
       const { offset } = walk;
@@ -93,7 +93,7 @@ export class Follower {
       if (performance.now() > sliceEndMs) {
         await nextTurn();
         if (signal.aborted) return;
-        sliceEndMs = performance.now() + SLICE_MS;
+        sliceEndMs = performance.now() + limits.sliceMs;
       }
     }
     lane.next = Math.max(lane.next, batch.last + 1);

@@ -58,7 +58,8 @@ export class Lane {
   constructor(crossing: Crossing, partition: number) {
     this.#crossing = crossing;
     this.partition = partition;
-    this.index = new ChannelIndex(crossing.limits.indexBytesMax / crossing.log.partitionCount);
+    const { indexBytesMax, indexBlockOffsets } = crossing.limits;
+    this.index = new ChannelIndex(indexBytesMax / crossing.log.partitionCount, indexBlockOffsets);
     this.follower = new Follower(crossing, this);
     this.sweeper = new Sweeper(crossing, this);
   }

@@ -29,12 +29,16 @@ interface Wanted {
   readonly subscription: Subscription<string>;
   readonly gone: Set<string>;
   ended: boolean;
+  /** How many it had got when it ended. */
+  gotAtEnd: number;
 }
 
 interface Party {
   subscriber: TestSubscriber;
   attachment: Attachment<string>;
   wanted: Wanted[];
+  /** It once began before where it stood. */
+  wentBack: boolean;
 }
 
 const command = fc.oneof(
@@ -89,7 +93,7 @@ class Model {
 
   constructor(stage: Stage) {
     this.stage = stage;
-    this.parties = NAMES.map((name) => ({ ...stage.join(name), wanted: [] }));
+    this.parties = NAMES.map((name) => ({ ...stage.join(name), wanted: [], wentBack: false }));
   }
 
   append(channel: string, subtopic: string): void {
@@ -132,7 +136,9 @@ class Model {
       subscription: answer.subscription,
       gone: new Set(),
       ended: false,
+      gotAtEnd: 0,
     };
+    if (back !== null) party.wentBack = true;
     party.wanted.push(wanted);
     // What is no longer kept can't come.
     for (const one of this.#expected(wanted)) {
@@ -207,6 +213,28 @@ class Model {
             .map(({ text }) => text);
           expect(mine).toEqual(whole && !wanted.ended ? expected : expected.slice(0, mine.length));
         }
+        if (wanted.ended) expect(got.length).toBe(wanted.gotAtEnd);
+      }
+      if (!party.wentBack) this.#checkPositions(party);
+    }
+  }
+
+  end(party: Party, wanted: Wanted): void {
+    if (wanted.ended) return;
+    wanted.ended = true;
+    wanted.gotAtEnd = this.#got(party, wanted).length;
+  }
+
+  /** At any time: what is before a position was taken, what is not is behind it. */
+  #checkPositions(party: Party): void {
+    for (const { partition, offset } of party.attachment.positions()) {
+      for (const wanted of party.wanted) {
+        if (wanted.ended) continue;
+        const got = new Set(this.#got(party, wanted));
+        for (const one of this.#expected(wanted)) {
+          if (one.partition !== partition || wanted.gone.has(one.text)) continue;
+          expect(got.has(one.text)).toBe(one.offset < offset);
+        }
       }
     }
   }
@@ -215,8 +243,10 @@ class Model {
 describe('delivery under everything at once', () => {
   test('each subscription gets what its filter matches, once, in order', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), async (commands) => {
-        await using stage = openStage({ partitionCount: PARTITIONS, limits: { readBytesMax: 2_000 } });
+      fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), fc.boolean(), async (commands, sliced) => {
+        // Small reads, blocks and slices: all that happens between them happens.
+        const limits = { readBytesMax: 2_000, indexBlockOffsets: 8, ...(sliced ? { sliceMs: -1 } : {}) };
+        await using stage = openStage({ partitionCount: PARTITIONS, limits });
         const { log, gate } = stage;
         const model = new Model(stage);
         for (const step of commands) {
@@ -254,21 +284,24 @@ describe('delivery under everything at once', () => {
           if (step.kind === 'subscribe') await model.subscribe(step.who, step.channel, step.filter, step.back);
           for (const [who, wait] of cold) gate.undecided.set(who, wait);
           if (step.kind === 'subscribe') continue;
-          for (const party of model.parties) if (party.subscriber.room < 1_000) party.subscriber.room = 0;
-          await model.settle();
-          if (step.kind === 'trim') model.trim(step.partition, step.back);
-          else {
+          model.check(false);
+          if (step.kind === 'trim') {
+            for (const party of model.parties) if (party.subscriber.room < 1_000) party.subscriber.room = 0;
+            await model.settle();
+            model.trim(step.partition, step.back);
+          } else {
             const party = model.parties[step.who] as Party;
             if (step.kind === 'unsubscribe') {
               const active = party.wanted.filter(({ ended }) => !ended);
               const wanted = active[step.which % Math.max(1, active.length)];
               if (wanted === undefined) continue;
-              wanted.ended = true;
+              model.end(party, wanted);
               party.attachment.unsubscribe(wanted.subscription);
             } else {
-              for (const wanted of party.wanted) wanted.ended = true;
+              for (const wanted of party.wanted) model.end(party, wanted);
               party.attachment.detach();
               party.attachment = stage.delivery.attach(party.subscriber);
+              party.wentBack = false;
             }
           }
           model.check(false);

@@ -1,6 +1,3 @@
-/** Delivery gives the event loop back after so long. */
-export const SLICE_MS = 4;
-
 /** Waits, unless the signal aborts before. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

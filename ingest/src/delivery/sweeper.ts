@@ -1,9 +1,9 @@
 import type { LogBatch } from '@millrace/core';
-import { BLOCK_OFFSETS, blockOf, ChannelNotes } from './channel-index.ts';
+import { ChannelNotes } from './channel-index.ts';
 import type { Cursor, Route } from './cursor.ts';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
-import { pause, SLICE_MS } from './slice.ts';
+import { pause } from './slice.ts';
 
 // hot
 
@@ -121,9 +121,9 @@ export class Sweeper {
     const { tally, turns } = this.#crossing;
     let looks = 0;
     for (let at = from; at < lane.next; ) {
-      const block = blockOf(at);
+      const block = lane.index.blockOf(at);
       if (!lane.index.has(block)) return at;
-      const end = (block + 1) * BLOCK_OFFSETS;
+      const end = (block + 1) * lane.index.blockOffsets;
       let anybody = false;
       for (const cursor of this.#ready) {
         if (cursor.offset < at || cursor.offset >= end) continue;
@@ -196,13 +196,13 @@ export class Sweeper {
     few: readonly Route[] | null,
   ): Promise<boolean> {
     const lane = this.#lane;
-    const { turns } = this.#crossing;
+    const { turns, limits } = this.#crossing;
     const walk = this.#walk;
     const notes = this.#notes;
     walk.begin(batch);
     const noting = this.#noting;
     if (noting) notes.begin(from);
-    let sliceEndMs = performance.now() + SLICE_MS;
+    let sliceEndMs = performance.now() + limits.sliceMs;
     while (walk.next()) {
       if (walk.wellFormed) {
         const { channel } = walk.reader;
@@ -217,7 +217,7 @@ export class Sweeper {
       advance(served, pass, walk.offset + 1);
       await turns.next();
       if (this.#abort.signal.aborted) return false;
-      sliceEndMs = performance.now() + SLICE_MS;
+      sliceEndMs = performance.now() + limits.sliceMs;
     }
     if (noting) notes.end(batch.last + 1);
     return true;
