@@ -41,6 +41,8 @@ export interface Node {
   touch(record: SessionRecord): number;
   /** The connection is over. */
   left(session: ClientSession): void;
+  /** What was kept of a session that has left must be corrected. */
+  amend(record: SessionRecord): void;
   /** Somebody else holds the session's record now. */
   abandon(session: ClientSession): void;
 }

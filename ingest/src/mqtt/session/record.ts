@@ -92,7 +92,8 @@ export class SessionRecord {
       subscriptions,
       positions,
       inFlight: this.inFlight.kept(),
-      received: [...this.received],
+      // Of a connected client they change faster than they can be kept; a stale one would swallow a message.
+      received: this.holder === null ? [...this.received] : [],
       nextPacketId: this.inFlight.nextPacketId,
     };
   }

@@ -79,6 +79,8 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
 
   begin(): void {
     const { record } = this;
+    // What is stored of these is true only until the client goes on.
+    if (record.received.size > 0) this.node.urge(record);
     if (record.inFlight.size === 0 && record.filters.size === 0) return;
     this.resuming = true;
     this.subscriptions.resumed = resend(this)
@@ -128,7 +130,7 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
   /** @returns false if there is no room: `roomMade` follows */
   send(message: DeliveredMessage, filter: SessionFilter, retain: boolean, origin: ShareGroup | null): boolean {
     const { record, outlet, node } = this;
-    const qos = filter.qos < message.qos ? filter.qos : message.qos;
+    const qos = Math.min(filter.qos, message.qos) as MqttQos;
     if (outlet.unsentBytes > node.limits.unsentBytesMax) {
       if (qos > 0 || !this.#stalled()) return this.#wait(SOCKET);
       node.tally.dropped('slow');
@@ -200,7 +202,7 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
   }
 
   forget(packetId: number): void {
-    this.record.received.delete(packetId);
+    if (this.record.received.delete(packetId) && this.gone) this.node.amend(this.record);
   }
 
   release(packetId: number): void {

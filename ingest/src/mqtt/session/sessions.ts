@@ -184,6 +184,13 @@ class NodeSessions implements Sessions, Node {
     this.write.leave(record);
   }
 
+  amend(record: SessionRecord): void {
+    if (record.leftMs === null || !record.persistent || record.lost || this.write === null) return;
+    if (this.#live.has(record.keyText) || this.#opening.has(record.keyText)) return;
+    this.#left.set(record.keyText, record);
+    this.write.leave(record);
+  }
+
   abandon(session: ClientSession): void {
     this.#end(session, false);
     this.write?.forget(session.record);

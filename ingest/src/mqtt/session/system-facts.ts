@@ -66,7 +66,7 @@ async function accepted(metrics: Metrics, name: string): Promise<number> {
   const values = (await metrics.registry.getSingleMetric(name)?.get())?.values ?? [];
   let total = 0;
   for (const { labels, value } of values) {
-    if (labels['protocol'] === 'mqtt' && labels['outcome'] !== 'refused') total += value;
+    if (labels.protocol === 'mqtt' && labels.outcome !== 'refused') total += value;
   }
   return total;
 }

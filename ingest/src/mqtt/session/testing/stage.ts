@@ -61,7 +61,7 @@ export class Stage {
     this.store = options.store ?? new MemorySessionStore();
     this.retained = options.retained ?? new MemoryRetainedStore();
     this.gate = options.gate ?? new TestGate();
-    const logger = createLogger({ level: process.env['STAGE_LOG'] ?? 'silent' });
+    const logger = createLogger({ level: 'silent' });
     this.delivery = createDelivery({
       log: this.log as unknown as Log,
       gate: this.gate,

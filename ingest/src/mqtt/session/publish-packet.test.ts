@@ -1,0 +1,83 @@
+import { type DeliveredMessage, Protocol } from '@millrace/core';
+import fc from 'fast-check';
+import { type IPublishPacket, parser } from 'mqtt-packet';
+import { expect, test } from 'vitest';
+import {
+  encodePublish,
+  followsAtMostOnce,
+  followsWithId,
+  keysOf,
+  publishAtMostOnce,
+  publishWithId,
+  pubrel,
+} from './publish-packet.ts';
+
+function decoded(...parts: readonly Buffer[]): IPublishPacket[] {
+  const packets: IPublishPacket[] = [];
+  const reader = parser({ protocolVersion: 4 });
+  reader.on('packet', (packet) => packets.push(packet as IPublishPacket));
+  for (const part of parts) reader.parse(part);
+  return packets;
+}
+
+function message(payload: Buffer): DeliveredMessage {
+  const text = { id: 'i', org: 'o', channel: 'c', subtopic: '', publisher: 'p', contentType: '' };
+  const encoded = new Map<string, Buffer>();
+  return {
+    ...text,
+    partition: 0,
+    offset: 0,
+    protocol: Protocol.mqtt,
+    receivedUs: 0,
+    qos: 2,
+    retain: false,
+    payload,
+    encoded,
+  };
+}
+
+test('writes what the codec of others reads, whatever topic and payload', () => {
+  const topic = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 300 }).filter((text) => !text.includes('\0'));
+  const size = fc.oneof(fc.nat(300), fc.constantFrom(120, 127, 128, 511, 512, 513, 16_384, 16_385, 2_097_152));
+  fc.assert(
+    fc.property(
+      topic,
+      size,
+      fc.constantFrom(0, 1, 2),
+      fc.boolean(),
+      fc.integer({ min: 1, max: 65_535 }),
+      (name, bytes, qos, retain, packetId) => {
+        const payload = Buffer.alloc(bytes, 7);
+        const head = encodePublish({ topic: name, qos, retain, duplicate: qos > 0, packetId }, payload);
+        const [packet, none] = bytes > 512 ? decoded(head, payload) : decoded(head);
+        expect(none).toBeUndefined();
+        expect(packet).toMatchObject({ cmd: 'publish', topic: name, qos, retain, dup: qos > 0 });
+        expect(packet?.messageId).toBe(qos === 0 ? undefined : packetId);
+        expect(packet?.payload.length).toBe(bytes);
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+test('shares one QoS 0 packet among all subscribers of a topic, and only copies the head of a small one with an id', () => {
+  for (const size of [0, 10, 512, 513, 20_000]) {
+    const one = message(Buffer.alloc(size, 1));
+    const keys = keysOf('channels/c/messages');
+    expect(publishAtMostOnce(one, keys)).toBe(publishAtMostOnce(one, keysOf('channels/c/messages')));
+    const zero = decoded(publishAtMostOnce(one, keys), ...(followsAtMostOnce(one) ? [one.payload] : []));
+    expect(zero).toMatchObject([{ qos: 0, topic: keys.topic, payload: one.payload }]);
+    for (const qos of [1, 2] as const) {
+      const rest = followsWithId(one) ? [one.payload] : [];
+      const both = [publishWithId(one, keys, qos, 513), publishWithId(one, keys, qos, 65_535)] as const;
+      expect(decoded(both[0], ...rest, both[1], ...rest)).toMatchObject([
+        { qos, messageId: 513, payload: one.payload, dup: false, retain: false },
+        { qos, messageId: 65_535, payload: one.payload },
+      ]);
+    }
+  }
+});
+
+test('writes PUBREL with its reserved bits', () => {
+  expect([...pubrel(258)]).toEqual([0x62, 2, 1, 2]);
+});
