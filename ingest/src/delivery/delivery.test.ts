@@ -80,4 +80,114 @@ describe('delivery', () => {
     expect(again.subscriber.got).toEqual(texts(110, 10));
     expect(first.subscriber.got).toEqual(texts(10));
   });
+
+  test('refuses more subscriptions than one subscriber, or the node, may have', async () => {
+    await using stage = openStage({ limits: { subscriberSubscriptionsMax: 3, subscriptionsMax: 5 } });
+    const one = stage.join('one');
+    const other = stage.join('other');
+    const kinds = async ({ attachment }: typeof one): Promise<string[]> => {
+      const filters = ['a', 'b', 'c', 'd'].map((subtopic) => ({ channel: CHANNEL, subtopic }));
+      return Promise.all(filters.map(async (filter) => (await attachment.subscribe(filter, filter.subtopic)).kind));
+    };
+    expect(await kinds(one)).toEqual(['subscribed', 'subscribed', 'subscribed', 'full']);
+    expect(await kinds(other)).toEqual(['subscribed', 'subscribed', 'full', 'full']);
+    one.attachment.detach();
+    other.attachment.detach();
+    const again = stage.join('again');
+    expect(await kinds(again)).toEqual(['subscribed', 'subscribed', 'subscribed', 'full']);
+    const deep = Array.from({ length: 65 }, () => 'a').join('/');
+    const last = stage.join('last');
+    expect(await last.attachment.subscribe({ channel: CHANNEL, subtopic: deep }, 't')).toEqual({ kind: 'full' });
+  });
+
+  test('hands one message and one payload to all of its subscribers', async () => {
+    await using stage = openStage();
+    const all = Array.from({ length: 1_000 }, (_, index) => stage.join(`s${index}`));
+    for (const { attachment } of all) await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    stage.publish(CHANNEL, 'a', 'x');
+    await until('it came to all', () => all.every(({ subscriber }) => subscriber.got.length === 1));
+    expect(new Set(all.map(({ subscriber }) => subscriber.messages[0])).size).toBe(1);
+    const [message] = all[0]?.subscriber.messages ?? [];
+    message?.encoded.set('a', Buffer.from('once'));
+    expect(message?.encoded.get('a')?.toString()).toBe('once');
+  });
+
+  test('a subscriber may leave, and end a subscription, in the middle of an offer', async () => {
+    await using stage = openStage();
+    const leaving = stage.join('leaving');
+    const ending = stage.join('ending');
+    const staying = stage.join('staying');
+    const filter = { channel: CHANNEL, subtopic: '#' };
+    for (const { attachment } of [leaving, staying]) await attachment.subscribe(filter, 't');
+    const ended = await ending.attachment.subscribe(filter, 't');
+    leaving.subscriber.onOffer = () => leaving.attachment.detach();
+    leaving.subscriber.room = 0;
+    ending.subscriber.onOffer = () => {
+      if (ended.kind === 'subscribed') ending.attachment.unsubscribe(ended.subscription);
+    };
+    for (const text of texts(5)) stage.publish(CHANNEL, '', text);
+    await until('who stays has all', () => staying.subscriber.got.length === 5);
+    expect(leaving.subscriber.refusals).toBe(1);
+    expect(ending.subscriber.got).toEqual(['m0']);
+    expect(leaving.attachment.positions()).toEqual([]);
+    expect(ending.attachment.positions()).toEqual([]);
+    expect(await stage.metrics.registry.metrics()).toMatch(/delivery_cursors\{state="behind"\} 0/);
+  });
+
+  test('takes a resume that comes in the middle of the refused offer', async () => {
+    await using stage = openStage();
+    const { subscriber, attachment } = stage.join('one');
+    await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    subscriber.room = 0;
+    subscriber.onOffer = () => {
+      if (subscriber.refusals === 0) attachment.resume();
+      else subscriber.room = 1;
+    };
+    stage.publish(CHANNEL, '', 'x');
+    await until('it came', () => subscriber.got.length === 1);
+  });
+
+  test('a subscriber that throws is alone in paying for it', async () => {
+    await using stage = openStage();
+    const broken = stage.join('broken');
+    const other = stage.join('other');
+    for (const { attachment } of [broken, other]) await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    broken.subscriber.onOffer = () => {
+      throw new Error('broken');
+    };
+    for (const text of texts(3)) stage.publish(CHANNEL, '', text);
+    await until('the other has all', () => other.subscriber.got.length === 3);
+    expect(await stage.metrics.registry.metrics()).toMatch(/millrace_delivery_faults_total 1/);
+  });
+
+  test('stops following what nobody needs, and begins again where the log is then', async () => {
+    await using stage = openStage({ partitionCount: 1, limits: { lingerMs: 1 } });
+    const first = stage.join('one');
+    await first.attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    const [position] = first.attachment.positions();
+    first.attachment.detach();
+    await until('nobody reads', () => stage.log.readers === 0);
+    for (const text of texts(5)) stage.publish(CHANNEL, '', text);
+    await until('all is durable', () => stage.log.count === 5);
+    await new Promise((resolve) => setImmediate(resolve));
+    const tail = stage.join('tail');
+    await tail.attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    const back = stage.join('back');
+    await back.attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't', position === undefined ? [] : [position]);
+    stage.publish(CHANNEL, '', 'm5');
+    await until('it came', () => tail.subscriber.got.length === 1 && back.subscriber.got.length === 6);
+    expect(tail.subscriber.got).toEqual(['m5']);
+    expect(back.subscriber.got).toEqual(texts(6));
+  });
+
+  test('draining gives out what is on the log', async () => {
+    await using stage = openStage();
+    const { subscriber, attachment } = stage.join('one');
+    await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    for (const text of texts(2_000)) stage.publish(CHANNEL, '', text);
+    await until('all is durable', () => stage.log.count === 2_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    await stage.delivery.drain(20_000);
+    expect(subscriber.got.length).toBe(2_000);
+  });
 });

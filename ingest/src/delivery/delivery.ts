@@ -56,6 +56,7 @@ class LogDelivery implements StoppableDelivery, Hall {
   readonly found: Route[] = [];
   readonly due: Cursor[] = [];
   stamp = 0;
+  pending = 0;
   readonly #lanes = new Map<number, Lane>();
   readonly #seats = new Set<Seat>();
   readonly #patrol: Patrol;

@@ -22,6 +22,8 @@ const NODES_PER_SUBSCRIPTION = 4;
 /** What a seat needs of the delivery that it belongs to. */
 export interface Hall extends Crossing {
   laneOf(partition: number): Lane;
+  /** Subscriptions of all seats that are being made. */
+  pending: number;
   /** Looks after a seat whose principal must be identified anew. */
   watch(seat: Seat): void;
   leave(seat: Seat): void;
@@ -54,6 +56,7 @@ export class Seat implements Attachment {
     const levels = filterLevels(filter.subtopic);
     if (!this.#hasRoom(levels)) return { kind: 'full' };
     this.#pending++;
+    this.#hall.pending++;
     this.#levels += levels;
     let added = false;
     try {
@@ -83,6 +86,7 @@ export class Seat implements Attachment {
       return { kind: 'subscribed', subscription: route, from: begun };
     } finally {
       this.#pending--;
+      this.#hall.pending--;
       if (!added) this.#levels -= levels;
     }
   }
@@ -151,13 +155,13 @@ export class Seat implements Attachment {
   }
 
   #hasRoom(levels: number): boolean {
-    const { limits, router } = this.#hall;
+    const { limits, router, pending } = this.#hall;
     const { subscriberSubscriptionsMax: most } = limits;
     return (
       levels <= FILTER_LEVELS_MAX &&
       this.routes.size + this.#pending < most &&
       this.#levels + levels <= Math.max(FILTER_LEVELS_MAX, most * LEVELS_PER_SUBSCRIPTION) &&
-      router.size < limits.subscriptionsMax
+      router.size + pending < limits.subscriptionsMax
     );
   }
 

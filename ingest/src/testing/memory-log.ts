@@ -31,6 +31,8 @@ export class MemoryLog implements Omit<Log, 'consume' | 'committed'> {
   stalled = false;
   /** Reading meets these. */
   readonly faults: { peek?: LogError['code']; follow?: LogError['code']; extent?: LogError['code'] } = {};
+  /** How many follow. */
+  readers = 0;
   /** What was read by `peek`. */
   readonly peeked = { count: 0, bytes: 0, records: 0 };
   readonly #next = new Map<number, number>();
@@ -98,19 +100,24 @@ export class MemoryLog implements Omit<Log, 'consume' | 'committed'> {
       const { next } = this.#extent(partition);
       return { partition, offset: from === 'tail' ? next : (from.get(partition) ?? next) };
     });
-    while (!signal.aborted) {
-      this.#fail('follow');
-      let found = false;
-      for (const place of places) {
-        const batch = this.#batch(place.partition, place.offset, bytesMax);
-        if (batch === null) continue;
-        place.offset = batch.last + 1;
-        found = true;
-        yield batch;
-        if (signal.aborted) return;
+    this.readers++;
+    try {
+      while (!signal.aborted) {
         this.#fail('follow');
+        let found = false;
+        for (const place of places) {
+          const batch = this.#batch(place.partition, place.offset, bytesMax);
+          if (batch === null) continue;
+          place.offset = batch.last + 1;
+          found = true;
+          yield batch;
+          if (signal.aborted) return;
+          this.#fail('follow');
+        }
+        if (!found) await this.#change(signal);
       }
-      if (!found) await this.#change(signal);
+    } finally {
+      this.readers--;
     }
   }
 
