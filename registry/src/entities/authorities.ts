@@ -1,9 +1,12 @@
-import { X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 
 /** Extended key usages. @source RFC 5280 §4.2.1.12 */
 const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2';
 const ANY_USAGE = '2.5.29.37.0';
 const PEM_CHARACTERS_MAX = 16_384;
+/** What checking one signature may cost is the square of it. */
+const RSA_BITS_MAX = 8_192;
+const KEY_TYPES: ReadonlySet<string | undefined> = new Set(['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448']);
 
 export type ParsedAuthority =
   | { readonly kind: 'ok'; readonly pem: string }
@@ -17,12 +20,17 @@ export function parseAuthority(pem: string): ParsedAuthority {
     return refused('holds a private key: keep it to yourself, give the certificate only');
   if (pem.split('-----BEGIN ').length !== 2) return refused('must hold exactly one certificate in PEM');
   let certificate: X509Certificate;
+  let key: KeyObject;
   try {
     certificate = new X509Certificate(pem);
+    key = certificate.publicKey;
   } catch {
     return refused('is no X.509 certificate in PEM');
   }
   if (!certificate.ca) return refused('is no certificate authority (its basic constraints do not say CA)');
+  if (!KEY_TYPES.has(key.asymmetricKeyType)) return refused('has a key that is neither RSA nor of an elliptic curve');
+  if ((key.asymmetricKeyDetails?.modulusLength ?? 0) > RSA_BITS_MAX)
+    return refused(`has an RSA key of more than ${RSA_BITS_MAX} bits`);
   return { kind: 'ok', pem: certificate.toString().trim() };
 }
 

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { DirectoryChange, Started, ThingRecord } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Registry } from '../registry.ts';
-import { ExtendedKeyUsage, type Issued, TestAuthority } from '../testing/certificates.ts';
+import { ExtendedKeyUsage, type Issued, LARGE_AUTHORITY, TestAuthority } from '../testing/certificates.ts';
 import { ADMIN, Client, startRegistry, temporaryPostgres } from '../testing/fixture.ts';
 
 const HOUR_MS = 3_600_000;
@@ -66,6 +66,7 @@ describe('certificates of a thing', () => {
       [[], ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'], 'authorities.0: is no X.509'],
       [[], [authority.own.pem, `${authority.own.pem}\n${authority.own.pem}`], 'authorities.1: must hold exactly one'],
       [[], [noAuthority.own.pem], 'authorities.0: is no certificate authority'],
+      [[], [LARGE_AUTHORITY], 'authorities.0: has an RSA key of more than 8192 bits'],
       [[], [authority.own.pem + secret], 'authorities.0: holds a private key'],
       [Array(65).fill(fingerprint), [], 'fingerprints'],
     ] as const) {

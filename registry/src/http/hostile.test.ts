@@ -37,6 +37,8 @@ const field = fc.constantFrom(
   'content_type',
   'channel_ids',
   'thing_ids',
+  'fingerprints',
+  'authorities',
   '__proto__',
 );
 const body = fc.oneof(
