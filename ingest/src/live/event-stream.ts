@@ -12,7 +12,7 @@ import { Outbox } from './outbox.ts';
 /** How long a browser waits before it connects anew.  @units ms */
 const RETRY_MS = 2_000;
 /** Time that a client has to take the last event and go. */
-const LINGER_MS = 2_000;
+const LINGER_MS = 5_000;
 /** What a client may send where nothing is expected. */
 const UNASKED_BYTES_MAX = 65_536;
 const PREFIX = Buffer.from('event: message\ndata: {"type":"message",');
@@ -42,7 +42,6 @@ export class EventStream implements LiveConnection, Reader {
   #writtenMs = performance.now();
   #writtenBytes = 0;
   #over = false;
-  #end: LiveEnd = 'client';
 
   /** @param socket paused, listened to by nobody */
   constructor(socket: Socket, options: EventStreamOptions) {
@@ -59,9 +58,10 @@ export class EventStream implements LiveConnection, Reader {
     let unasked = 0;
     measures.opened();
     socket.once('close', () => {
+      if (!this.#over) measures.ends('client');
       this.#over = true;
       this.feed?.close();
-      measures.closed(this.#end);
+      measures.closed();
       onClosed();
     });
     socket.on('data', (chunk: Buffer) => {
@@ -142,7 +142,7 @@ export class EventStream implements LiveConnection, Reader {
     if (lastEvent !== '') this.#tell(lastEvent);
     if (this.#options.chunked) this.outbox.write('0\r\n\r\n');
     this.#over = true;
-    this.#end = end;
+    this.#options.measures.ends(end);
     this.feed?.close();
     this.#socket.end();
     setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();

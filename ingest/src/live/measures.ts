@@ -59,9 +59,12 @@ export class LiveMeasures {
   opened(): void {
     this.#connections++;
   }
-  closed(reason: LiveEnd): void {
-    this.#connections--;
+  /** Counted once a connection, when its end begins. */
+  ends(reason: LiveEnd): void {
     this.#ends.inc({ kind: this.#kind, reason });
+  }
+  closed(): void {
+    this.#connections--;
   }
   delivered(): void {
     this.#delivered++;

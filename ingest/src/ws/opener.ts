@@ -27,7 +27,7 @@ const UNKNOWN_MAX = 1_024;
 /** Fragments of one message. A client that cuts finer wants our memory, not our attention. */
 const FRAGMENTS_MAX = 1_024;
 /** After our close frame, a client has so long to answer it. */
-const CLOSE_MS_MAX = 5_000;
+const CLOSE_MS_MAX = 10_000;
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
 const CONTENT_TYPE = /^[\x21-\x7e]+\/[\x20-\x7e]{1,120}$/;
 /** Sub-protocols that name the content type of what is published. */

@@ -30,7 +30,8 @@ export class LiveSocket {
   readonly outbox: Outbox;
   readonly #socket: Socket;
   readonly #pingMs: number;
-  #end: LiveEnd = 'client';
+  readonly #measures: LiveMeasures;
+  #ending = false;
   #aliveMs = performance.now();
   #pinged = false;
   #bytesRead = 0;
@@ -41,15 +42,15 @@ export class LiveSocket {
     this.outbox = outbox;
     this.#socket = outbox.socket;
     this.#pingMs = pingMs;
+    this.#measures = measures;
     measures.opened();
-    ws.on('error', () => {
-      if (this.#end === 'client') this.#end = 'malformed';
-    });
+    ws.on('error', () => this.#ends('malformed'));
     ws.on('ping', (data: Buffer) => {
       if (this.open && this.#socket.writableLength < PONG_BYTES_MAX) ws.pong(data);
     });
     ws.once('close', () => {
-      measures.closed(this.#end);
+      this.#ends('client');
+      measures.closed();
       onClosed();
     });
   }
@@ -75,13 +76,18 @@ export class LiveSocket {
   /** @param end why, for the metrics  @param reason for the client; at most 123 bytes of it are sent */
   close(code: number, end: LiveEnd, reason: string): void {
     if (!this.open) return;
-    this.#end = end;
+    this.#ends(end);
     // The client's own close must be seen.
     if (this.#paused) this.read(true);
     this.ws.close(code, Buffer.byteLength(reason) <= CLOSE_REASON_BYTES_MAX ? reason : reason.slice(0, 40));
   }
   destroy(): void {
     this.ws.terminate();
+  }
+
+  #ends(reason: LiveEnd): void {
+    if (!this.#ending) this.#measures.ends(reason);
+    this.#ending = true;
   }
 
   /** Called a few times a second: pings who is silent, and lets go of who stays so. */
@@ -95,7 +101,7 @@ export class LiveSocket {
     } else if (nowMs - this.#aliveMs >= this.#pingMs) {
       this.#aliveMs = nowMs;
       if (this.#pinged) {
-        this.#end = 'silent';
+        this.#ends('silent');
         this.ws.terminate();
       } else if (this.open) {
         this.#pinged = true;
