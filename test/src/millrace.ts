@@ -16,6 +16,8 @@ export class Millrace {
   readonly directory: string;
   readonly environment: Readonly<Record<string, string>>;
   url = '';
+  /** Of the MQTT listener. */
+  mqtt = '';
   stderr = '';
   stdout = '';
   #child: ChildProcess | null = null;
@@ -66,9 +68,10 @@ export class Millrace {
     const end = Date.now() + msMax;
     while (Date.now() < end) {
       if (existsSync(file)) {
-        const { pid, http } = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; http: string };
-        if (pid === this.pid) {
-          this.url = http;
+        const ready = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; http: string; mqtt?: string };
+        if (ready.pid === this.pid) {
+          this.url = ready.http;
+          this.mqtt = ready.mqtt ?? '';
           return;
         }
       }

@@ -68,7 +68,10 @@ early_granted = {}
 
 def connect(command):
     global client
+    # Version 2 of the library asks which form of callbacks is meant.
+    versions = getattr(mqtt, "CallbackAPIVersion", None)
     client = mqtt.Client(
+        *([] if versions is None else [versions.VERSION1]),
         client_id=command["client"],
         clean_session=command["clean"],
         protocol=mqtt.MQTTv311,

@@ -7,6 +7,8 @@ import sys
 import websockets
 
 sockets = {}
+# Version 14 of the library renamed it.
+HEADERS = "additional_headers" if int(websockets.__version__.split(".")[0]) >= 14 else "extra_headers"
 
 
 def tell(**members):
@@ -26,7 +28,7 @@ async def follow(name, socket):
 
 
 async def open_socket(command):
-    socket = await websockets.connect(command["url"], extra_headers=command["headers"], compression=None)
+    socket = await websockets.connect(command["url"], compression=None, **{HEADERS: command["headers"]})
     sockets[command["socket"]] = socket
     asyncio.ensure_future(follow(command["socket"], socket))
 
