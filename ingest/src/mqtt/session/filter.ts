@@ -1,7 +1,7 @@
 import type { DeliveredMessage, Position, Subscription } from '@millrace/core';
 import type { MqttQos } from '../contract.ts';
+import type { ChannelFilter } from '../topic.ts';
 import { keysOf, type TopicKeys } from './publish-packet.ts';
-import type { ChannelFilter } from './topics.ts';
 
 /** What a message is matched and named by. */
 export type Named = Pick<DeliveredMessage, 'org' | 'channel' | 'subtopic' | 'contentType'>;

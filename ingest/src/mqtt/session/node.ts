@@ -33,6 +33,8 @@ export interface Node {
   readonly stalled: Set<ClientSession>;
   /** Messages that wait for their packet ids to be durable. */
   deferred: number;
+  /** Payloads of retained messages that are looked up and not sent yet. */
+  retainedBytes: number;
   subscriptions: number;
   nowMs(): number;
   /** A change of a record that somebody waits for. @returns its mark */

@@ -1,9 +1,9 @@
 import type { DeliveredMessage } from '@millrace/core';
 import { Protocol } from '@millrace/core';
+import { parsePublishTopic } from '../topic.ts';
 import type { InFlightEntry } from './in-flight.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
-import { parsePublishTopic } from './topics.ts';
 
 /** Sends again what the client has not acknowledged, in the order of sending: PUBREL for what it has, the rest as
  *  PUBLISH with DUP=1 from the log. What the log keeps no longer, or the client may not read any more, is given up.

@@ -3,6 +3,9 @@ import { type SessionFilter, subtopicMatches } from './filter.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
 
+/** Answers of the store in memory, of all sessions: payload bytes beyond which no further one is asked for. */
+const ANSWERS_BYTES_MAX = 64 * 1_048_576;
+
 /** Sends what is retained for the filters that a session was granted, one filter at a time, as there is room.
  *  @holds at most one answer of the store in memory; a filter opens for live messages once what was retained before it
  *         began has been sent, or at once when the store does not answer (what is retained then follows) */
@@ -53,24 +56,36 @@ export class RetainedFeed {
       const current = filter;
       const found = await untilDone(
         over,
-        () => node.lookups.through(() => this.#find(current)),
+        () => node.lookups.through(() => this.#lookUp(current)),
         () => this.#onDone(current),
       );
       if (found === null) return;
       const messages = found.value.toSorted(
         (one, other) => one.partition - other.partition || one.offset - other.offset,
       );
+      const bytes = messages.reduce((sum, { payload }) => sum + payload.length, 0);
       if (messages.length > node.limits.retainedMax) {
         node.tally.dropped('retained_limit', messages.length - node.limits.retainedMax);
         messages.length = node.limits.retainedMax;
       }
+      node.retainedBytes += bytes;
       for (const message of messages) {
-        if (this.#stopped) return;
-        if (current.removed) break;
+        if (this.#stopped || current.removed) break;
         await this.#send(current, message);
       }
-      if (!this.#stopped) this.#onDone(current);
+      node.retainedBytes -= bytes;
+      if (this.#stopped) return;
+      this.#onDone(current);
     }
+  }
+
+  /** @holds what other sessions have not sent yet bounds the memory that answers take: then it waits */
+  async #lookUp(filter: SessionFilter): Promise<readonly RetainedMessage[]> {
+    const { node } = this.#session;
+    while (node.retainedBytes > ANSWERS_BYTES_MAX && !this.#stopped) {
+      await new Promise((resolve) => setTimeout(resolve, 20).unref());
+    }
+    return this.#stopped ? [] : this.#find(filter);
   }
 
   async #find(filter: SessionFilter): Promise<readonly RetainedMessage[]> {

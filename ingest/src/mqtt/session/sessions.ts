@@ -65,6 +65,7 @@ class NodeSessions implements Sessions, Node {
   readonly stalled = new Set<ClientSession>();
   readonly nowMs: () => number;
   deferred = 0;
+  retainedBytes = 0;
   subscriptions = 0;
   readonly #store: SessionStore | null;
   readonly #live = new Map<string, ClientSession>();

@@ -10,10 +10,10 @@ import type {
   Subscriber,
   Subscription,
 } from '@millrace/core';
+import type { ChannelFilter } from '../topic.ts';
 import type { SessionFilter } from './filter.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
-import type { ChannelFilter } from './topics.ts';
 
 /** Positions of groups that have no member just now, at most. */
 const REMEMBERED_MAX = 10_000;

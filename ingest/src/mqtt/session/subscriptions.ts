@@ -1,12 +1,12 @@
 import type { Attachment, Position } from '@millrace/core';
 import { type MqttQos, SUBSCRIBE_FAILED } from '../contract.ts';
+import { type ChannelFilter, parseFilter } from '../topic.ts';
 import { SessionError } from './error.ts';
 import { SessionFilter } from './filter.ts';
 import { RetainedFeed } from './retained.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
 import type { ShareGroup } from './share-group.ts';
-import { type ChannelFilter, parseFilter } from './topics.ts';
 
 /** A SUBSCRIBE of a session that is kept is answered once it is saved, or refused after so long. */
 const SAVE_MS_MAX = 10_000;

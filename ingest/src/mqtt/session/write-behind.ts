@@ -38,6 +38,7 @@ export class WriteBehind {
   #scheduled = false;
   #stopped = false;
   #backoffMs = 0;
+  #changedDueMs = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: WriteBehindOptions) {
@@ -72,6 +73,10 @@ export class WriteBehind {
     if (!record.persistent || record.lost || this.#stopped) return mark;
     if (this.#urgent.has(record) || this.#left.has(record) || this.#changed.has(record)) return mark;
     record.dirtySinceMs = this.#options.nowMs();
+    // The first change in a while waits for those that follow it.
+    if (this.#changed.size === 0) {
+      this.#changedDueMs = Math.max(this.#changedDueMs, performance.now() + this.#options.intervalMs);
+    }
     this.#changed.add(record);
     if (this.#timer === null && !this.#running) this.#timer = setTimeout(this.#tick, this.#options.intervalMs);
     return mark;
@@ -168,6 +173,11 @@ export class WriteBehind {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  #later(): void {
+    const waitMs = Math.max(1, Math.min(this.#options.intervalMs, this.#changedDueMs - performance.now() + 1));
+    this.#timer = setTimeout(this.#tick, waitMs);
+  }
+
   #soon(): void {
     if (this.#running || this.#scheduled || this.#stopped || this.away) return;
     this.#scheduled = true;
@@ -198,7 +208,7 @@ export class WriteBehind {
     this.#running = false;
     if (this.#urgent.size > 0 || this.#left.size > 0 || this.#removals.size > 0) this.#soon();
     else if (this.#changed.size > 0 && !this.#stopped && this.#timer === null) {
-      this.#timer = setTimeout(this.#tick, this.#options.intervalMs);
+      this.#later();
     }
     if (back) this.#options.onBack();
   }
@@ -236,14 +246,23 @@ export class WriteBehind {
 
   /** The next to write, and where each waited. */
   #next(): Map<SessionRecord, Set<SessionRecord>> {
-    const { rowsMax } = this.#options;
+    const { rowsMax, intervalMs } = this.#options;
     const next = new Map<SessionRecord, Set<SessionRecord>>();
-    for (const set of [this.#urgent, this.#left, this.#changed]) {
+    const take = (set: Set<SessionRecord>, most: number): void => {
       for (const record of set) {
-        if (next.size >= rowsMax) return next;
+        if (next.size >= most) return;
         set.delete(record);
         next.set(record, set);
       }
+    };
+    const nowMs = performance.now();
+    const due = nowMs >= this.#changedDueMs && this.#changed.size > 0;
+    // A part is always left to those for whom nobody waits.
+    take(this.#urgent, Math.max(1, rowsMax - (due ? rowsMax >>> 2 : 0)));
+    take(this.#left, rowsMax);
+    if (due) {
+      this.#changedDueMs = nowMs + intervalMs;
+      take(this.#changed, rowsMax);
     }
     return next;
   }

@@ -208,6 +208,8 @@ export class TestClient implements Outlet {
   readonly packets: Packet[] = [];
   closed: CloseReason | null = null;
   present = false;
+  /** Publishes that it has acknowledged. */
+  acknowledged = 0;
   session!: Session;
   readonly #parser = parser({ protocolVersion: 4 });
 
@@ -249,6 +251,7 @@ export class TestClient implements Outlet {
 
   acknowledge(packet: Packet): void {
     if (this.closed !== null) return;
+    if (packet.cmd === 'publish') this.acknowledged++;
     if (packet.cmd === 'publish' && packet.qos === 1) this.session.onPuback(packet.messageId as number);
     else if (packet.cmd === 'publish' && packet.qos === 2) this.session.onPubrec(packet.messageId as number);
     else if (packet.cmd === 'pubrel') this.session.onPubcomp(packet.messageId as number);
