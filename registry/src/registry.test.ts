@@ -5,10 +5,11 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ChangeFeed } from './changes.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { migrate } from './database/migrate.ts';
-import { processIdentity, signalProcess, sleep } from './postgres/process.ts';
+import { processIdentity, signalProcess } from './postgres/process.ts';
 import { openRegistry, type Registry } from './registry.ts';
 import { ADMIN, Client, logger, startRegistry, temporaryPostgres } from './testing/fixture.ts';
 import { standInCredentials } from './testing/stand-ins.ts';
+import { until } from './testing/until.ts';
 
 let postgres: Awaited<ReturnType<typeof temporaryPostgres>>;
 const databases: Database[] = [];
@@ -32,14 +33,6 @@ async function node(url: string, more: Parameters<typeof startRegistry>[1] = {})
   nodes.push(started);
   return started.value;
 }
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    if (await what()) return;
-    await sleep(20);
-  }
-  throw new Error('it did not come to pass');
-}
-
 beforeAll(async () => {
   postgres = await temporaryPostgres();
 });
