@@ -2,5 +2,9 @@ export { DeliveryConfig, type DeliveryLimits, deliveryLimits } from './delivery/
 export { createDelivery, type DeliveryOptions, type StoppableDelivery } from './delivery/delivery.ts';
 export { IngestError, type IngestErrorCode } from './error.ts';
 export { HttpIngestConfig } from './http/config.ts';
+export type { NativeHandler } from './http/native.ts';
 export { type HttpAddress, type HttpServerOptions, httpServer } from './http/server.ts';
+export { type LiveServerOptions, liveServer } from './live/server.ts';
 export { SUBTOPIC_BYTES_MAX, subtopicFault } from './subtopic.ts';
+export { WsIngestConfig } from './ws/config.ts';
+export type { MqttOverWebSocket } from './ws/opener.ts';

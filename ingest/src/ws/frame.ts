@@ -1,7 +1,6 @@
 import type { DeliveredMessage } from '@millrace/core';
 import { isText } from '../live/message-text.ts';
 
-// hot
 export const TEXT = 0x81;
 export const BINARY = 0x82;
 
