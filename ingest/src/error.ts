@@ -6,5 +6,8 @@ export type IngestErrorCode =
   /** The address can't be bound: not ours, or not allowed. */
   | 'HTTP_LISTEN_FAILED'
   /** Certificate or key can't be read, or do not fit each other. */
-  | 'HTTP_TLS_INVALID';
+  | 'HTTP_TLS_INVALID'
+  | 'MQTT_PORT_IN_USE'
+  | 'MQTT_LISTEN_FAILED'
+  | 'MQTT_TLS_INVALID';
 export class IngestError extends MillraceError<IngestErrorCode> {}

@@ -3,6 +3,7 @@ import { problem, statusLine } from '@millrace/core';
 /** Why a request was not accepted. Closed: it is a metric label. */
 export const REFUSALS = [
   'malformed',
+  'malformed_topic',
   'bad_subtopic',
   'bad_body',
   'unauthenticated',

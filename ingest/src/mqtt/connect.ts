@@ -1,0 +1,105 @@
+import { type Credential, type Gate, MillraceError, type Principal, type RequestContext } from '@millrace/core';
+import type { IConnectPacket } from 'mqtt-packet';
+import { CONNACK_CLIENT_ID, CONNACK_CREDENTIALS, CONNACK_NOT_AUTHORISED, CONNACK_UNAVAILABLE } from './packets.ts';
+import { Route } from './publisher.ts';
+import { parsePublishTopic } from './topic.ts';
+
+/** What a client wants published when it goes without a word. */
+export interface Will {
+  readonly route: Route;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly payload: Buffer;
+}
+
+export interface Admitted {
+  readonly kind: 'admitted';
+  readonly principal: Principal;
+  /** Shown again when the principal is revoked. */
+  readonly credential: Credential;
+  /** The client is known by its certificate. */
+  readonly byCertificate: boolean;
+  readonly will: Will | null;
+}
+export interface ConnectRefusal {
+  readonly kind: 'refused';
+  /** Of CONNACK. */
+  readonly code: number;
+  readonly reason: ConnectReason;
+}
+/** How CONNECTs end. Closed: it is a metric label. */
+export const CONNECT_REASONS = [
+  'accepted',
+  'protocol',
+  'client_id',
+  'credentials',
+  'disabled',
+  'will',
+  'unavailable',
+  'malformed',
+] as const;
+export type ConnectReason = (typeof CONNECT_REASONS)[number];
+
+const refused = (code: number, reason: ConnectReason): ConnectRefusal => ({ kind: 'refused', code, reason });
+
+/** What is wrong with a client id; null if nothing.
+ *  @source MQTT 3.1.1 §3.1.3.1 */
+export function clientIdFault(packet: IConnectPacket, bytesMax: number): ConnectRefusal | null {
+  const { clientId, clean } = packet;
+  const bad =
+    (clientId === '' && clean !== true) ||
+    Buffer.byteLength(clientId) > bytesMax ||
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    /[\u0000-\u001f\u007f\ufffd]/.test(clientId);
+  return bad ? refused(CONNACK_CLIENT_ID, 'client_id') : null;
+}
+
+/** What a CONNECT shows to say who it is; null: nothing.
+ *  @shape password: a key, an API key, or an access token, which has two dots */
+export function credentialOf(
+  packet: IConnectPacket,
+  certificate: Extract<Credential, { kind: 'certificate' }> | null,
+): Credential | null {
+  const password = packet.password?.toString() ?? '';
+  const user = packet.username ?? '';
+  if (password === '') return certificate;
+  if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(password)) return { kind: 'bearer', token: password };
+  return user === '' ? { kind: 'key', key: password } : { kind: 'key', key: password, thing: user };
+}
+
+/** Identifies a client and judges its will. Rejects never: what can't be asked is refused as unavailable. */
+export async function admit(
+  packet: IConnectPacket,
+  certificate: Extract<Credential, { kind: 'certificate' }> | null,
+  gate: Gate,
+  context: RequestContext,
+  aim: (route: Route, admission: Extract<Awaited<ReturnType<Gate['may']>>, { kind: 'allow' }>) => boolean,
+): Promise<Admitted | ConnectRefusal> {
+  const credential = credentialOf(packet, certificate);
+  if (credential === null) return refused(CONNACK_CREDENTIALS, 'credentials');
+  try {
+    const identified = await gate.identify(credential);
+    if (identified.kind === 'refused') {
+      return identified.reason === 'disabled'
+        ? refused(CONNACK_NOT_AUTHORISED, 'disabled')
+        : refused(CONNACK_CREDENTIALS, 'credentials');
+    }
+    const { principal } = identified;
+    const byCertificate = credential.kind === 'certificate';
+    let will: Will | null = null;
+    if (packet.will !== undefined) {
+      const to = parsePublishTopic(packet.will.topic);
+      if (to.kind !== 'channel') return refused(CONNACK_NOT_AUTHORISED, 'will');
+      const route = new Route(to);
+      const judged = { ...context, mutualTls: byCertificate };
+      const admission = await gate.may(principal, 'publish', to.channel, to.subtopic, judged);
+      if (admission.kind === 'deny' || !aim(route, admission)) return refused(CONNACK_NOT_AUTHORISED, 'will');
+      const { qos = 0, retain = false, payload } = packet.will;
+      will = { route, qos, retain, payload: Buffer.from(payload) };
+    }
+    return { kind: 'admitted', principal, credential, byCertificate, will };
+  } catch (error) {
+    if (error instanceof MillraceError && error.retry !== 'never') return refused(CONNACK_UNAVAILABLE, 'unavailable');
+    throw error;
+  }
+}

@@ -1,0 +1,63 @@
+import mqtt, { type Packet, type Parser } from 'mqtt-packet';
+
+/** Longest "remaining length" field.  @source MQTT 3.1.1 §2.2.3 */
+const LENGTH_BYTES_MAX = 4;
+
+export interface Frame {
+  /** Where the packet's body begins. */
+  readonly body: number;
+  /** Where the next packet begins. */
+  readonly end: number;
+}
+
+/** Where a packet lies; null: its first bytes are not all there yet. The rest of it may be missing. */
+export function frameAt(bytes: Uint8Array, at: number): Frame | 'malformed' | null {
+  let size = 0;
+  for (let index = 0; index < LENGTH_BYTES_MAX; index++) {
+    const byte = bytes[at + 1 + index];
+    if (byte === undefined) return null;
+    size += (byte & 0x7f) * 2 ** (7 * index);
+    if (byte < 0x80) return { body: at + 2 + index, end: at + 2 + index + size };
+  }
+  return 'malformed';
+}
+
+/** What a CONNECT says of its protocol; null if it says nothing that can be read. */
+export function protocolOf(bytes: Buffer, body: number, end: number): { name: string; level: number } | null {
+  if (end - body < 3) return null;
+  const size = bytes.readUInt16BE(body);
+  if (size > 6 || body + 2 + size >= end) return null;
+  return { name: bytes.toString('latin1', body + 2, body + 2 + size), level: bytes[body + 2 + size] as number };
+}
+
+/** Reads packets that are all there, one at a time, for all connections. */
+export class PacketReader {
+  #parser = newParser();
+
+  /** @param bytes exactly one packet  @returns null if it is malformed */
+  read(bytes: Buffer): Packet | null {
+    let packet: Packet | null = null;
+    let failed = false;
+    const parser = this.#parser;
+    const onPacket = (each: Packet): void => {
+      packet = each;
+    };
+    const onError = (): void => {
+      failed = true;
+    };
+    parser.on('packet', onPacket).on('error', onError);
+    try {
+      failed = parser.parse(bytes) !== 0 || failed;
+    } catch {
+      failed = true;
+    }
+    parser.off('packet', onPacket).off('error', onError);
+    if (failed || packet === null) {
+      this.#parser = newParser();
+      return null;
+    }
+    return packet;
+  }
+}
+
+const newParser = (): Parser => mqtt.parser({ protocolVersion: 4 });
