@@ -125,18 +125,13 @@ describe.skipIf(missing.length > 0)(
         const wanted = messages.filter(
           ({ contentType, payload }) => !contentType.includes('senml') && payload.length > 0,
         );
-        const kept = await eventually(`the payloads of ${name}`, DELIVERY_MS_MAX, async () => {
-          const { payloads } = await reader.json<{ payloads: { id: string }[] }>(
-            'GET',
-            `/channels/${channel}/payloads?limit=100`,
-          );
-          return payloads.length >= wanted.length && payloads;
+        const bytes = await eventually(`the payloads of ${name}`, DELIVERY_MS_MAX, async () => {
+          const path = `/channels/${channel}/payloads?limit=100`;
+          const { payloads } = await reader.json<{ payloads: { id: string }[] }>('GET', path);
+          const answers = await Promise.all(payloads.map(({ id }) => reader.raw('GET', `/messages/${id}/payload`)));
+          const bodies = await Promise.all(answers.map(async (answer) => Buffer.from(await answer.arrayBuffer())));
+          return payloads.length >= wanted.length && answers.every(({ ok }) => ok) && bodies;
         });
-        const bytes = await Promise.all(
-          kept.map(async ({ id }) =>
-            Buffer.from(await (await reader.raw('GET', `/messages/${id}/payload`)).arrayBuffer()),
-          ),
-        );
         const sorted = (payloads: readonly Buffer[]): string[] =>
           payloads.map((each) => each.toString('latin1')).toSorted();
         expect(sorted(bytes)).toEqual(sorted(wanted.map(({ payload }) => payload)));
