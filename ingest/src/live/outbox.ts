@@ -6,8 +6,9 @@ import type { Socket } from 'node:net';
 export class Outbox {
   readonly socket: Socket;
   onRoom: () => void = () => {};
+  /** What is written while it says no goes nowhere: the end is under way. */
+  mayWrite: () => boolean;
   readonly #bytesMax: number;
-  #full = false;
   #corked = false;
   #mark = -1;
   #markMs = 0;
@@ -15,17 +16,11 @@ export class Outbox {
   constructor(socket: Socket, bytesMax: number) {
     this.socket = socket;
     this.#bytesMax = bytesMax;
-    socket.on('drain', () => {
-      if (!this.#full) return;
-      this.#full = false;
-      this.onRoom();
-    });
+    this.mayWrite = () => socket.writable;
+    socket.on('drain', () => this.onRoom());
   }
 
-  get full(): boolean {
-    return this.#full;
-  }
-  /** More waits than should, replies included. */
+  /** More waits than should, replies included. `onRoom` will be called. */
   get overfull(): boolean {
     return this.socket.writableLength > this.#bytesMax;
   }
@@ -34,20 +29,13 @@ export class Outbox {
   room(size: number): boolean {
     const { socket } = this;
     // Without writableNeedDrain there would be no drain; then little waits.
-    if (!socket.writableNeedDrain || socket.writableLength + size <= this.#bytesMax) return true;
-    this.#full = true;
-    return false;
-  }
-  /** `onRoom` is called once all is taken that waits now. @returns false if nothing to speak of waits */
-  awaitRoom(): boolean {
-    if (!this.socket.writableNeedDrain) return false;
-    this.#full = true;
-    return true;
+    return !socket.writableNeedDrain || socket.writableLength + size <= this.#bytesMax;
   }
 
   /** What is written in one turn of the event loop leaves together. */
   write(bytes: Uint8Array | string): void {
     const { socket } = this;
+    if (!this.mayWrite()) return;
     if (!this.#corked) {
       this.#corked = true;
       socket.cork();

@@ -27,6 +27,8 @@ import { openStream } from './stream-opener.ts';
 const SWEEP_MS = 250;
 /** An opening that takes longer is answered 503. */
 const OPENING_MS_MAX = 10_000;
+/** Draining, what was received is waited for until the deadline, but clients that do not close only so long. */
+const CLOSING_MS_MAX = 3_000;
 
 export interface LiveServerOptions {
   readonly config: WsIngestConfig;
@@ -150,11 +152,15 @@ class LiveServer implements NativeHandler {
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    const end = performance.now() + deadlineMs;
+    const begun = performance.now();
     for (const connection of this.#connections) connection.drain();
-    const busy = (): boolean =>
-      this.#counts.inFlightMessages > 0 || [...this.#connections].some(({ drains }) => drains);
-    while (performance.now() < end && busy()) {
+    const waits = (): boolean => {
+      const passed = performance.now() - begun;
+      if (passed >= deadlineMs) return false;
+      if (this.#counts.inFlightMessages > 0) return true;
+      return passed < CLOSING_MS_MAX && [...this.#connections].some(({ drains }) => drains);
+    };
+    while (waits()) {
       this.#sweep();
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

@@ -57,6 +57,6 @@ export async function openStream(host: LiveHost, exchange: Exchange, address: Ad
     if (!opened) feed.close();
   }
   stream.feed = feed;
-  host.add(stream);
   stream.open(() => host.remove(stream));
+  host.add(stream);
 }

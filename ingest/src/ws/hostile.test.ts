@@ -109,6 +109,29 @@ describe('frames that are wrong', () => {
     client.destroy();
   });
 
+  test('who floods it and reads no answer is not read; once it reads, each frame is answered', async () => {
+    await using live = await openLive();
+    const client = await upgraded(live.port);
+    client.socket.pause();
+    const count = 300_000;
+    client.write(Buffer.concat(Array.from({ length: count }, () => frame(0x80 | TEXT, ''))));
+    const refused = async (): Promise<number> => {
+      const metric = await live.metrics.registry.getSingleMetric('millrace_ingest_messages_total')?.get();
+      return metric?.values.find(({ labels }) => labels.reason === 'bad_body')?.value ?? 0;
+    };
+    // It stands still once all buffers on the way are full.
+    for (let before = -1, now = 0; now === 0 || now !== before; ) {
+      before = now;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      now = await refused();
+    }
+    client.socket.resume();
+    const answer = '{"error":"The message is empty.","status":400}';
+    await until('all are answered', () => client.received.length >= count * (answer.length + 2));
+    expect(client.received.endsWith(answer)).toBe(true);
+    client.destroy();
+  });
+
   test('any bytes end at most their own socket', async () => {
     await using live = await openLive();
     using witness = await TestSocket.open(`${live.wsUrl}/channels/room/messages/witness?ack=1`, AUTH);
@@ -194,6 +217,16 @@ describe('an upgrade', () => {
     expect(answer.status).toBe(status);
     expect(answer.headers['content-type']).toBe('application/problem+json');
     if (status === 426) expect(answer.headers).toMatchObject({ upgrade: 'websocket', 'sec-websocket-version': '13' });
+    client.destroy();
+  });
+
+  test('of a client that does not close holds the drain up only so long', async () => {
+    await using live = await openLive();
+    const client = await upgraded(live.port);
+    const begun = performance.now();
+    await live.drain(60_000);
+    expect(performance.now() - begun).toBeLessThan(30_000);
+    expect(closeCode(client.received)).toBe(1001);
     client.destroy();
   });
 

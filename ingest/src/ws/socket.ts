@@ -43,6 +43,7 @@ export class LiveSocket {
     this.#socket = outbox.socket;
     this.#pingMs = pingMs;
     this.#measures = measures;
+    outbox.mayWrite = () => this.open;
     measures.opened();
     ws.on('error', () => this.#ends('malformed'));
     ws.on('ping', (data: Buffer) => {
@@ -60,10 +61,7 @@ export class LiveSocket {
   }
 
   text(text: string): void {
-    if (this.open) this.outbox.write(textFrame(text));
-  }
-  write(frame: Uint8Array): void {
-    if (this.open) this.outbox.write(frame);
+    this.outbox.write(textFrame(text));
   }
 
   /** Starts and stops reading. */
