@@ -8,11 +8,14 @@ import { VERSION } from './version.ts';
 export function announce(config: Config, directory: DataDirectory, node: RunningNode, tookMs: number): void {
   const { gettingStarted: started } = node;
   if (started !== null) writeWhole(directory.file('getting-started-key'), `${started.key}\n`);
-  writeWhole(
-    directory.file('run', 'ready.json'),
-    `${JSON.stringify({ pid: process.pid, ...(node.http === null ? {} : { http: node.http }) })}\n`,
-  );
+  writeWhole(directory.file('run', 'ready.json'), `${JSON.stringify({ pid: process.pid, ...addresses(node) })}\n`);
   process.stdout.write(banner(config, directory, node, tookMs, process.stdout.isTTY === true));
+}
+
+/** Where the node's listeners answer, those that are off left out. */
+function addresses({ http, mqtt, mqtts }: RunningNode): Record<string, string> {
+  const all = { http, mqtt, mqtts };
+  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 function banner(
@@ -28,6 +31,7 @@ function banner(
     '',
     `  HTTP      ${node.http ?? 'off'}`,
     ...(node.http === null ? [] : [`  API       ${node.http}/docs`]),
+    `  MQTT      ${[node.mqtt, node.mqtts].filter((address) => address !== null).join(', ') || 'off'}`,
     `  data      ${directory.path}`,
     `  admin     ${config.registry.MILLRACE_ADMIN_EMAIL}`,
   ];

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, MillraceError, port, readConfig } from '@millrace/core';
-import { HttpIngestConfig } from '@millrace/ingest';
+import { DeliveryConfig, HttpIngestConfig, MqttIngestConfig, WsIngestConfig } from '@millrace/ingest';
 import { LogConfig } from '@millrace/log';
 import { PolicyConfig } from '@millrace/policy';
 import { ProcessorsConfig } from '@millrace/processors';
@@ -50,6 +50,9 @@ export const NodeConfig = z.object({
 export const SECTIONS = {
   node: NodeConfig,
   http: HttpIngestConfig,
+  mqtt: MqttIngestConfig,
+  ws: WsIngestConfig,
+  delivery: DeliveryConfig,
   log: LogConfig,
   policy: PolicyConfig,
   processors: ProcessorsConfig,

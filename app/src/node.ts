@@ -1,5 +1,23 @@
-import { Assembly, type Component, createMetrics, type Logger, measureProcess } from '@millrace/core';
-import { httpServer } from '@millrace/ingest';
+import {
+  Assembly,
+  type Component,
+  createMetrics,
+  type Gate,
+  type Log,
+  type LogEngine,
+  type Logger,
+  type Metrics,
+  measureProcess,
+} from '@millrace/core';
+import {
+  createDelivery,
+  deliveryLimits,
+  httpServer,
+  liveServer,
+  type MqttAddress,
+  mqttServer,
+  type NativeHandler,
+} from '@millrace/ingest';
 import { openLog } from '@millrace/log';
 import { createCredentials, createGate, createSealer, gateLimits, generateSigningKey } from '@millrace/policy';
 import { processors } from '@millrace/processors';
@@ -9,6 +27,7 @@ import {
   embeddedPostgres,
   type HealthCheck,
   openRegistry,
+  type Registry,
 } from '@millrace/registry';
 import { openStore } from '@millrace/storage';
 import type { Config, Role } from './config.ts';
@@ -23,6 +42,9 @@ const ENFORCER = import.meta.resolve('@millrace/policy/enforcer');
 export interface RunningNode {
   /** URL of the HTTP listener; null when it is off. */
   readonly http: string | null;
+  /** The same of MQTT, and of MQTT over TLS. */
+  readonly mqtt: string | null;
+  readonly mqtts: string | null;
   /** Set on the run that made the first administrator. */
   readonly admin: { readonly password: string } | null;
   readonly gettingStarted: { readonly key: string; readonly channel: string } | null;
@@ -70,6 +92,9 @@ export async function startNode(
             generateSigningKey,
           },
           admin: { email: config.registry.MILLRACE_ADMIN_EMAIL, password },
+          sessionsPerOwnerMax: config.registry.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX,
+          retainedPerOrgMax: config.registry.MILLRACE_RETAINED_MESSAGES_MAX,
+          sessionsKeptMs: config.mqtt.MILLRACE_MQTT_SESSION_EXPIRY_S * 1_000,
           ...tools,
         }),
       ),
@@ -117,6 +142,7 @@ export async function startNode(
       version: VERSION,
       ...tools,
     });
+    const live = has('ingest') ? await startLive(config, assembly, { registry, gate, log, tools }) : null;
     const port = config.node.MILLRACE_HTTP_PORT;
     const http =
       port === 'off'
@@ -126,7 +152,7 @@ export async function startNode(
               config: config.http,
               host: config.node.MILLRACE_HOST,
               port,
-              ...(has('ingest') ? { publish: { log: log.messages, gate } } : {}),
+              ...(live === null ? {} : { publish: { log: log.messages, gate }, natives: [live.native] }),
               fallback: handler,
               ...tools,
             }),
@@ -134,6 +160,8 @@ export async function startNode(
     const started = has('registry') ? await registry.gettingStarted() : null;
     return {
       http: http?.url ?? null,
+      mqtt: live?.mqtt.mqtt ?? null,
+      mqtts: live?.mqtt.mqtts ?? null,
       admin: registry.firstRun === null || config.registry.MILLRACE_ADMIN_PASSWORD !== undefined ? null : { password },
       gettingStarted: started === null ? null : { key: started.key, channel: started.channelId },
       drain: (deadlineMs) => assembly.drain(deadlineMs),
@@ -144,6 +172,49 @@ export async function startNode(
     await assembly.stop();
     throw error;
   }
+}
+
+/** The way back and those who take it: delivery, MQTT, WebSocket and event streams. */
+async function startLive(
+  config: Config,
+  assembly: Assembly,
+  parts: {
+    readonly registry: Registry;
+    readonly gate: Gate;
+    readonly log: { readonly engine: LogEngine; readonly messages: Log };
+    readonly tools: { readonly logger: Logger; readonly metrics: Metrics };
+  },
+): Promise<{ readonly mqtt: MqttAddress; readonly native: NativeHandler }> {
+  const { registry, gate, log, tools } = parts;
+  const delivery = await assembly.start({
+    name: 'ingest/delivery',
+    async start() {
+      const value = createDelivery({
+        log: log.messages,
+        gate,
+        // Only we write to the embedded log.
+        verify: log.engine.name !== 'embedded',
+        limits: deliveryLimits(config.delivery),
+        ...tools,
+      });
+      return { value, drain: (deadlineMs: number) => value.drain(deadlineMs), stop: () => value.stop() };
+    },
+  });
+  const shared = { log: log.messages, gate, delivery, ...tools };
+  const mqtt = await assembly.start(
+    mqttServer({
+      ...shared,
+      host: config.node.MILLRACE_HOST,
+      config: config.mqtt,
+      sessions: registry.sessions,
+      retained: registry.retained,
+      version: VERSION,
+    }),
+  );
+  const native = await assembly.start(
+    liveServer({ ...shared, config: config.ws, corsOrigins: config.http.MILLRACE_HTTP_CORS_ORIGINS, mqtt }),
+  );
+  return { mqtt, native };
 }
 
 /** A part that only has to be stopped. */

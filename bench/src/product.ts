@@ -53,6 +53,7 @@ export async function startProduct(targetCount: number): Promise<ProductRoad> {
       MILLRACE_DATA_DIR: directory,
       MILLRACE_HOST: '127.0.0.1',
       MILLRACE_HTTP_PORT: '0',
+      MILLRACE_MQTT_PORT: '0',
       MILLRACE_ADMIN_EMAIL: ADMIN_EMAIL,
       MILLRACE_ADMIN_PASSWORD: password,
       [TREE_MARK]: mark,

@@ -5,6 +5,8 @@ export { HttpIngestConfig } from './http/config.ts';
 export type { NativeHandler } from './http/native.ts';
 export { type HttpAddress, type HttpServerOptions, httpServer } from './http/server.ts';
 export { type LiveServerOptions, liveServer } from './live/server.ts';
+export { MqttIngestConfig } from './mqtt/config.ts';
+export { type MqttAddress, type MqttServerOptions, mqttServer } from './mqtt/server.ts';
 export { SUBTOPIC_BYTES_MAX, subtopicFault } from './subtopic.ts';
 export { WsIngestConfig } from './ws/config.ts';
 export type { MqttOverWebSocket } from './ws/opener.ts';

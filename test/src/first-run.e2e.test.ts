@@ -102,7 +102,7 @@ describe('the first run', () => {
 
   test('the doctor calls the running node what it is', async () => {
     const { code, stdout } = await millrace.command(['doctor'], { MILLRACE_HTTP_PORT: new URL(millrace.url).port });
-    expect(stdout).toMatch(/^! port .*the node that runs on this data directory/m);
+    expect(stdout).toMatch(/^! HTTP port .*the node that runs on this data directory/m);
     expect(code).toBe(0);
   });
 

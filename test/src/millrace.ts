@@ -42,7 +42,12 @@ export class Millrace {
 
   launch(): void {
     const child = spawn(process.execPath, [MAIN, 'start'], {
-      env: environmentOf({ MILLRACE_DATA_DIR: this.directory, MILLRACE_HTTP_PORT: '0', ...this.environment }),
+      env: environmentOf({
+        MILLRACE_DATA_DIR: this.directory,
+        MILLRACE_HTTP_PORT: '0',
+        MILLRACE_MQTT_PORT: '0',
+        ...this.environment,
+      }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;

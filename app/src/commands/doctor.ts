@@ -44,7 +44,8 @@ export async function doctor(flags: Flags): Promise<void> {
     ['node', nodeVersion],
     ['native modules', nativeModules],
     ['data directory', () => dataDirectory(config)],
-    ['port', () => httpPort(config)],
+    ['HTTP port', () => portOf(config, 'HTTP')],
+    ['MQTT port', () => portOf(config, 'MQTT')],
     ['open files', openFiles],
     ['log', () => logEngine(config)],
     ['ClickHouse', () => clickhouse(config)],
@@ -125,10 +126,11 @@ function dataDirectory(config: Config | undefined): Verdict {
     : ok(found);
 }
 
-async function httpPort(config: Config | undefined): Promise<Verdict> {
+async function portOf(config: Config | undefined, protocol: 'HTTP' | 'MQTT'): Promise<Verdict> {
   if (config === undefined) return warn('not checked', 'Mend the configuration first.');
-  const { MILLRACE_HOST: host, MILLRACE_HTTP_PORT: port } = config.node;
-  if (port === 'off') return ok('HTTP is off');
+  const { MILLRACE_HOST: host } = config.node;
+  const port = protocol === 'HTTP' ? config.node.MILLRACE_HTTP_PORT : config.mqtt.MILLRACE_MQTT_PORT;
+  if (port === 'off') return ok('off');
   const error = await new Promise<NodeJS.ErrnoException | null>((done) => {
     const server = createServer();
     server.once('error', done);
@@ -145,7 +147,7 @@ async function httpPort(config: Config | undefined): Promise<Verdict> {
   }
   return fail(
     `${host}:${port}: ${error.message}`,
-    'Stop what listens there, or choose another port (--http-port, MILLRACE_HTTP_PORT).',
+    `Stop what listens there, or choose another port (--${protocol.toLowerCase()}-port, MILLRACE_${protocol}_PORT).`,
   );
 }
 

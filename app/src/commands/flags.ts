@@ -6,6 +6,7 @@ export function environmentWith(flags: Flags): Record<string, string | undefined
     MILLRACE_DATA_DIR: flags.dataDir,
     MILLRACE_HOST: flags.host,
     MILLRACE_HTTP_PORT: flags.httpPort,
+    MILLRACE_MQTT_PORT: flags.mqttPort,
     MILLRACE_ROLES: flags.roles,
     MILLRACE_LOG_LEVEL: flags.logLevel,
   };
