@@ -59,6 +59,8 @@ export class Route implements Subscription, FilterEntry {
   admission: Admission | null;
   /** While it is judged again. */
   judging = false;
+  /** Its place on the patrol's round. */
+  beat = -1;
   node: FilterNode<this> | null = null;
   rest = false;
   slot = 0;

@@ -12,6 +12,7 @@ import type {
 import { LogError } from '@millrace/core';
 import { type DeliveryLimits, deliveryLimits } from './config.ts';
 import type { Cursor, Route } from './cursor.ts';
+import { Follower } from './follower.ts';
 import { Lane } from './lane.ts';
 import { Patrol } from './patrol.ts';
 import { RecordMessage, RecordWalk } from './records.ts';
@@ -27,6 +28,8 @@ export interface DeliveryOptions {
   readonly logger: Logger;
   /** Others may write to the log: what bears no valid admission is not delivered. */
   readonly verify: boolean;
+  /** Following costs the log a consumer of its own: all partitions are followed by one, as soon as any is needed. */
+  readonly followTogether?: boolean;
   /** Those of DeliveryConfig if absent. */
   readonly limits?: Partial<DeliveryLimits>;
   readonly nowMs?: () => number;
@@ -60,26 +63,30 @@ class LogDelivery implements StoppableDelivery, Hall {
   readonly #lanes = new Map<number, Lane>();
   readonly #seats = new Set<Seat>();
   readonly #patrol: Patrol;
+  readonly #follower: Follower | null;
 
-  constructor({ log, gate, logger, metrics, verify, limits, nowMs }: DeliveryOptions) {
+  constructor({ log, gate, logger, metrics, verify, followTogether, limits, nowMs }: DeliveryOptions) {
     this.log = log;
     this.gate = gate;
     this.logger = logger;
     this.verify = verify;
     this.limits = { ...deliveryLimits(), ...limits };
     this.nowMs = nowMs ?? Date.now;
+    this.#follower = followTogether === true ? new Follower(this) : null;
     this.tally = new DeliveryTally(
       metrics,
       () => this.router.size,
       async (set) => {
-        for (const { partition, next } of this.#lanes.values()) {
-          if (next < 0) continue;
+        for (const { partition, next, cursors } of this.#lanes.values()) {
+          if (cursors.size === 0) continue;
           const extent = await log.extent(partition).catch(() => null);
           if (extent !== null) set(partition, Math.max(0, extent.next - next));
         }
       },
     );
-    this.#patrol = new Patrol(this.#seats, gate, logger, this.turns, this.limits.patrolMs);
+    this.#patrol = new Patrol(gate, logger, this.turns, this.limits.patrolMs);
+    // One that follows all must know all before it begins.
+    if (followTogether === true) for (let index = 0; index < log.partitionCount; index++) this.laneOf(index);
   }
 
   attach<Tag>(subscriber: Subscriber<Tag>): Attachment<Tag> {
@@ -103,16 +110,23 @@ class LogDelivery implements StoppableDelivery, Hall {
   }
 
   laneOf(partition: number): Lane {
-    let lane = this.#lanes.get(partition);
-    if (lane === undefined) {
-      lane = new Lane(this, partition);
-      this.#lanes.set(partition, lane);
-    }
+    const known = this.#lanes.get(partition);
+    if (known !== undefined) return known;
+    const lane = new Lane(this, partition, this.#follower ?? new Follower(this));
+    this.#lanes.set(partition, lane);
     return lane;
   }
 
   watch(seat: Seat): void {
     this.#patrol.watch(seat);
+  }
+
+  guard(route: Route): void {
+    if (route.admission !== null) this.#patrol.add(route);
+  }
+
+  unguard(route: Route): void {
+    if (route.admission !== null) this.#patrol.remove(route);
   }
 
   leave(seat: Seat): void {

@@ -1,29 +1,30 @@
 import type { LogBatch } from '@millrace/core';
-import { ChannelNotes } from './channel-index.ts';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
 import { nextTurn, pause } from './slice.ts';
 
 // hot
 
-/** Follows one partition from where its lane begins, for all live cursors of it.
+/** Follows the partitions of its lanes, for all live cursors of them: one lane, or all where following costs the log a
+ *  consumer of its own.
  *  @holds faults of the log cost time, never a record: it goes on at `lane.next` */
 export class Follower {
   readonly #crossing: Crossing;
-  readonly #lane: Lane;
+  readonly #lanes: Lane[] = [];
   readonly #walk = new RecordWalk();
-  readonly #notes: ChannelNotes;
   #abort: AbortController | null = null;
   #linger: NodeJS.Timeout | undefined;
   #failures = 0;
 
-  constructor(crossing: Crossing, lane: Lane) {
+  constructor(crossing: Crossing) {
     this.#crossing = crossing;
-    this.#lane = lane;
-    this.#notes = new ChannelNotes(lane.index);
   }
 
-  /** Somebody needs the partition. */
+  serve(lane: Lane): void {
+    this.#lanes.push(lane);
+  }
+
+  /** Somebody needs one of its lanes, of which `next` is set. */
   need(): void {
     clearTimeout(this.#linger);
     if (this.#abort !== null) return;
@@ -31,8 +32,9 @@ export class Follower {
     void this.#run(this.#abort.signal);
   }
 
-  /** Nobody needs it any more. */
+  /** Somebody has left: it ends when nobody needs any of its lanes for some time. */
   rest(): void {
+    if (this.#lanes.some(({ cursors }) => cursors.size > 0)) return;
     clearTimeout(this.#linger);
     this.#linger = setTimeout(() => this.stop(), this.#crossing.limits.lingerMs);
     this.#linger.unref();
@@ -42,38 +44,42 @@ export class Follower {
     clearTimeout(this.#linger);
     this.#abort?.abort();
     this.#abort = null;
-    this.#lane.next = -1;
+    for (const lane of this.#lanes) lane.next = -1;
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     const { log, limits, logger } = this.#crossing;
-    const { partition } = this.#lane;
+    const partitions = this.#lanes.map(({ partition }) => partition);
     while (!signal.aborted) {
       try {
-        const from = new Map([[partition, this.#lane.next]]);
-        for await (const batch of log.follow([partition], from, { bytesMax: limits.readBytesMax, signal })) {
+        const from = new Map(this.#lanes.filter(({ next }) => next >= 0).map((lane) => [lane.partition, lane.next]));
+        for await (const batch of log.follow(partitions, from, { bytesMax: limits.readBytesMax, signal })) {
           if (signal.aborted) return;
           this.#failures = 0;
-          await this.#take(batch, signal);
+          const lane = this.#lanes.find(({ partition }) => partition === batch.partition);
+          if (lane !== undefined) await this.#take(lane, batch, signal);
           if (signal.aborted) return;
         }
       } catch (error) {
-        if (!signal.aborted) logger.warn({ err: error, partition }, 'following the log failed: it is tried again');
+        if (!signal.aborted) logger.warn({ err: error, partitions }, 'following the log failed: it is tried again');
       }
       if (signal.aborted) return;
       await pause(Math.min(limits.retryMsMax, limits.retryMsMin * 2 ** Math.min(this.#failures++, 16)), signal);
     }
   }
 
-  async #take(batch: LogBatch, signal: AbortSignal): Promise<void> {
-    const lane = this.#lane;
+  async #take(lane: Lane, batch: LogBatch, signal: AbortSignal): Promise<void> {
+    if (lane.cursors.size === 0) {
+      lane.next = Math.max(lane.next, batch.last + 1);
+      return;
+    }
     const { tally, limits } = this.#crossing;
     if (batch.first > lane.next) {
-      await this.#skip(batch.first, signal);
+      await this.#skip(lane, batch.first, signal);
       if (signal.aborted) return;
     }
     const walk = this.#walk;
-    const notes = this.#notes;
+    const { notes } = lane;
     walk.begin(batch);
     notes.begin(lane.next);
     let sliceEndMs = performance.now() + limits.sliceMs;
@@ -101,15 +107,17 @@ export class Follower {
     if (receivedUs > 0) tally.lag(this.#crossing.nowMs() / 1_000 - receivedUs / 1_000_000);
   }
 
-  /** The log has nothing between `lane.next` and `first`: it was removed, or never was. */
-  async #skip(first: number, signal: AbortSignal): Promise<void> {
-    const lane = this.#lane;
+  /** Nothing came between `lane.next` and `first`. What was removed from the log is gone; what may be there still, as
+   *  when following began late, is swept. */
+  async #skip(lane: Lane, first: number, signal: AbortSignal): Promise<void> {
     const { earliest } = await lane.extent();
     if (signal.aborted) return;
     const to = Math.min(first, earliest);
     for (const cursor of lane.cursors) {
-      if (cursor.state === 'live' && cursor.position < to) lane.tellGap(cursor, cursor.position, to);
+      if (cursor.state !== 'live') continue;
+      if (cursor.position < to) lane.tellGap(cursor, cursor.position, to);
+      if (cursor.position < first) lane.moveBack(cursor, cursor.position);
     }
-    lane.next = Math.max(lane.next, first);
+    lane.next = first;
   }
 }

@@ -8,11 +8,11 @@ import type {
   Principal,
   SealedFields,
 } from '@millrace/core';
-import { ChannelIndex } from './channel-index.ts';
+import { ChannelIndex, ChannelNotes } from './channel-index.ts';
 import type { DeliveryLimits } from './config.ts';
 import type { Cursor, Route, Wait } from './cursor.ts';
 import { filterMatches } from './filter-trie.ts';
-import { Follower } from './follower.ts';
+import type { Follower } from './follower.ts';
 import { RecordMessage, type RecordWalk } from './records.ts';
 import type { Router } from './router.ts';
 import { Sweeper } from './sweeper.ts';
@@ -48,20 +48,24 @@ export class Lane {
   readonly follower: Follower;
   readonly sweeper: Sweeper;
   readonly index: ChannelIndex;
+  /** What the follower tells the index. */
+  readonly notes: ChannelNotes;
   /** How many cursors are live. */
   live = 0;
-  /** The next record of the follower; −1 while it does not run. */
+  /** The next record of the follower; −1 while it does not run, or nothing has come yet and nobody needs it. */
   next = -1;
   readonly #crossing: Crossing;
   #asking: Promise<{ readonly earliest: number; readonly next: number }> | null = null;
 
-  constructor(crossing: Crossing, partition: number) {
+  constructor(crossing: Crossing, partition: number, follower: Follower) {
     this.#crossing = crossing;
+    this.follower = follower;
     this.partition = partition;
     const { indexBytesMax, indexBlockOffsets } = crossing.limits;
     this.index = new ChannelIndex(indexBytesMax / crossing.log.partitionCount, indexBlockOffsets);
-    this.follower = new Follower(crossing, this);
+    this.notes = new ChannelNotes(this.index);
     this.sweeper = new Sweeper(crossing, this);
+    follower.serve(this);
   }
 
   /** The log's extent, asked once for all who want it in this turn. */

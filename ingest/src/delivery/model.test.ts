@@ -243,81 +243,86 @@ class Model {
 describe('delivery under everything at once', () => {
   test('each subscription gets what its filter matches, once, in order', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), fc.boolean(), async (commands, sliced) => {
-        // Small reads, blocks and slices: all that happens between them happens.
-        const limits = { readBytesMax: 2_000, indexBlockOffsets: 8, ...(sliced ? { sliceMs: -1 } : {}) };
-        await using stage = openStage({ partitionCount: PARTITIONS, limits });
-        const { log, gate } = stage;
-        const model = new Model(stage);
-        for (const step of commands) {
-          if (step.kind === 'append') {
-            for (let count = 0; count < step.count; count++) model.append(step.channel, step.subtopic);
-            continue;
-          }
-          if (step.kind === 'room') {
-            const { subscriber, attachment } = model.parties[step.who] as Party;
-            subscriber.room = step.room;
-            if (step.room > 0) attachment.resume();
-            continue;
-          }
-          if (step.kind === 'cold') {
-            const { subject } = (model.parties[step.who] as Party).subscriber.principal;
-            let failures = step.fails ? 2 : 0;
-            if (step.cold) {
-              gate.undecided.set(subject.id, async () => {
-                await new Promise((resolve) => setImmediate(resolve));
-                if (failures-- > 0) throw new Error('the registry is away');
-              });
-            } else gate.undecided.delete(subject.id);
-            continue;
-          }
-          if (step.kind === 'fault') {
-            const where = step.where as 'peek' | 'follow';
-            log.faults[where] = 'LOG_UNREACHABLE';
-            log.interrupt();
-            for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
-            delete log.faults[where];
-            continue;
-          }
-          const cold = new Map(gate.undecided);
-          gate.undecided.clear();
-          if (step.kind === 'subscribe') await model.subscribe(step.who, step.channel, step.filter, step.back);
-          for (const [who, wait] of cold) gate.undecided.set(who, wait);
-          if (step.kind === 'subscribe') continue;
-          model.check(false);
-          if (step.kind === 'trim') {
-            for (const party of model.parties) if (party.subscriber.room < 1_000) party.subscriber.room = 0;
-            await model.settle();
-            model.trim(step.partition, step.back);
-          } else {
-            const party = model.parties[step.who] as Party;
-            if (step.kind === 'unsubscribe') {
-              const active = party.wanted.filter(({ ended }) => !ended);
-              const wanted = active[step.which % Math.max(1, active.length)];
-              if (wanted === undefined) continue;
-              model.end(party, wanted);
-              party.attachment.unsubscribe(wanted.subscription);
+      fc.asyncProperty(
+        fc.array(command, { minLength: 5, maxLength: 40 }),
+        fc.boolean(),
+        fc.boolean(),
+        async (commands, sliced, followTogether) => {
+          // Small reads, blocks and slices: all that happens between them happens.
+          const limits = { readBytesMax: 2_000, indexBlockOffsets: 8, ...(sliced ? { sliceMs: -1 } : {}) };
+          await using stage = openStage({ partitionCount: PARTITIONS, limits, followTogether });
+          const { log, gate } = stage;
+          const model = new Model(stage);
+          for (const step of commands) {
+            if (step.kind === 'append') {
+              for (let count = 0; count < step.count; count++) model.append(step.channel, step.subtopic);
+              continue;
+            }
+            if (step.kind === 'room') {
+              const { subscriber, attachment } = model.parties[step.who] as Party;
+              subscriber.room = step.room;
+              if (step.room > 0) attachment.resume();
+              continue;
+            }
+            if (step.kind === 'cold') {
+              const { subject } = (model.parties[step.who] as Party).subscriber.principal;
+              let failures = step.fails ? 2 : 0;
+              if (step.cold) {
+                gate.undecided.set(subject.id, async () => {
+                  await new Promise((resolve) => setImmediate(resolve));
+                  if (failures-- > 0) throw new Error('the registry is away');
+                });
+              } else gate.undecided.delete(subject.id);
+              continue;
+            }
+            if (step.kind === 'fault') {
+              const where = step.where as 'peek' | 'follow';
+              log.faults[where] = 'LOG_UNREACHABLE';
+              log.interrupt();
+              for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+              delete log.faults[where];
+              continue;
+            }
+            const cold = new Map(gate.undecided);
+            gate.undecided.clear();
+            if (step.kind === 'subscribe') await model.subscribe(step.who, step.channel, step.filter, step.back);
+            for (const [who, wait] of cold) gate.undecided.set(who, wait);
+            if (step.kind === 'subscribe') continue;
+            model.check(false);
+            if (step.kind === 'trim') {
+              for (const party of model.parties) if (party.subscriber.room < 1_000) party.subscriber.room = 0;
+              await model.settle();
+              model.trim(step.partition, step.back);
             } else {
-              for (const wanted of party.wanted) model.end(party, wanted);
-              party.attachment.detach();
-              party.attachment = stage.delivery.attach(party.subscriber);
-              party.wentBack = false;
+              const party = model.parties[step.who] as Party;
+              if (step.kind === 'unsubscribe') {
+                const active = party.wanted.filter(({ ended }) => !ended);
+                const wanted = active[step.which % Math.max(1, active.length)];
+                if (wanted === undefined) continue;
+                model.end(party, wanted);
+                party.attachment.unsubscribe(wanted.subscription);
+              } else {
+                for (const wanted of party.wanted) model.end(party, wanted);
+                party.attachment.detach();
+                party.attachment = stage.delivery.attach(party.subscriber);
+                party.wentBack = false;
+              }
+            }
+            model.check(false);
+          }
+          for (const { subscriber, attachment } of model.parties) {
+            subscriber.room = Number.POSITIVE_INFINITY;
+            attachment.resume();
+          }
+          await model.settle();
+          model.check(true);
+          for (const { attachment } of model.parties) {
+            for (const { partition, offset } of attachment.positions()) {
+              expect(offset).toBeLessThanOrEqual((await log.extent(partition)).next);
             }
           }
-          model.check(false);
-        }
-        for (const { subscriber, attachment } of model.parties) {
-          subscriber.room = Number.POSITIVE_INFINITY;
-          attachment.resume();
-        }
-        await model.settle();
-        model.check(true);
-        for (const { attachment } of model.parties) {
-          for (const { partition, offset } of attachment.positions()) {
-            expect(offset).toBeLessThanOrEqual((await log.extent(partition)).next);
-          }
-        }
-      }),
+        },
+      ),
       { numRuns: Number(process.env.MILLRACE_TEST_RUNS ?? 60) },
     );
   }, 120_000);

@@ -9,7 +9,7 @@ const LOOKS_PER_TURN = 8_192;
 /** Goes round all subscriptions and has judged again what an event or the time has voided: who may no longer read a
  *  channel hears that its subscription is over, within two rounds. A look costs next to nothing while nothing changed. */
 export class Patrol {
-  readonly #seats: ReadonlySet<Seat>;
+  readonly #routes: Route[] = [];
   readonly #gate: Gate;
   readonly #logger: Logger;
   readonly #turns: Turns;
@@ -18,13 +18,26 @@ export class Patrol {
   #walking = false;
   #stopped = false;
 
-  constructor(seats: ReadonlySet<Seat>, gate: Gate, logger: Logger, turns: Turns, everyMs: number) {
-    this.#seats = seats;
+  constructor(gate: Gate, logger: Logger, turns: Turns, everyMs: number) {
     this.#gate = gate;
     this.#logger = logger;
     this.#turns = turns;
     this.#timer = setInterval(() => void this.#walk(), everyMs);
     this.#timer.unref();
+  }
+
+  add(route: Route): void {
+    route.beat = this.#routes.push(route) - 1;
+  }
+
+  remove(route: Route): void {
+    if (route.beat < 0) return;
+    const last = this.#routes.pop() as Route;
+    if (last !== route) {
+      this.#routes[route.beat] = last;
+      last.beat = route.beat;
+    }
+    route.beat = -1;
   }
 
   /** Looks when the seat's principal is known again. */
@@ -50,12 +63,12 @@ export class Patrol {
       seat.recognise();
     }
     let looks = 0;
-    for (const seat of this.#seats) {
-      for (const route of seat.routes) {
-        looks++;
-        if (route.admission === null || route.judging) continue;
-        if (route.admission.kind === 'allow' && route.admission.valid) continue;
-        this.#judge(seat, route);
+    // Downward: what is removed meanwhile puts only what has been looked at in its place.
+    for (let beat = this.#routes.length - 1; beat >= 0; beat--) {
+      const route = this.#routes[beat];
+      const admission = route?.admission;
+      if (route !== undefined && !(admission?.kind === 'allow' && admission.valid) && !route.judging) {
+        this.#judge(route.seat, route);
       }
       if (++looks < LOOKS_PER_TURN) continue;
       looks = 0;

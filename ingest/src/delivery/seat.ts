@@ -27,6 +27,9 @@ export interface Hall extends Crossing {
   /** Looks after a seat whose principal must be identified anew. */
   watch(seat: Seat): void;
   leave(seat: Seat): void;
+  /** Has what was granted looked at from time to time. */
+  guard(route: Route): void;
+  unguard(route: Route): void;
 }
 
 /** One subscriber's place: its routes and cursors. */
@@ -82,6 +85,7 @@ export class Seat implements Attachment {
       );
       this.routes.add(route);
       this.#hall.router.add(route);
+      this.#hall.guard(route);
       added = true;
       return { kind: 'subscribed', subscription: route, from: begun };
     } finally {
@@ -96,6 +100,7 @@ export class Seat implements Attachment {
     if (!this.routes.delete(route)) return;
     this.#levels -= filterLevels(route.filter.subtopic);
     this.#hall.router.remove(route);
+    this.#hall.unguard(route);
     const cursors = route.cursors ?? (route.cursor === null ? [] : [route.cursor]);
     for (const cursor of cursors) {
       cursor.routes.splice(cursor.routes.indexOf(route), 1);
@@ -117,7 +122,10 @@ export class Seat implements Attachment {
   detach(): void {
     if (!this.attached) return;
     this.attached = false;
-    for (const route of this.routes) this.#hall.router.remove(route);
+    for (const route of this.routes) {
+      this.#hall.router.remove(route);
+      this.#hall.unguard(route);
+    }
     for (const cursor of this.#cursors) cursor.lane.remove(cursor);
     this.routes.clear();
     this.#cursors = [];

@@ -87,6 +87,7 @@ export function openStage(
     readonly partitionCount?: number;
     readonly limits?: Partial<DeliveryLimits>;
     readonly verify?: boolean;
+    readonly followTogether?: boolean;
     readonly log?: MemoryLog;
   } = {},
 ): Stage {
@@ -99,6 +100,7 @@ export function openStage(
     metrics,
     logger: createLogger({ level: 'silent' }),
     verify: options.verify ?? false,
+    followTogether: options.followTogether ?? false,
     limits: { patrolMs: 20, retryMsMin: 5, retryMsMax: 40, ...options.limits },
   });
   const encode = recordMaker();
