@@ -35,7 +35,7 @@ import {
   unsuback,
 } from './packets.ts';
 import { Publication, type Publisher, type Publishing, Route } from './publisher.ts';
-import { parseFilter, parsePublishTopic } from './topic.ts';
+import { filterFault, parsePublishTopic } from './topic.ts';
 
 const EMPTY = Buffer.alloc(0);
 /** Topics of one connection of which is kept where they lead. */
@@ -559,7 +559,8 @@ export class Connection implements Outlet, Publishing {
     const { subscriptions, messageId = 0 } = packet;
     const filters: { topic: string; qos: MqttQos }[] = [];
     for (const { topic, qos } of subscriptions) {
-      if (textFault(topic) || parseFilter(topic).kind === 'malformed') {
+      // A filter that no topic of ours matches is none to end the connection for: it is not granted.
+      if (textFault(topic) || filterFault(topic) !== null) {
         this.#end('malformed');
         return;
       }
