@@ -20,13 +20,18 @@ export function shownCredential(head: Head, query: URLSearchParams, queryAuthori
   return key === null ? null : credentialOf(key);
 }
 
+export type Renewed = 'known' | 'refused' | 'later';
+/** How long to wait with the next question when the registry did not answer. */
+const RETRY_MS = 1_000;
+
 /** Who is at the other end of a connection that stays open: known once, and known anew when something about it changed. */
 export class Client {
   principal: Principal;
   readonly context: RequestContext;
   readonly #gate: Gate;
   readonly #credential: Credential;
-  #renewal: Promise<boolean> | null = null;
+  #renewal: Promise<Renewed> | null = null;
+  #retryAtMs = 0;
 
   private constructor(gate: Gate, credential: Credential, principal: Principal, protocol: Protocol, peer: Peer) {
     this.#gate = gate;
@@ -56,25 +61,27 @@ export class Client {
     return new Client(gate, credential, identified.principal, protocol, peer);
   }
 
-  /** Asks again who this is, if what was known no longer holds.
-   *  @returns false if it is nobody any more; also when that can't be asked: what was revoked is not trusted meanwhile
+  /** Asks again who this is, if what was known no longer holds. `later`: it can't be asked now; until it can, nothing is
+   *  allowed to who was revoked.
    *  @throws never */
-  renew(): Promise<boolean> {
-    if (!this.principal.revoked) return Promise.resolve(true);
+  renew(): Promise<Renewed> {
+    if (!this.principal.revoked) return Promise.resolve('known');
+    if (this.#renewal === null && performance.now() < this.#retryAtMs) return Promise.resolve('later');
     this.#renewal ??= this.#ask().finally(() => {
       this.#renewal = null;
     });
     return this.#renewal;
   }
 
-  async #ask(): Promise<boolean> {
+  async #ask(): Promise<Renewed> {
     try {
       const identified = await this.#gate.identify(this.#credential);
-      if (identified.kind === 'refused') return false;
+      if (identified.kind === 'refused') return 'refused';
       this.principal = identified.principal;
-      return true;
+      return 'known';
     } catch {
-      return false;
+      this.#retryAtMs = performance.now() + RETRY_MS;
+      return 'later';
     }
   }
 }

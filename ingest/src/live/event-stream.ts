@@ -108,8 +108,9 @@ export class EventStream implements LiveConnection, Reader {
     if (this.#over) return;
     const { client, stallMsMax, heartbeatMs } = this.#options;
     if (client.principal.revoked) {
-      void client.renew().then((known) => {
-        if (!known) this.#finish('revoked', 'event: ended\ndata: {"type":"ended","reason":"revoked"}\n\n');
+      void client.renew().then((renewed) => {
+        if (renewed === 'refused')
+          this.#finish('revoked', 'event: ended\ndata: {"type":"ended","reason":"revoked"}\n\n');
       });
     }
     const socket = this.#socket;

@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { EnvelopeReader, partitionOf } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { until } from '../delivery/testing/stage.ts';
@@ -212,6 +216,40 @@ describe('a socket on a channel', () => {
     live.append('"after"');
     await until('it came', () => socket.frames.length === 3);
     expect(socket.frames).toContain('"after"');
+  });
+
+  test('waits while its owner must be known anew and the registry is away', async () => {
+    await using live = await openLive();
+    using socket = await TestSocket.open(`${live.wsUrl + PATH}?ack=1`, AUTH);
+    live.gate.revoke(KEY);
+    live.gate.failure = new Error('away');
+    socket.send('x');
+    expect(await socket.nextJson()).toMatchObject({ status: 503 });
+    live.append('"kept for it"');
+    const { asked } = live.gate;
+    await until('it was asked again', () => live.gate.asked > asked);
+    expect(socket.closing).toBe(null);
+    live.gate.failure = null;
+    expect(await socket.next()).toBe('"kept for it"');
+  });
+
+  test('speaks TLS', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'ws-tls-'));
+    try {
+      const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+      const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=localhost'];
+      execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+      await using live = await openLive({ MILLRACE_HTTP_TLS_CERT: cert, MILLRACE_HTTP_TLS_KEY: key });
+      expect(live.wsUrl).toMatch(/^wss:/);
+      using socket = await TestSocket.open(live.wsUrl + PATH, AUTH);
+      const text = 'x'.repeat(500_000);
+      for (let index = 0; index < 5; index++) socket.send(`${index}${text}`);
+      await until('all came', () => socket.frames.length === 5);
+      expect(socket.frames.map((frame) => frame[0])).toEqual(['0', '1', '2', '3', '4']);
+      expect(socket.sizes).toEqual([500_001, 500_001, 500_001, 500_001, 500_001]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   test('is refused with a problem before it opens', async () => {

@@ -90,8 +90,8 @@ export class ChannelSocket implements LiveConnection, Reader {
     if (socket === null || this.#closed) return;
     socket.sweep(nowMs);
     if (client.principal.revoked) {
-      void client.renew().then((known) => {
-        if (!known) this.#close(CLOSE.unauthenticated, 'revoked', 'The credential no longer holds.');
+      void client.renew().then((renewed) => {
+        if (renewed === 'refused') this.#close(CLOSE.unauthenticated, 'revoked', 'The credential no longer holds.');
       });
     }
     const behind = this.feed?.waiting === true || socket.outbox.overfull;

@@ -94,8 +94,8 @@ export class ManySocket implements LiveConnection {
         this.#close(CLOSE.unauthenticated, 'unauthenticated', 'No credential came in time.');
       }
     } else if (client.principal.revoked) {
-      void client.renew().then((known) => {
-        if (!known) this.#close(CLOSE.unauthenticated, 'revoked', 'The credential no longer holds.');
+      void client.renew().then((renewed) => {
+        if (renewed === 'refused') this.#close(CLOSE.unauthenticated, 'revoked', 'The credential no longer holds.');
       });
     }
     let behind = socket.outbox.overfull;

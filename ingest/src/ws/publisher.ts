@@ -119,7 +119,10 @@ export class SocketPublisher {
   async #decideLater(client: Client, destination: Destination): Promise<PublishTarget | PublishRefusal> {
     const { gate, logger } = this.#options;
     try {
-      if (!(await client.renew())) return refused(401, 'unauthenticated', UNAUTHENTICATED);
+      const renewed = await client.renew();
+      if (renewed !== 'known') {
+        return renewed === 'later' ? REGISTRY_AWAY : refused(401, 'unauthenticated', UNAUTHENTICATED);
+      }
       const { channel, subtopic } = destination;
       const admission = await gate.may(client.principal, 'publish', channel, subtopic, client.context);
       return this.#targetOf(destination, admission);

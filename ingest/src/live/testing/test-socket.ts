@@ -18,7 +18,7 @@ export class TestSocket {
   #at = 0;
 
   constructor(url: string, headers: Readonly<Record<string, string>> = {}, protocols: string[] = []) {
-    this.ws = new WebSocket(url, protocols, { headers });
+    this.ws = new WebSocket(url, protocols, { headers, rejectUnauthorized: false });
     this.ws.on('message', (data: Buffer, isBinary) => {
       this.frames.push(isBinary ? `0x${data.toString('latin1')}` : data.toString('utf8'));
       this.sizes.push(data.length);
