@@ -187,6 +187,18 @@ describe('may, for a thing', () => {
     expect(said(await ask(principal, 'subscribe'))).toBe('not_allowed');
   });
 
+  test('a channel that is known under another name, or to another organisation, is asked about once', async () => {
+    const principal = await thing();
+    await ask(principal, 'publish', 'c1');
+    await ask(principal, 'publish', 'room');
+    expect(gate.may(principal, 'publish', 'room', '', at())).toMatchObject({ kind: 'allow' });
+    directory.thing('t2', 'o2', credentials.digest('key-2'));
+    const stranger = known(await identify('key-2'));
+    expect(said(await ask(stranger, 'publish', 'c1'))).toBe('no_such_channel');
+    expect(gate.may(stranger, 'publish', 'c1', '', at())).toEqual({ kind: 'deny', reason: 'no_such_channel' });
+    expect(directory.calls.channel).toBe(3);
+  });
+
   test("another organisation's channel does not exist for it, whatever its rules say", async () => {
     directory.putChannel('c9', 'o9');
     directory.setRules('t1', 'o1', connectionRules('t1', 'o1', 'c9', BOTH));

@@ -88,7 +88,10 @@ export class Knowledge {
             return null;
           }
           const known = this.channels.get(record.id);
-          if (known?.alive) return known;
+          if (known?.alive) {
+            if (!stale) this.#references.set(key, known);
+            return known;
+          }
           const state = new ChannelState(record);
           if (stale) {
             state.alive = false;
