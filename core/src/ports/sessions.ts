@@ -27,6 +27,16 @@ export interface SessionState {
   })[];
   /** Packet ids of QoS 2 publishes that are on the log and not yet released by the client. */
   readonly received: readonly number[];
+  /** How many QoS 2 publishes were received when this was written, so that after a crash it can be told which of those on
+   *  the log are not covered by it.
+   *  @shape uses: one for each of `received`, which publish it was; whole: written when its connection ended, so nothing
+   *         came after it */
+  readonly inbound?: {
+    readonly generation: number;
+    readonly count: number;
+    readonly uses: readonly string[];
+    readonly whole: boolean;
+  };
   readonly nextPacketId: number;
 }
 

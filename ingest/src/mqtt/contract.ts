@@ -39,6 +39,14 @@ export interface SessionOpening {
   readonly outlet: Outlet;
 }
 
+/** A QoS 2 publish with DUP=1, as it came now. */
+export interface Retransmission {
+  readonly partition: number;
+  readonly channel: string;
+  readonly subtopic: string;
+  readonly payload: Uint8Array;
+}
+
 /** @holds all calls from the event loop, none throws */
 export interface Session {
   /** CONNACK is written: what is unacknowledged is sent again, then what was missed, then what comes. */
@@ -54,8 +62,12 @@ export interface Session {
   onPubrec(packetId: number): void;
   onPubcomp(packetId: number): void;
   /** An inbound QoS 2 publish. `known`: it is on the log already, or on its way (then PUBREC is answered when that is
-   *  done); `full`: too many are open. */
-  receive(packetId: number): 'new' | 'known' | 'full';
+   *  done); `full`: too many are open.
+   *  @param again given when the publish has DUP=1: a node that was killed may have appended it. The log must be asked
+   *         then at times: ask again once the promise has settled. It rejects with a LogError (retry later) */
+  receive(packetId: number, again?: Retransmission): 'new' | 'known' | 'full' | Promise<void>;
+  /** What a new one is known by on the log (the envelope's dedup key), so that it is found there after a crash. */
+  dedupKey(packetId: number): string | undefined;
   /** It could not be appended: as if it had never come. */
   forget(packetId: number): void;
   /** PUBREL came. */

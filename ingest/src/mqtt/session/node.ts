@@ -1,4 +1,5 @@
 import type { Delivery, Gate, Logger, RetainedStore } from '@millrace/core';
+import type { EarlierPublishes } from './earlier-publishes.ts';
 import type { SessionRecord } from './record.ts';
 import type { ClientSession } from './session.ts';
 import type { ShareGroups } from './share-group.ts';
@@ -23,6 +24,8 @@ export interface Node {
   readonly retained: RetainedStore | null;
   readonly lookups: Turnstile;
   readonly groups: ShareGroups;
+  /** null: the log is not at hand. */
+  readonly earlier: EarlierPublishes | null;
   readonly system: SystemTopics;
   readonly limits: SessionLimits;
   readonly tally: SessionTally;

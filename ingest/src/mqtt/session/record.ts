@@ -1,6 +1,7 @@
 import type { Position, SessionKey, SessionState } from '@millrace/core';
 import type { MqttQos } from '../contract.ts';
 import { InFlight } from './in-flight.ts';
+import { Inbound } from './inbound.ts';
 
 /** Who holds a record at present: the session that is connected. */
 export interface RecordHolder {
@@ -30,9 +31,11 @@ export class SessionRecord {
   readonly keyText: string;
   readonly persistent: boolean;
   readonly generation: number;
+  /** Nothing is stored of it yet. */
+  readonly fresh: boolean;
   readonly filters = new Map<string, KeptFilter>();
   readonly inFlight: InFlight;
-  readonly received = new Set<number>();
+  readonly inbound: Inbound;
   mark = 0;
   savedMark = 0;
   /** ms since 1970 at which its last connection ended; null while it has one. */
@@ -56,10 +59,11 @@ export class SessionRecord {
     this.keyText = keyText(key);
     this.persistent = options.persistent;
     this.generation = options.generation;
+    this.fresh = options.persistent && state === null;
     this.inFlight = new InFlight(options.windowMax);
+    this.inbound = new Inbound(options.generation, state);
     if (state === null) return;
     for (const { topic, qos, from } of state.subscriptions) this.filters.set(topic, { qos, from });
-    for (const packetId of state.received) this.received.add(packetId);
     this.inFlight.restore(state);
     this.#positions = state.positions;
   }
@@ -92,8 +96,7 @@ export class SessionRecord {
       subscriptions,
       positions,
       inFlight: this.inFlight.kept(),
-      // Of a connected client they change faster than they can be kept; a stale one would swallow a message.
-      received: this.holder === null ? [...this.received] : [],
+      ...this.inbound.kept(this.holder === null),
       nextPacketId: this.inFlight.nextPacketId,
     };
   }

@@ -284,22 +284,6 @@ test('ends a clean session with its connection', async () => {
   expect((await stage.connect('one', { clean: true })).present).toBe(false);
 });
 
-test('keeps what the client released but not what it may do while it is connected', async () => {
-  await using stage = new Stage();
-  const client = await stage.connect('one');
-  await client.subscribe(A);
-  expect(client.session.receive(5)).toBe('new');
-  expect(client.session.receive(6)).toBe('new');
-  client.session.release(6);
-  await gone(stage, client);
-  const again = await stage.connect('one');
-  expect(again.session.receive(5)).toBe('known');
-  expect(again.session.receive(6)).toBe('new');
-  await stage.sessions.flush(10_000);
-  // A node that dies now has not kept 5: the client may have gone on since.
-  expect(stage.store.stateOf(KEY)?.received).toEqual([]);
-});
-
 test('tells a subscriber that comes back late nothing older than its filter', async () => {
   await using stage = new Stage();
   const client = await stage.connect('one', { acks: false });

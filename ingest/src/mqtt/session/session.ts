@@ -7,8 +7,9 @@ import type {
   Subscription,
   SubscriptionEnd,
 } from '@millrace/core';
-import type { CloseReason, MqttQos, Outlet, Session } from '../contract.ts';
+import type { CloseReason, MqttQos, Outlet, Retransmission, Session } from '../contract.ts';
 import { Deferred, type Outgoing } from './deferred.ts';
+import { publishKey } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
 import type { SessionFilter } from './filter.ts';
 import type { Node } from './node.ts';
@@ -79,8 +80,8 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
 
   begin(): void {
     const { record } = this;
-    // What is stored of these is true only until the client goes on.
-    if (record.received.size > 0) this.node.urge(record);
+    // The client was told that it has a session: a crash must not take it back.
+    if (record.fresh && record.savedMark === 0) this.node.urge(record);
     if (record.inFlight.size === 0 && record.filters.size === 0) return;
     this.resuming = true;
     this.subscriptions.resumed = resend(this)
@@ -193,20 +194,36 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     this.#freed();
   }
 
-  receive(packetId: number): 'new' | 'known' | 'full' {
-    const { received } = this.record;
-    if (received.has(packetId)) return 'known';
-    if (received.size >= this.node.limits.receivedMax) return 'full';
-    received.add(packetId);
+  receive(packetId: number, again?: Retransmission): 'new' | 'known' | 'full' | Promise<void> {
+    const { record, node } = this;
+    const { inbound } = record;
+    if (inbound.has(packetId)) return 'known';
+    if (inbound.size >= node.limits.receivedMax) return 'full';
+    if (again !== undefined && record.persistent && node.earlier !== null && inbound.isDoubtful(packetId)) {
+      const { owner: publisher, clientId } = record.key;
+      return node.earlier.find({ ...again, publisher, clientId, packetId }).then((found) => {
+        inbound.settle(packetId, found);
+      });
+    }
+    inbound.take(packetId);
+    node.touch(record);
     return 'new';
   }
 
+  dedupKey(packetId: number): string | undefined {
+    const { persistent, inbound, key } = this.record;
+    const use = persistent ? inbound.useOf(packetId) : undefined;
+    return use === undefined ? undefined : publishKey(key.clientId, packetId, use);
+  }
+
   forget(packetId: number): void {
-    if (this.record.received.delete(packetId) && this.gone) this.node.amend(this.record);
+    if (!this.record.inbound.release(packetId)) return;
+    if (this.gone) this.node.amend(this.record);
+    else this.node.touch(this.record);
   }
 
   release(packetId: number): void {
-    this.record.received.delete(packetId);
+    if (this.record.inbound.release(packetId)) this.node.touch(this.record);
   }
 
   drained(): void {

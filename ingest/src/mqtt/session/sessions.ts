@@ -1,5 +1,6 @@
 import type { Delivery, Gate, Log, Logger, Metrics, RetainedStore, SessionKey, SessionStore } from '@millrace/core';
 import type { Session, SessionOpening, Sessions } from '../contract.ts';
+import { EarlierPublishes } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
 import type { Node, SessionLimits } from './node.ts';
 import { keyText, SessionRecord } from './record.ts';
@@ -31,6 +32,7 @@ export interface SessionsConfig {
 
 export interface SessionsOptions {
   readonly delivery: Delivery;
+  /** The log of the messages; without it a QoS 2 publish that a killed node had appended may be appended again. */
   readonly log?: Log;
   /** null: no session outlives its connection. */
   readonly store: SessionStore | null;
@@ -57,6 +59,7 @@ class NodeSessions implements Sessions, Node {
   readonly retained: RetainedStore | null;
   readonly lookups = new Turnstile(LOOKUPS_MAX);
   readonly groups: ShareGroups;
+  readonly earlier: EarlierPublishes | null;
   readonly system: SystemTopics;
   readonly limits: SessionLimits;
   readonly tally: SessionTally;
@@ -103,6 +106,7 @@ class NodeSessions implements Sessions, Node {
         return oldestMs === null ? 0 : Math.max(0, this.nowMs() - oldestMs) / 1_000;
       },
     });
+    this.earlier = options.log === undefined || store === null ? null : new EarlierPublishes(options.log);
     this.groups = new ShareGroups({ delivery, gate, logger });
     this.system = new SystemTopics(
       systemFacts({
@@ -164,6 +168,7 @@ class NodeSessions implements Sessions, Node {
     this.#unlisten();
     clearInterval(this.#timer);
     this.system.stop();
+    this.earlier?.stop();
     this.write?.stop();
     for (const session of [...this.#live.values()]) session.leave();
   }

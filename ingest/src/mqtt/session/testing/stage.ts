@@ -72,6 +72,7 @@ export class Stage {
     });
     this.sessions = createSessions({
       delivery: this.delivery,
+      log: this.log as unknown as Log,
       store: options.store === null ? null : this.store,
       retained: options.retained === null ? null : this.retained,
       gate: this.gate,
@@ -103,6 +104,8 @@ export class Stage {
       readonly retain?: boolean;
       readonly org?: string;
       readonly contentType?: string;
+      readonly dedupKey?: string | undefined;
+      readonly publisher?: string;
     } = {},
   ): Promise<{ partition: number; offset: number }> {
     const partition = partitionOf(Buffer.from(channel), this.log.partitionCount);
@@ -112,7 +115,8 @@ export class Stage {
       org: options.org ?? ORG,
       channel,
       subtopic,
-      publisher: 'many-publisher',
+      publisher: options.publisher ?? 'many-publisher',
+      dedupKey: options.dedupKey,
       protocol: Protocol.http,
       contentType: options.contentType ?? 'text/plain',
       receivedUs: Date.now() * 1_000,
@@ -126,6 +130,10 @@ export class Stage {
         refused: reject,
       });
     });
+  }
+
+  partitionOf(channel: string): number {
+    return partitionOf(Buffer.from(channel), this.log.partitionCount);
   }
 
   /** Appends a retained message and keeps it, as the connection of a publisher does. */
