@@ -15,11 +15,13 @@ import { missingProgram, Program, runToEnd } from './program.ts';
 /** Stands before each message, since the program's own talk (-d) comes on the same stream. */
 const MARK = 'message';
 const READY_MS_MAX = 30_000;
+/** Into a pipe the program would keep its talk back until the first message. */
+const LINE_BY_LINE = ['stdbuf', '-oL'];
 
 /** mosquitto_pub and mosquitto_sub: a process a message, and a process a subscriber. */
 export const mosquitto: ClientKind = {
   name: 'mosquitto',
-  missing: missingProgram('mosquitto_sub', '--help'),
+  missing: missingProgram('mosquitto_sub', '--help') ?? missingProgram('stdbuf', '--version'),
   publishes: true,
   subscribes: true,
   publishesEmpty: true,
@@ -47,6 +49,7 @@ class Mosquitto implements Client {
   subscribe(filters: readonly Topic[], { qos = 1 }: { readonly qos?: Qos } = {}): Promise<Inbox> {
     const inbox = new Inbox();
     const words = [
+      ...LINE_BY_LINE,
       'mosquitto_sub',
       ...this.#to,
       '-i',
