@@ -1,3 +1,4 @@
+import { partitionOf } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { openStage, until } from './testing/stage.ts';
 
@@ -189,5 +190,22 @@ describe('delivery', () => {
     await new Promise((resolve) => setImmediate(resolve));
     await stage.delivery.drain(20_000);
     expect(subscriber.got.length).toBe(2_000);
+  });
+
+  test('misses nothing of a partition that is needed while following the others begins', async () => {
+    await using stage = openStage({ partitionCount: 2, followTogether: true });
+    stage.log.tailTurns = 200;
+    const one = stage.join('one');
+    const other = stage.join('other');
+    const channelIn = (partition: number): string =>
+      ['chan-a', 'chan-b', 'chan-c', 'chan-d', 'chan-e', 'chan-f'].find(
+        (channel) => partitionOf(Buffer.from(channel), 2) === partition,
+      ) as string;
+    await one.attachment.subscribe({ channel: channelIn(0), subtopic: '#' }, 't');
+    await other.attachment.subscribe({ channel: channelIn(1), subtopic: '#' }, 't');
+    stage.publish(channelIn(0), '', 'x');
+    stage.publish(channelIn(1), '', 'y');
+    await until('both came', () => one.subscriber.got.length === 1 && other.subscriber.got.length === 1);
+    expect(stage.log.readers).toBe(1);
   });
 });

@@ -103,7 +103,7 @@ class LogDelivery implements StoppableDelivery, Hall {
     });
     if (batch === null || batch.first !== offset) return null;
     const walk = new RecordWalk();
-    walk.begin(batch);
+    walk.begin(batch, offset);
     if (!walk.next() || walk.offset !== offset || !walk.wellFormed) return null;
     const message = new RecordMessage(partition, offset, walk.reader);
     return this.verify && !this.laneOf(partition).admitted(walk.reader) ? null : message;

@@ -52,7 +52,10 @@ export class Follower {
     const partitions = this.#lanes.map(({ partition }) => partition);
     while (!signal.aborted) {
       try {
-        const from = new Map(this.#lanes.filter(({ next }) => next >= 0).map((lane) => [lane.partition, lane.next]));
+        // Also of lanes that nobody needs yet: who comes while following begins must not fall into a hole.
+        await Promise.all(this.#lanes.map((lane) => this.#place(lane, signal)));
+        if (signal.aborted) return;
+        const from = new Map(this.#lanes.map(({ partition, next }) => [partition, next]));
         for await (const batch of log.follow(partitions, from, { bytesMax: limits.readBytesMax, signal })) {
           if (signal.aborted) return;
           this.#failures = 0;
@@ -68,6 +71,12 @@ export class Follower {
     }
   }
 
+  async #place(lane: Lane, signal: AbortSignal): Promise<void> {
+    if (lane.next >= 0) return;
+    const { next } = await lane.extent();
+    if (lane.next < 0 && !signal.aborted) lane.next = next;
+  }
+
   async #take(lane: Lane, batch: LogBatch, signal: AbortSignal): Promise<void> {
     if (lane.cursors.size === 0) {
       lane.next = Math.max(lane.next, batch.last + 1);
@@ -80,13 +89,12 @@ export class Follower {
     }
     const walk = this.#walk;
     const { notes } = lane;
-    walk.begin(batch);
+    walk.begin(batch, lane.next);
     notes.begin(lane.next);
     let sliceEndMs = performance.now() + limits.sliceMs;
     let receivedUs = 0;
     while (walk.next()) {
       const { offset } = walk;
-      if (offset < lane.next) continue;
       if (walk.wellFormed) {
         const { channel } = walk.reader;
         notes.note(offset, channel, walk.reader);
@@ -107,8 +115,8 @@ export class Follower {
     if (receivedUs > 0) tally.lag(this.#crossing.nowMs() / 1_000 - receivedUs / 1_000_000);
   }
 
-  /** Nothing came between `lane.next` and `first`. What was removed from the log is gone; what may be there still, as
-   *  when following began late, is swept. */
+  /** Nothing came between `lane.next` and `first`. What was removed from the log is gone; what may be there still is
+   *  swept. */
   async #skip(lane: Lane, first: number, signal: AbortSignal): Promise<void> {
     const { earliest } = await lane.extent();
     if (signal.aborted) return;

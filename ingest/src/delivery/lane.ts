@@ -103,7 +103,9 @@ export class Lane {
     if (cursor.state === 'ready') this.sweeper.remove(cursor);
     cursor.state = 'gone';
     cursor.wait = null;
-    if (this.cursors.size === 0) this.follower.rest();
+    if (this.cursors.size > 0) return;
+    this.sweeper.forget();
+    this.follower.rest();
   }
 
   /** The cursor goes on at an earlier offset. */

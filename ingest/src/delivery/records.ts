@@ -9,33 +9,40 @@ export class RecordWalk {
   offset = -1;
   wellFormed = false;
   #batch: LogBatch | null = null;
+  #from = 0;
   #index = 0;
   #at = 0;
 
-  begin(batch: LogBatch): void {
+  /** @param from where to begin in it: what is before is not looked at */
+  begin(batch: LogBatch, from: number): void {
     this.#batch = batch;
+    this.#from = from;
     this.#index = 0;
     this.#at = 0;
   }
 
   next(): boolean {
     const batch = this.#batch;
-    if (batch === null || this.#index >= batch.count) return false;
-    const { bytes, offsets, first } = batch;
-    const at = this.#at;
-    const start = at + 4;
-    const end =
-      start +
-      (((bytes[at] as number) |
-        ((bytes[at + 1] as number) << 8) |
-        ((bytes[at + 2] as number) << 16) |
-        ((bytes[at + 3] as number) << 24)) >>>
-        0);
-    this.offset = offsets === null ? first + this.#index : (offsets[this.#index] as number);
-    this.#index++;
-    this.#at = end;
-    this.wellFormed = this.reader.open(bytes, start, end);
-    return true;
+    if (batch === null) return false;
+    const { bytes, offsets, first, count } = batch;
+    while (this.#index < count) {
+      const at = this.#at;
+      const start = at + 4;
+      const end =
+        start +
+        (((bytes[at] as number) |
+          ((bytes[at + 1] as number) << 8) |
+          ((bytes[at + 2] as number) << 16) |
+          ((bytes[at + 3] as number) << 24)) >>>
+          0);
+      this.offset = offsets === null ? first + this.#index : (offsets[this.#index] as number);
+      this.#index++;
+      this.#at = end;
+      if (this.offset < this.#from) continue;
+      this.wellFormed = this.reader.open(bytes, start, end);
+      return true;
+    }
+    return false;
   }
 }
 

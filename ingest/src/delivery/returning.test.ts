@@ -16,7 +16,7 @@ const metric = async ({ metrics }: Stage, name: string): Promise<number> => {
 describe('returning', () => {
   test('10,000 at once cost one pass over the log, and nothing before they come', { timeout: 120_000 }, async () => {
     const channels = 500;
-    const messages = 20_000;
+    const messages = 10_000;
     const log = new MemoryLog(1);
     const encode = recordMaker();
     for (let index = 0; index < messages; index++) {

@@ -14,6 +14,8 @@ const FEW_ROUTES = 64;
 /** Looks into the index before the event loop turns. */
 const LOOKS_PER_TURN = 20_000;
 
+const NOTHING = { first: 0, last: -1 };
+
 /** Catches up all cursors of one partition that are behind, in passes from the oldest position upward: what is read
  *  once serves all of them. Between two reads the event loop turns. */
 export class Sweeper {
@@ -30,6 +32,10 @@ export class Sweeper {
   #nearTurn = false;
   /** The step belongs to the pass. */
   #noting = false;
+  /** What was read last for the pass, and for those who are nearly there: who takes little at a time costs no new read
+   *  each time. Kept while anybody is behind. */
+  #ofPass: LogBatch | null = null;
+  #ofNear: LogBatch | null = null;
   /** Cursors that the step under way still serves. */
   #active = 0;
 
@@ -67,7 +73,7 @@ export class Sweeper {
   }
 
   async #run(): Promise<void> {
-    const { log, limits, logger, turns } = this.#crossing;
+    const { limits, logger, turns } = this.#crossing;
     const { signal } = this.#abort;
     const { partition } = this.#lane;
     await turns.next();
@@ -78,7 +84,7 @@ export class Sweeper {
         const from = await this.#skipBlocks(this.#choose());
         if (signal.aborted) break;
         if (from < 0) continue;
-        const batch = await log.peek(partition, from, { bytesMax: limits.readBytesMax });
+        const batch = this.#keptAt(from) ?? (await this.#read(from));
         if (signal.aborted) break;
         if (batch === null) await this.#beyond(from);
         else await this.#serve(from, batch);
@@ -89,6 +95,30 @@ export class Sweeper {
       }
     }
     this.#running = false;
+    this.forget();
+  }
+
+  /** Lets go of what was read, if nobody is behind. */
+  forget(): void {
+    if (this.#lane.cursors.size > this.#lane.live) return;
+    this.#ofPass = null;
+    this.#ofNear = null;
+  }
+
+  #keptAt(offset: number): LogBatch | null {
+    const { first, last } = this.#ofPass ?? NOTHING;
+    if (first <= offset && offset <= last) return this.#ofPass;
+    const { first: nearFirst, last: nearLast } = this.#ofNear ?? NOTHING;
+    return nearFirst <= offset && offset <= nearLast ? this.#ofNear : null;
+  }
+
+  async #read(from: number): Promise<LogBatch | null> {
+    const { log, limits, tally } = this.#crossing;
+    const batch = await log.peek(this.#lane.partition, from, { bytesMax: limits.readBytesMax });
+    tally.sweptBytes += batch?.bytes.length ?? 0;
+    if (this.#noting) this.#ofPass = batch;
+    else this.#ofNear = batch;
+    return batch;
   }
 
   #joinLevel(): void {
@@ -155,9 +185,8 @@ export class Sweeper {
   async #serve(from: number, batch: LogBatch): Promise<void> {
     const lane = this.#lane;
     const crossing = this.#crossing;
-    const { tally, turns } = crossing;
+    const { turns } = crossing;
     const { signal } = this.#abort;
-    tally.sweptBytes += batch.bytes.length;
     // Whatever is before the first record is gone if the log says so.
     const { earliest } = batch.first > from ? await lane.extent() : { earliest: 0 };
     await turns.next();
@@ -199,7 +228,7 @@ export class Sweeper {
     const { turns, limits } = this.#crossing;
     const walk = this.#walk;
     const notes = this.#notes;
-    walk.begin(batch);
+    walk.begin(batch, from);
     const noting = this.#noting;
     if (noting) notes.begin(from);
     let sliceEndMs = performance.now() + limits.sliceMs;

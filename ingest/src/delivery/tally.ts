@@ -1,4 +1,4 @@
-import type { Metrics } from '@millrace/core';
+import type { MetricName, Metrics } from '@millrace/core';
 import type { Wait } from './cursor.ts';
 
 /** Why a message that matched was not offered. */
@@ -9,6 +9,8 @@ export type SkipReason =
   | 'unadmitted'
   /** No envelope. */
   | 'malformed';
+
+type Total = 'delivered' | 'sweptBytes' | 'skippedBlocks' | 'gaps' | 'ended' | 'faults';
 
 /** What delivery counts. Hot counts are plain numbers; they reach the metrics when these are scraped. */
 export class DeliveryTally {
@@ -45,41 +47,25 @@ export class DeliveryTally {
         return followLag((partition, messages) => gauge.set({ partition: String(partition) }, messages));
       },
     );
-    const settles: [() => number, (count: number) => void][] = [];
+    const settles: (() => void)[] = [];
     const settle = (): void => {
-      for (const [take, count] of settles) count(take());
+      for (const each of settles) each();
     };
-    const total = (
-      name: `millrace_${string}`,
-      help: string,
-      key: 'delivered' | 'sweptBytes' | 'skippedBlocks' | 'gaps' | 'ended' | 'faults',
-    ): void => {
+    const total = (name: MetricName, help: string, key: Total): void => {
       const counter = metrics.counter(name, help);
-      settles.push([() => this[key], (count) => counter.inc(count)]);
-      settles.push([
-        () => {
-          this[key] = 0;
-          return 0;
-        },
-        () => {},
-      ]);
+      settles.push(() => {
+        counter.inc(this[key]);
+        this[key] = 0;
+      });
     };
-    total(
-      'millrace_delivery_messages_total',
-      'Messages that subscribers took, each counted for each subscriber.',
-      'delivered',
-    );
+    total('millrace_delivery_messages_total', 'Messages taken, each counted for each subscriber.', 'delivered');
     total('millrace_delivery_swept_bytes_total', 'Bytes of the log read to catch subscribers up.', 'sweptBytes');
     total(
       'millrace_delivery_skipped_blocks_total',
       'Blocks of the log that need not be read to catch subscribers up, thanks to the index of channels.',
       'skippedBlocks',
     );
-    total(
-      'millrace_delivery_gaps_total',
-      'Times that a subscriber was told of messages that are no longer kept.',
-      'gaps',
-    );
+    total('millrace_delivery_gaps_total', 'Times that a subscriber missed messages that are no longer kept.', 'gaps');
     total('millrace_delivery_ended_total', 'Subscriptions ended since they may no longer be.', 'ended');
     total(
       'millrace_delivery_faults_total',
@@ -91,29 +77,21 @@ export class DeliveryTally {
       'Messages that matched but were not offered, by reason.',
       ['reason'],
     );
-    for (const reason of ['denied', 'unadmitted', 'malformed'] as const satisfies SkipReason[]) {
-      settles.push([
-        () => this[reason],
-        (count) => {
-          skipped.inc({ reason }, count);
-          this[reason] = 0;
-        },
-      ]);
-    }
     const behind = metrics.counter(
       'millrace_delivery_fallen_behind_total',
       'Times that a subscriber could not take a message at once, by reason.',
       ['reason'],
     );
-    for (const reason of ['room', 'decision', 'revoked'] as const satisfies Wait[]) {
-      settles.push([
-        () => this.fellBehind[reason],
-        (count) => {
-          behind.inc({ reason }, count);
-          this.fellBehind[reason] = 0;
-        },
-      ]);
-    }
+    settles.push(() => {
+      for (const reason of ['denied', 'unadmitted', 'malformed'] as const satisfies SkipReason[]) {
+        skipped.inc({ reason }, this[reason]);
+        this[reason] = 0;
+      }
+      for (const reason of ['room', 'decision', 'revoked'] as const satisfies Wait[]) {
+        behind.inc({ reason }, this.fellBehind[reason]);
+        this.fellBehind[reason] = 0;
+      }
+    });
     this.#lag = metrics.histogram(
       'millrace_delivery_lag_seconds',
       'Time from the reception of a message to its offer to live subscribers; one sample a batch.',

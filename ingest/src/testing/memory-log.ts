@@ -31,6 +31,8 @@ export class MemoryLog implements Omit<Log, 'consume' | 'committed'> {
   stalled = false;
   /** Reading meets these. */
   readonly faults: { peek?: LogError['code']; follow?: LogError['code']; extent?: LogError['code'] } = {};
+  /** Following begins only so many turns after the call, as with a broker far away. */
+  tailTurns = 0;
   /** How many follow. */
   readers = 0;
   /** What was read by `peek`. */
@@ -96,6 +98,7 @@ export class MemoryLog implements Omit<Log, 'consume' | 'committed'> {
     from: 'tail' | ReadonlyMap<number, number>,
     { bytesMax, signal }: { readonly bytesMax: number; readonly signal: AbortSignal },
   ): AsyncGenerator<LogBatch> {
+    for (let turn = 0; turn < this.tailTurns; turn++) await new Promise((resolve) => setImmediate(resolve));
     const places = partitions.map((partition) => {
       const { next } = this.#extent(partition);
       return { partition, offset: from === 'tail' ? next : (from.get(partition) ?? next) };
