@@ -15,6 +15,7 @@ import {
 import type { IConnectPacket, ISubscribePacket, IUnsubscribePacket, Packet } from 'mqtt-packet';
 import type { WallClock } from '../clock.ts';
 import type { Refusal } from '../http/answer.ts';
+import type { PublishTarget } from '../message-encoder.ts';
 import type { RateLimit } from '../rate.ts';
 import type { MqttIngestConfig } from './config.ts';
 import { admit, type ConnectReason, clientIdFault, type Will } from './connect.ts';
@@ -347,7 +348,17 @@ export class Connection implements Outlet, Publishing {
     const retain = (first & 1) === 1;
     const payload = rest.subarray(payloadAt, end);
     if (qos === 2) {
-      const known = (this.#session as Session).receive(packetId);
+      const session = this.#session as Session;
+      const { partition, admission } = route.target as PublishTarget;
+      const again =
+        (first & 8) === 0
+          ? undefined
+          : { partition, channel: admission.channel.id, subtopic: route.to.subtopic, payload };
+      const known = session.receive(packetId, again);
+      if (known instanceof Promise) {
+        this.#waitFor(known);
+        return false;
+      }
       if (known === 'known') {
         this.#again(packetId);
         return true;
@@ -358,6 +369,7 @@ export class Connection implements Outlet, Publishing {
       }
     }
     const publication = new Publication(publisher, this, route, packetId, qos, retain, payload);
+    if (qos === 2) publication.dedupKey = this.#session?.dedupKey(packetId);
     this.#publications.push(publication);
     publisher.append(publication);
     return true;

@@ -12,7 +12,7 @@ import {
 } from '@millrace/core';
 import type { WallClock } from '../clock.ts';
 import type { IngestCounts } from '../counts.ts';
-import { MessageEncoder, type PublishTarget } from '../message-encoder.ts';
+import { MessageEncoder, type MessageExtras, type PublishTarget } from '../message-encoder.ts';
 import type { MqttQos } from './contract.ts';
 import type { RetainedWriter } from './retained-writer.ts';
 import type { PublishTopic } from './topic.ts';
@@ -46,6 +46,8 @@ export class Publication implements AppendReceipt {
   readonly retain: boolean;
   /** As it was received: a view of the socket's read. */
   readonly payload: Buffer;
+  /** What it is known by on the log, where it may come again. */
+  dedupKey: string | undefined = undefined;
   /** On the log, and kept. */
   done = false;
   /** The log refused it; it is to be tried again. */
@@ -147,10 +149,12 @@ export class Publisher {
   /** Appends what was admitted.  @holds the route has been aimed */
   append(publication: Publication): void {
     const { log, clock, counts } = this.#options;
-    const { route, payload, qos, retain } = publication;
+    const { route, payload, qos, retain, dedupKey } = publication;
     const target = route.target as PublishTarget;
     const nowUs = clock.nowUs();
-    const record = this.#encoder.encode(target, payload, nowUs, EXTRAS[retain ? qos + 3 : qos] as (typeof EXTRAS)[0]);
+    const common = EXTRAS[retain ? qos + 3 : qos] as MessageExtras;
+    const extras = dedupKey === undefined ? common : { ...common, dedupKey };
+    const record = this.#encoder.encode(target, payload, nowUs, extras);
     publication.sent(nowUs, retain ? uuidText(this.#encoder.id) : '');
     counts.inFlightMessages++;
     counts.inFlightBytes += payload.length;
@@ -194,11 +198,11 @@ export class Publisher {
 }
 
 /** By QoS, without and with RETAIN. */
-const EXTRAS = [
+const EXTRAS: readonly MessageExtras[] = [
   { qos: 0 },
   { qos: 1 },
   { qos: 2 },
   { qos: 0, retain: true },
   { qos: 1, retain: true },
   { qos: 2, retain: true },
-] as const;
+];
