@@ -46,7 +46,7 @@ export function deliveryLimits(config: DeliveryConfig = DeliveryConfig.parse({})
     readBytesMax: config.MILLRACE_DELIVERY_READ_BYTES_MAX,
     indexBytesMax: config.MILLRACE_DELIVERY_INDEX_BYTES_MAX,
     indexBlockOffsets: 2_048,
-    sliceMs: 4,
+    sliceMs: 2,
     lingerMs: 60_000,
     patrolMs: 200,
     retryMsMin: 50,
