@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { LogBatch } from '@millrace/core';
 import type { Crossing, Lane } from './lane.ts';
 import { RecordWalk } from './records.ts';
@@ -29,6 +30,8 @@ export class Follower {
     clearTimeout(this.#linger);
     if (this.#abort !== null) return;
     this.#abort = new AbortController();
+    // A log may listen for each partition.
+    setMaxListeners(0, this.#abort.signal);
     void this.#run(this.#abort.signal);
   }
 
