@@ -20,7 +20,8 @@ import type { RateLimit } from '../rate.ts';
 import type { MqttIngestConfig } from './config.ts';
 import { admit, type ConnectReason, clientIdFault, type Will } from './connect.ts';
 import type { CloseReason, MqttQos, Outlet, Session, Sessions } from './contract.ts';
-import { frameAt, type PacketReader, protocolOf } from './packet-reader.ts';
+import { type PacketReader, protocolOf } from './packet-reader.ts';
+import { PacketStream } from './packet-stream.ts';
 import {
   CONNACK_ACCEPTED,
   CONNACK_OF_5,
@@ -42,6 +43,8 @@ const EMPTY = Buffer.alloc(0);
 /** Topics of one connection of which is kept where they lead. */
 const ROUTES_MAX = 64;
 const RETRY_MS = 200;
+/** Largest packet of who is not known yet. */
+const CONNECT_BYTES_MAX = 65_536;
 
 /** What a connection needs of the server. */
 export interface ConnectionHost {
@@ -89,6 +92,8 @@ export class Connection implements Outlet, Publishing {
     nowMs: number;
   };
   closed = false;
+  /** Nothing more comes. */
+  #gone = false;
   readonly #host: ConnectionHost;
   readonly #stream: Duplex;
   readonly #peer: Peer;
@@ -96,8 +101,7 @@ export class Connection implements Outlet, Publishing {
   #credential: Credential | null = null;
   #session: Session | null = null;
   #will: Will | null = null;
-  #rest: Buffer = EMPTY;
-  #at = 0;
+  readonly #inbound: PacketStream;
   #holds = 0;
   #paused = false;
   #consuming = false;
@@ -110,9 +114,12 @@ export class Connection implements Outlet, Publishing {
   #keepAliveMs = 0;
   #unsentBefore = 0;
   #takenMs: number;
-  #throttledMs = 0;
+  /** What the gate said of the publish that waits, when it had to be asked. */
+  #decided: Admission | null = null;
   /** Since when the log refuses; 0: it does not. */
   #refusedMs = 0;
+  /** Publishes that it refused at least once. */
+  #late = 0;
   #retrying = false;
   #identifying = false;
   /** Publishes in order, those at the front being acknowledged first. */
@@ -127,6 +134,7 @@ export class Connection implements Outlet, Publishing {
     this.#host = host;
     this.#stream = stream;
     this.#peer = peer;
+    this.#inbound = new PacketStream(Math.min(CONNECT_BYTES_MAX, host.config.MILLRACE_MQTT_PACKET_BYTES_MAX));
     this.#openedMs = host.coarseMs;
     this.#heardMs = host.coarseMs;
     this.#takenMs = host.coarseMs;
@@ -138,8 +146,8 @@ export class Connection implements Outlet, Publishing {
       this.go();
     });
     stream.on('error', () => {});
-    stream.once('end', () => this.#end('lost'));
-    stream.once('close', () => this.#end('lost'));
+    stream.once('end', () => this.#left());
+    stream.once('close', () => this.#left());
   }
 
   /** @holds CONNECT was accepted */
@@ -209,9 +217,6 @@ export class Connection implements Outlet, Publishing {
     else if (this.#refusedMs > 0 && nowMs - this.#refusedMs > config.MILLRACE_MQTT_LOG_AWAY_MS_MAX) {
       this.#host.refused('log_full');
       this.#end('slow');
-    } else if (this.#throttledMs > 0 && nowMs >= this.#throttledMs) {
-      this.#throttledMs = 0;
-      this.go();
     }
     if (this.principal.revoked) this.#identifyAnew();
   }
@@ -226,9 +231,13 @@ export class Connection implements Outlet, Publishing {
   #receive(chunk: Buffer): void {
     if (this.closed || this.#draining) return;
     this.#heardMs = this.#host.coarseMs;
-    if (this.#at < this.#rest.length) chunk = Buffer.concat([this.#rest.subarray(this.#at), chunk]);
-    this.#rest = chunk;
-    this.#at = 0;
+    this.#inbound.push(chunk);
+    this.#consume();
+  }
+
+  /** The client has gone. What it sent before counts, also what had to wait: many leave right behind their last word. */
+  #left(): void {
+    this.#gone = true;
     this.#consume();
   }
 
@@ -238,9 +247,8 @@ export class Connection implements Outlet, Publishing {
       this.#holds > 0 ||
       this.#draining ||
       this.#refusedMs > 0 ||
-      this.#throttledMs > 0 ||
       this.#publications.length - this.#acked >= config.MILLRACE_MQTT_PUBLISHES_IN_FLIGHT_MAX ||
-      this.#stream.writableLength > 2 * config.MILLRACE_MQTT_UNSENT_BYTES_MAX
+      (!this.#gone && this.#stream.writableLength > 2 * config.MILLRACE_MQTT_UNSENT_BYTES_MAX)
     );
   }
 
@@ -255,10 +263,7 @@ export class Connection implements Outlet, Publishing {
     } finally {
       this.#consuming = false;
     }
-    if (this.#at >= this.#rest.length) {
-      this.#rest = EMPTY;
-      this.#at = 0;
-    }
+    if (this.#gone && !this.#blocked) this.#end('lost');
     this.#pauseAsNeeded();
   }
 
@@ -276,28 +281,21 @@ export class Connection implements Outlet, Publishing {
 
   /** One packet. @returns whether there may be more to do */
   #step(): boolean {
-    const rest = this.#rest;
-    const at = this.#at;
-    const frame = frameAt(rest, at);
-    if (frame === null) return false;
-    if (frame === 'malformed') {
-      this.#end('malformed');
+    const inbound = this.#inbound;
+    const found = inbound.next();
+    if (found !== 'packet') {
+      if (found !== 'partial') this.#end(found);
       return false;
     }
-    const { body, end } = frame;
-    if (end - at > this.#host.config.MILLRACE_MQTT_PACKET_BYTES_MAX) {
-      this.#end('too_large');
-      return false;
-    }
-    if (end > rest.length) return false;
-    const first = rest[at] as number;
+    const { bytes, start, body, end } = inbound;
+    const first = bytes[start] as number;
     if (first >>> 4 === 3 && this.#session !== null) {
       // What is told to wait stays where it is.
-      if (this.#publish(first, rest, body, end)) this.#at = end;
+      if (this.#publish(first, bytes, body, end) && !this.closed) inbound.pass();
       return true;
     }
-    this.#at = end;
-    this.#control(first, rest, at, body, end);
+    inbound.pass();
+    this.#control(first, bytes, start, body, end);
     return true;
   }
 
@@ -330,15 +328,19 @@ export class Connection implements Outlet, Publishing {
       this.#identifyAnew();
       return false;
     }
-    const nowMs = this.#host.coarseMs;
-    const admission = publisher.may(principal, route, this.context);
+    const admission = this.#decided ?? publisher.may(principal, route, this.context);
     if (admission instanceof Promise) {
-      this.#waitFor(admission);
+      this.#waitFor(
+        admission.then((decided) => {
+          this.#decided = decided;
+        }),
+      );
       return false;
     }
-    const waitMs = rate.take(principal, 1, nowMs);
+    this.#decided = null;
+    const waitMs = rate.take(principal, 1, performance.now());
     if (waitMs > 0) {
-      this.#throttledMs = nowMs + waitMs;
+      this.#throttle(waitMs);
       return false;
     }
     if (admission.kind === 'deny' || !publisher.aim(route, admission)) {
@@ -382,6 +384,15 @@ export class Connection implements Outlet, Publishing {
       if (publication.qos === 2 && publication.packetId === packetId && !publication.done) return;
     }
     this.write(pubrec(packetId));
+  }
+
+  /** The client is faster than it may be: its socket is not read for a while. */
+  #throttle(waitMs: number): void {
+    this.#holds++;
+    setTimeout(() => {
+      this.#holds--;
+      this.go();
+    }, waitMs).unref();
   }
 
   /** null: the connection ends for the topic's sake */
@@ -452,47 +463,59 @@ export class Connection implements Outlet, Publishing {
 
   published(publication: Publication): void {
     if (this.closed) return;
-    this.#refusedMs = 0;
+    if (publication.late) {
+      publication.late = false;
+      if (--this.#late === 0) this.#refusedMs = 0;
+    }
     if (publication !== this.#publications[this.#acked] || this.#acksDue) return;
     this.#acksDue = true;
     this.#host.acknowledgeSoon(this);
   }
 
-  refused(publication: Publication, _error: LogError): void {
-    if (this.closed || publication.qos === 0) {
+  refused(publication: Publication, error: LogError): void {
+    const tooLarge = error.code === 'LOG_RECORD_TOO_LARGE';
+    if (this.closed) {
       if (publication.qos === 2) this.#session?.forget(publication.packetId);
-      if (publication.qos === 0) {
-        publication.done = true;
-        this.#host.refused('log_full');
-        this.published(publication);
-      }
       return;
     }
-    if (this.#refusedMs === 0) this.#refusedMs = Math.max(1, this.#host.coarseMs);
+    if (publication.qos === 0 || tooLarge) {
+      this.#host.refused(tooLarge ? 'too_large' : error.code === 'LOG_FULL' ? 'log_full' : 'log_unreachable');
+    }
+    if (tooLarge || error.retry === 'never') this.#end(tooLarge ? 'too_large' : 'fault');
+    else if (publication.qos === 0) {
+      publication.done = true;
+      this.published(publication);
+    } else this.#tryLater(publication);
+  }
+
+  /** Nothing more is read before the log takes it. */
+  #tryLater(publication: Publication): void {
+    if (!publication.late) {
+      publication.late = true;
+      if (this.#late++ === 0) this.#refusedMs = Math.max(1, this.#host.coarseMs);
+    }
     if (this.#retrying) return;
     this.#retrying = true;
     setTimeout(() => this.#retry(), RETRY_MS);
     this.#pauseAsNeeded();
   }
 
-  unkept(): void {
+  unkept(publication: Publication): void {
     this.#host.refused('registry_unreachable');
-    this.#end('slow');
+    if (publication.qos > 0) this.#end('slow');
+    else {
+      // Nothing was promised but that it is delivered.
+      publication.done = true;
+      this.published(publication);
+    }
   }
 
   /** What the log refused goes again, in order. */
   #retry(): void {
     this.#retrying = false;
     if (this.closed) return;
-    const since = this.#refusedMs;
-    this.#refusedMs = 0;
-    for (let index = this.#acked; index < this.#publications.length; index++) {
-      const publication = this.#publications[index] as Publication;
-      if (publication.failed) this.#host.publisher.append(publication);
-    }
-    // Refused again: it counts from the first time.
-    if (this.#refusedMs > 0) this.#refusedMs = since;
-    else this.go();
+    const failed = this.#publications.filter((each, index) => index >= this.#acked && each.failed);
+    for (const publication of failed) if (!this.closed) this.#host.publisher.append(publication);
   }
 
   /** Acknowledges, in one write, what is durable and has nothing before it that is not. */
@@ -662,6 +685,7 @@ export class Connection implements Outlet, Publishing {
       return;
     }
     this.#session = session;
+    this.#inbound.bytesMax = config.MILLRACE_MQTT_PACKET_BYTES_MAX;
     this.#will = admitted.will;
     // @source MQTT 3.1.1 §3.1.2.10
     this.#keepAliveMs = (packet.keepalive ?? 0) * 1_500;
@@ -683,6 +707,7 @@ export class Connection implements Outlet, Publishing {
     const shown = this.#credential;
     if (this.#identifying || shown === null) return;
     this.#identifying = true;
+    this.#decided = null;
     const asked = Promise.resolve(gate.identify(shown)).then((identified) => {
       if (identified.kind === 'known') this.#principal = identified.principal;
       else this.#end('revoked');
@@ -719,7 +744,7 @@ export class Connection implements Outlet, Publishing {
     }
     this.#session?.leave();
     if (will !== null) this.#host.fire(will, this);
-    this.#rest = EMPTY;
+    this.#inbound.clear();
     if (this.#corked) this.uncork();
     if (reason === 'lost') this.#stream.destroy();
     else {

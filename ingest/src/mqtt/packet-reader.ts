@@ -1,27 +1,5 @@
 import mqtt, { type Packet, type Parser } from 'mqtt-packet';
 
-/** Longest "remaining length" field.  @source MQTT 3.1.1 §2.2.3 */
-const LENGTH_BYTES_MAX = 4;
-
-export interface Frame {
-  /** Where the packet's body begins. */
-  readonly body: number;
-  /** Where the next packet begins. */
-  readonly end: number;
-}
-
-/** Where a packet lies; null: its first bytes are not all there yet. The rest of it may be missing. */
-export function frameAt(bytes: Uint8Array, at: number): Frame | 'malformed' | null {
-  let size = 0;
-  for (let index = 0; index < LENGTH_BYTES_MAX; index++) {
-    const byte = bytes[at + 1 + index];
-    if (byte === undefined) return null;
-    size += (byte & 0x7f) * 2 ** (7 * index);
-    if (byte < 0x80) return { body: at + 2 + index, end: at + 2 + index + size };
-  }
-  return 'malformed';
-}
-
 /** What a CONNECT says of its protocol; null if it says nothing that can be read. */
 export function protocolOf(bytes: Buffer, body: number, end: number): { name: string; level: number } | null {
   if (end - body < 3) return null;

@@ -52,6 +52,8 @@ export class Publication implements AppendReceipt {
   done = false;
   /** The log refused it; it is to be tried again. */
   failed = false;
+  /** The log refused it at least once. */
+  late = false;
   readonly #publisher: Publisher;
   #receivedUs = 0;
   #id = '';

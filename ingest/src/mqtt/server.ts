@@ -137,7 +137,7 @@ class MqttServer implements ConnectionHost {
     const { config } = this;
     const tls = await readCertificate(config);
     const { MILLRACE_MQTT_PORT: plain, MILLRACE_MQTTS_PORT: secure = tls === null ? 'off' : MQTTS_PORT } = config;
-    const socketOptions = { noDelay: true, keepAlive: true };
+    const socketOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true };
     let mqtt: string | null = null;
     let mqtts: string | null = null;
     if (plain !== 'off') {
