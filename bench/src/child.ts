@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { siblingUrl } from '@millrace/core';
 import { BenchError } from './errors.ts';
+import { onCore } from './pinning.ts';
 
 /** A floor or the load generator in a process of its own, so that nothing it does is paid for by another.
  *  It gets its options as JSON in its first argument, tells `ready` or its result by one message, and ends when
@@ -22,15 +23,18 @@ export function killChildren(): void {
 }
 
 /** Starts a child from a file beside `caller` and waits for its first message.
+ *  @param core  the one it runs on; null: wherever the system puts it
  *  @throws BenchError CHILD_FAILED when it ends without one, or none comes within `msMax` */
 export async function startChild<Message>(
   caller: string,
   stem: string,
   options: unknown,
   msMax: number,
+  core: number | null = null,
 ): Promise<Child<Message>> {
   const file = fileURLToPath(siblingUrl(caller, stem));
-  const child = spawn(process.execPath, [...process.execArgv, file, JSON.stringify(options)], {
+  const [command, given] = onCore(core, process.execPath, [...process.execArgv, file, JSON.stringify(options)]);
+  const child = spawn(command, given, {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     serialization: 'json',
   });
@@ -62,8 +66,9 @@ export async function runChild<Message>(
   stem: string,
   options: unknown,
   msMax: number,
+  core: number | null = null,
 ): Promise<Message> {
-  const child = await startChild<Message>(caller, stem, options, msMax);
+  const child = await startChild<Message>(caller, stem, options, msMax, core);
   await child.stop();
   return child.message;
 }

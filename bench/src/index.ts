@@ -1,3 +1,7 @@
+export { runBridge } from './bridge/bridge.ts';
+export { BRIDGE_FULL, BRIDGE_QUICK, type BridgeOptions } from './bridge/options.ts';
+export { type BridgeReport, type BridgeTarget, bridgeResultFile } from './bridge/report.ts';
+export { formatBridgeReport } from './bridge/table.ts';
 export { BenchError, type BenchErrorCode } from './errors.ts';
 export type { Figure, Figures } from './figures.ts';
 export type { LoadFigures, LoadPlan } from './load/plan.ts';

@@ -1,28 +1,46 @@
 import { parseArgs } from 'node:util';
 import { MillraceError } from '@millrace/core';
+import { runBridge } from './bridge/bridge.ts';
+import { BRIDGE_FULL, BRIDGE_QUICK, type BridgeOptions } from './bridge/options.ts';
+import { bridgeResultFile } from './bridge/report.ts';
+import { formatBridgeReport } from './bridge/table.ts';
 import { BenchError } from './errors.ts';
 import { defaultResultFile, writeReport } from './report.ts';
 import { FULL, QUICK, type RoadOptions, runRoad } from './road.ts';
 import { formatReport } from './table.ts';
 
-const HELP = `Measures the main road (HTTP in, readings stored) beside its floors, in the same run.
+const HELP = `Measures the product beside its floors, in the same run.
 
-  node bench/dist/main.js road [options]
+  node bench/dist/main.js road [options]      the main road: HTTP in, readings stored
+  node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
 
-  --quick            one short round, about 90 s (default: 3 rounds, under 8 min)
+Both:
+  --quick            one short round, about 90 s (bridge: 5 min); default: 3 rounds, under 8 min (bridge: 20 min)
   --rounds N         interleaved rounds
   --seconds N        length of the main closed loop
-  --connections N    connections of the load generator (256)
+  --connections N    connections of the load generator (road 256, bridge 50)
+  --floors-only      leave the product out
+  --json FILE        where the figures go (bench/results/<date>.json, bench/results/<date>-bridge.json)
+
+road:
   --channels N       channels, each with a thing of its own (32)
   --soak MINUTES     afterwards, load for so long and watch the memory
-  --floors-only      leave the product out
-  --json FILE        where the figures go (bench/results/<date>.json)
+
+bridge:
+  --idle N           idle connections (10,000; the generator and the server each need as many open files)
 
 The table goes to standard output, progress to standard error. MILLRACE_… settings reach the product:
   MILLRACE_LOG_DURABILITY=commit node bench/dist/main.js road --quick
 `;
 
-function readOptions(args: readonly string[]): { options: RoadOptions; json: string | undefined } | null {
+/** A benchmark with its options, ready to run. */
+interface Chosen {
+  readonly json: string | undefined;
+  run(signal: AbortSignal, progress: (line: string) => void): Promise<{ report: { date: string }; text: string }>;
+  file(date: string): string;
+}
+
+function readOptions(args: readonly string[]): Chosen | null {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -33,19 +51,26 @@ function readOptions(args: readonly string[]): { options: RoadOptions; json: str
       connections: { type: 'string' },
       channels: { type: 'string' },
       soak: { type: 'string' },
+      idle: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return null;
-  if (positionals.length !== 1 || positionals[0] !== 'road') {
+  const [what] = positionals;
+  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge')) {
     throw new BenchError('USAGE', 'never', {
-      problem: `there is one benchmark, "road"; got "${positionals.join(' ')}"`,
+      problem: `there are two benchmarks, "road" and "bridge"; got "${positionals.join(' ')}"`,
     });
   }
-  const base = values.quick ? QUICK : FULL;
-  const number = (name: 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak', otherwise: number, max: number) => {
+  for (const name of what === 'road' ? (['idle'] as const) : (['channels', 'soak'] as const)) {
+    if (values[name] !== undefined) {
+      throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${what}` });
+    }
+  }
+  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle';
+  const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
     const value = Number(text);
@@ -54,23 +79,48 @@ function readOptions(args: readonly string[]): { options: RoadOptions; json: str
     }
     return value;
   };
-  return {
-    json: values.json,
-    options: {
+  if (what === 'bridge') {
+    const base = values.quick ? BRIDGE_QUICK : BRIDGE_FULL;
+    const options: BridgeOptions = {
       ...base,
       rounds: number('rounds', base.rounds, 100),
-      seconds: number('seconds', base.seconds, 600),
-      connections: number('connections', base.connections, 10_000),
-      channels: number('channels', base.channels, 10_000),
-      soakMinutes: number('soak', 0, 10_080),
-      product: !values['floors-only'],
+      seconds: number('seconds', base.seconds, 60),
+      connections: number('connections', base.connections, 200),
+      idleConnections: number('idle', base.idleConnections, 100_000),
+      brokers: base.brokers.filter((name) => !values['floors-only'] || !name.startsWith('millrace')),
+    };
+    return {
+      json: values.json,
+      file: bridgeResultFile,
+      async run(signal, progress) {
+        const report = await runBridge({ ...options, signal }, progress);
+        return { report, text: formatBridgeReport(report) };
+      },
+    };
+  }
+  const base = values.quick ? QUICK : FULL;
+  const options: RoadOptions = {
+    ...base,
+    rounds: number('rounds', base.rounds, 100),
+    seconds: number('seconds', base.seconds, 600),
+    connections: number('connections', base.connections, 10_000),
+    channels: number('channels', base.channels, 10_000),
+    soakMinutes: number('soak', 0, 10_080),
+    product: !values['floors-only'],
+  };
+  return {
+    json: values.json,
+    file: defaultResultFile,
+    async run(signal, progress) {
+      const report = await runRoad({ ...options, signal }, progress);
+      return { report, text: formatReport(report) };
     },
   };
 }
 
 async function main(): Promise<void> {
-  const read = readOptions(process.argv.slice(2));
-  if (read === null) {
+  const chosen = readOptions(process.argv.slice(2));
+  if (chosen === null) {
     process.stdout.write(HELP);
     return;
   }
@@ -79,12 +129,12 @@ async function main(): Promise<void> {
     process.once(signal, () => stop.abort(new BenchError('INTERRUPTED', 'now', { signal })));
   }
   const start = performance.now();
-  const report = await runRoad({ ...read.options, signal: stop.signal }, (line) => {
+  const { report, text } = await chosen.run(stop.signal, (line) => {
     process.stderr.write(`[${((performance.now() - start) / 1_000).toFixed(0).padStart(4)} s] ${line}\n`);
   });
-  const file = read.json ?? defaultResultFile(report.date);
+  const file = chosen.json ?? chosen.file(report.date);
   await writeReport(report, file);
-  process.stdout.write(`${formatReport(report)}\n`);
+  process.stdout.write(`${text}\n`);
   process.stderr.write(`figures written to ${file}\n`);
 }
 

@@ -9,6 +9,7 @@ import { workDirectory } from './directory.ts';
 import { BenchError } from './errors.ts';
 import { TREE_MARK, type TreeMemory, treeMemory } from './memory.ts';
 import type { Target } from './pack.ts';
+import { onCore } from './pinning.ts';
 
 /** What the load is aimed at: the product or the bare road. Both answer `GET /metrics`. */
 export interface Road {
@@ -32,9 +33,34 @@ const READY_MS_MAX = 90_000;
 /** Built code, beside this package in the workspace. */
 export const PRODUCT_MAIN = fileURLToPath(new URL('../../app/bin/millrace.cjs', import.meta.url));
 
-/** Starts the built product on a fresh data directory and free ports, and makes things and channels through REST.
+/** A running node of the built product. */
+export interface ProductNode {
+  readonly url: string;
+  /** What ready.json says: the address of every listener. */
+  readonly addresses: Readonly<Record<string, unknown>>;
+  /** From the start of the process to `ready.json`. @units ms */
+  readonly readyMs: number;
+  /** Logs the administrator in. */
+  plane(): Promise<ControlPlane>;
+  memory(): TreeMemory | null;
+  stderr(): string;
+  stop(): Promise<void>;
+}
+
+/** REST as the administrator.
+ *  @throws BenchError SETUP_FAILED for every answer that is no success */
+export type ControlPlane = <T>(method: string, path: string, body?: unknown) => Promise<T>;
+
+export interface NodeOptions {
+  readonly roles?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** The whole tree on one core; null: wherever the system puts it. */
+  readonly core?: number | null;
+}
+
+/** Starts the built product on a fresh data directory and free ports.
  *  Settings of the environment (MILLRACE_…) reach it, except those that the benchmark sets itself. */
-export async function startProduct(targetCount: number): Promise<ProductRoad> {
+export async function startNode({ roles, environment = {}, core = null }: NodeOptions = {}): Promise<ProductNode> {
   if (!existsSync(PRODUCT_MAIN)) {
     throw new BenchError('SETUP_FAILED', 'never', { problem: 'the product is not built: run tsc -b first' });
   }
@@ -43,17 +69,23 @@ export async function startProduct(targetCount: number): Promise<ProductRoad> {
   const mark = randomUUID();
   const password = randomBytes(18).toString('base64url');
   const start = performance.now();
-  const child = spawn(process.execPath, [PRODUCT_MAIN, 'start'], {
+  const [command, given] = onCore(core, process.execPath, [
+    PRODUCT_MAIN,
+    'start',
+    ...(roles === undefined ? [] : ['--roles', roles]),
+  ]);
+  const child = spawn(command, given, {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {
       MILLRACE_LOG_LEVEL: 'warn',
+      MILLRACE_MQTT_PORT: '0',
       ...process.env,
+      ...environment,
       NODE_ENV: 'production',
       MILLRACE_DATA_DIR: directory,
       MILLRACE_HOST: '127.0.0.1',
       MILLRACE_HTTP_PORT: '0',
-      MILLRACE_MQTT_PORT: '0',
       MILLRACE_ADMIN_EMAIL: ADMIN_EMAIL,
       MILLRACE_ADMIN_PASSWORD: password,
       [TREE_MARK]: mark,
@@ -74,18 +106,38 @@ export async function startProduct(targetCount: number): Promise<ProductRoad> {
       await sleep(20);
     }
     const readyMs = performance.now() - start;
-    const { http: url } = JSON.parse(readFileSync(readyFile, 'utf8')) as { http: string };
-    const targets = await provision(url, password, targetCount);
-    return { name: 'Millrace', url, targets, readyMs, memory: () => treeMemory(child.pid ?? 0, mark), stderr, stop };
+    const addresses = JSON.parse(readFileSync(readyFile, 'utf8')) as Record<string, unknown>;
+    const url = String(addresses.http);
+    return {
+      url,
+      addresses,
+      readyMs,
+      plane: () => logIn(url, password),
+      memory: () => treeMemory(child.pid ?? 0, mark),
+      stderr,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** One thing and one channel each, connected. */
-async function provision(url: string, password: string, count: number): Promise<Target[]> {
-  const call = async <T>(method: string, path: string, token: string, body?: unknown): Promise<T> => {
+/** The product, with so many things and channels made through REST. */
+export async function startProduct(targetCount: number): Promise<ProductRoad> {
+  const node = await startNode();
+  try {
+    const targets = await provision(await node.plane(), targetCount);
+    return { ...node, name: 'Millrace', targets };
+  } catch (error) {
+    await node.stop();
+    throw error;
+  }
+}
+
+async function logIn(url: string, password: string): Promise<ControlPlane> {
+  let token = '';
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
     const response = await fetch(url + path, {
       method,
       headers: { 'content-type': 'application/json', ...(token === '' ? {} : { authorization: `Bearer ${token}` }) },
@@ -97,13 +149,18 @@ async function provision(url: string, password: string, count: number): Promise<
     }
     return (text === '' ? {} : JSON.parse(text)) as T;
   };
-  const { token } = await call<{ token: string }>('POST', '/tokens', '', { email: ADMIN_EMAIL, password });
+  ({ token } = await call<{ token: string }>('POST', '/tokens', { email: ADMIN_EMAIL, password }));
+  return call;
+}
+
+/** One thing and one channel each, connected. */
+async function provision(call: ControlPlane, count: number): Promise<Target[]> {
   const targets: Target[] = [];
   for (let index = 0; index < count; index++) {
-    const thing = await call<{ id: string }>('POST', '/things', token, { name: `bench-${index}` });
-    const channel = await call<{ id: string }>('POST', '/channels', token, { name: `bench-${index}` });
-    await call('POST', '/connect', token, { channel_ids: [channel.id], thing_ids: [thing.id] });
-    const { key } = await call<{ key: string }>('GET', `/things/${thing.id}`, token);
+    const thing = await call<{ id: string }>('POST', '/things', { name: `bench-${index}` });
+    const channel = await call<{ id: string }>('POST', '/channels', { name: `bench-${index}` });
+    await call('POST', '/connect', { channel_ids: [channel.id], thing_ids: [thing.id] });
+    const { key } = await call<{ key: string }>('GET', `/things/${thing.id}`);
     targets.push({ channel: channel.id, key });
   }
   return targets;

@@ -112,7 +112,7 @@ export function defaultResultFile(date: string): string {
   return fileURLToPath(new URL(`../results/${name}.json`, import.meta.url));
 }
 
-export async function writeReport(report: RoadReport, file: string): Promise<void> {
+export async function writeReport(report: object, file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
 }

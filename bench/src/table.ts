@@ -143,7 +143,7 @@ function targetRows(report: RoadReport): string[][] {
 }
 
 /** Columns of equal width: the first to the left, the others to the right. */
-function table(rows: readonly string[][]): string {
+export function table(rows: readonly string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   return rows
     .map((row) =>

@@ -2,10 +2,14 @@ import { spawn } from 'node:child_process';
 import { SetupError } from '../config.ts';
 import type { Flags } from './flags.ts';
 
+const BENCHMARKS: readonly string[] = ['road', 'bridge'];
+
 /** Runs a benchmark in a process of its own. */
 export async function bench(what: string, flags: Flags): Promise<void> {
-  if (what !== 'road')
-    throw new SetupError('SETUP_INVALID', 'never', { problem: `there is no benchmark "${what}"; there is: road` });
+  if (!BENCHMARKS.includes(what)) {
+    const problem = `there is no benchmark "${what}"; there are: ${BENCHMARKS.join(', ')}`;
+    throw new SetupError('SETUP_INVALID', 'never', { problem });
+  }
   const main = new URL('../../../bench/dist/main.js', import.meta.url);
   const given = Object.entries({ quick: flags.quick, soak: flags.soak, json: flags.json }).flatMap(([name, value]) =>
     value === undefined ? [] : typeof value === 'boolean' ? [`--${name}`] : [`--${name}`, value],

@@ -13,6 +13,7 @@ Examples:
   millrace demo                                    20 simulated devices against a running node
   millrace doctor                                  what is wrong on this machine, and what to do
   millrace bench road                              measure this machine, beside its floors
+  millrace bench bridge --quick                    the same for MQTT, beside mosquitto
 
 Settings come from the environment (MILLRACE_…), then from millrace.toml; docs/configuration.md lists them.`;
 
@@ -48,10 +49,10 @@ export function createProgram(): Command {
 
   program
     .command('bench')
-    .description('measure this machine: the whole road, beside its floors in the same run')
-    .argument('[what]', 'road', 'road')
+    .description('measure this machine beside floors in the same run: the main road, or MQTT beside mosquitto')
+    .argument('[what]', 'road: HTTP in, readings stored; bridge: MQTT in and out', 'road')
     .option('--quick', 'one short round instead of three')
-    .option('--soak <minutes>', 'also load for so long and watch the memory')
+    .option('--soak <minutes>', 'road: also load for so long and watch the memory')
     .option('--json <file>', 'where to write the figures')
     .action(guarded(async (flags, what) => (await import('./bench.ts')).bench(String(what), flags)));
 
