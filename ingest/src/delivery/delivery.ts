@@ -84,7 +84,7 @@ class LogDelivery implements StoppableDelivery, Hall {
         }
       },
     );
-    this.#patrol = new Patrol(gate, logger, this.turns, this.limits.patrolMs);
+    this.#patrol = new Patrol(gate, logger, this.turns, this.nowMs, this.limits.patrolMs);
     // One that follows all must know all before it begins.
     if (followTogether === true) for (let index = 0; index < log.partitionCount; index++) this.laneOf(index);
   }

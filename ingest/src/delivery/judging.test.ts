@@ -1,4 +1,4 @@
-import type { Principal, UserRecord } from '@millrace/core';
+import type { Gate, Principal, UserRecord } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { openStage, TestSubscriber, until } from './testing/stage.ts';
 
@@ -129,6 +129,23 @@ describe('revocation', () => {
     await until('the rest came', () => subscriber.got.length === 3);
     expect(subscriber.got).toEqual(['before', 'x', 'y']);
     expect(subscriber.over).toEqual([]);
+  });
+
+  test('goes by the time that it is, not by when the subscriber last looked at the clock', async () => {
+    await using stage = openStage();
+    const { subscriber, attachment } = stage.join('one');
+    await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    const endMs = subscriber.context.nowMs + 1;
+    const may = stage.gate.may.bind(stage.gate);
+    Object.assign(stage.gate, {
+      may: (...asked: Parameters<Gate['may']>) => {
+        const [principal, action, channel, subtopic, { nowMs }] = asked;
+        return nowMs > endMs ? { kind: 'deny', reason: 'denied_by_policy' } : may(principal, action, channel, subtopic);
+      },
+    });
+    stage.gate.changed();
+    await until('it is told', () => subscriber.over.length === 1);
+    expect(subscriber.over).toEqual([['t', 'denied_by_policy']]);
   });
 
   test('is not decided while the registry is away', async () => {

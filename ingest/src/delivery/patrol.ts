@@ -13,12 +13,14 @@ export class Patrol {
   readonly #gate: Gate;
   readonly #logger: Logger;
   readonly #turns: Turns;
+  readonly #nowMs: () => number;
   readonly #watched = new Set<Seat>();
   readonly #timer: NodeJS.Timeout;
   #walking = false;
   #stopped = false;
 
-  constructor(gate: Gate, logger: Logger, turns: Turns, everyMs: number) {
+  constructor(gate: Gate, logger: Logger, turns: Turns, nowMs: () => number, everyMs: number) {
+    this.#nowMs = nowMs;
     this.#gate = gate;
     this.#logger = logger;
     this.#turns = turns;
@@ -82,7 +84,10 @@ export class Patrol {
     const { subscriber } = seat;
     // Its owner finds out who it is now, or detaches it.
     if (subscriber.principal.revoked) return;
-    const { principal, context } = subscriber;
+    const { principal } = subscriber;
+    // Who is silent may not have looked at the clock for long, and the time itself may end a right.
+    const { protocol, remoteAddress, tls, mutualTls } = subscriber.context;
+    const context = { protocol, remoteAddress, tls, mutualTls, nowMs: this.#nowMs() };
     const answer = this.#gate.may(principal, 'subscribe', route.channel as string, route.filter.subtopic, context);
     if (!(answer instanceof Promise)) {
       this.#settle(seat, route, answer);
