@@ -1,11 +1,10 @@
 import type { DeliveredMessage } from '@millrace/core';
 import type { InFlightEntry } from './in-flight.ts';
-import type { TopicKeys } from './publish-packet.ts';
 
 /** A PUBLISH that is about to be sent.  @shape entry: null at QoS 0 */
 export interface Outgoing {
   readonly message: DeliveredMessage;
-  readonly keys: TopicKeys;
+  readonly topic: string;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
   readonly entry: InFlightEntry | null;

@@ -1,7 +1,6 @@
 import type { DeliveredMessage, Position, Subscription } from '@millrace/core';
 import type { MqttQos } from '../contract.ts';
 import type { ChannelFilter } from '../topic.ts';
-import { keysOf, type TopicKeys } from './publish-packet.ts';
 
 /** What a message is matched and named by. */
 export type Named = Pick<DeliveredMessage, 'org' | 'channel' | 'subtopic' | 'contentType'>;
@@ -17,7 +16,7 @@ export class SessionFilter {
   from: readonly Position[] = [];
   subscription: Subscription<SessionFilter> | null = null;
   #named: Named | null = null;
-  #keys: TopicKeys | null = null;
+  #name = '';
 
   constructor(topic: string, parsed: ChannelFilter, qos: MqttQos) {
     this.topic = topic;
@@ -32,12 +31,11 @@ export class SessionFilter {
     return contentType === null || baseOf(message.contentType) === contentType;
   }
 
-  /** The topic under which the client gets a message; the same object while channel and subtopic are the same. */
-  keysFor(message: DeliveredMessage): TopicKeys {
+  /** The topic under which the client gets a message; made once while channel and subtopic are the same. */
+  topicOf(message: DeliveredMessage): string {
     const named = this.#named;
     if (
       named === null ||
-      this.#keys === null ||
       named.subtopic !== message.subtopic ||
       named.channel !== message.channel ||
       named.contentType !== message.contentType ||
@@ -45,9 +43,9 @@ export class SessionFilter {
     ) {
       const { org, channel, subtopic, contentType } = message;
       this.#named = { org, channel, subtopic, contentType };
-      this.#keys = keysOf(this.parsed.topicOf(message));
+      this.#name = this.parsed.topicOf(message);
     }
-    return this.#keys as TopicKeys;
+    return this.#name;
   }
 }
 

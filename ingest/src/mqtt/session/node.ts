@@ -1,5 +1,6 @@
 import type { Delivery, Gate, Logger, RetainedStore } from '@millrace/core';
 import type { EarlierPublishes } from './earlier-publishes.ts';
+import type { Packets } from './publish-packet.ts';
 import type { SessionRecord } from './record.ts';
 import type { ClientSession } from './session.ts';
 import type { ShareGroups } from './share-group.ts';
@@ -23,6 +24,7 @@ export interface Node {
   readonly gate: Gate;
   readonly retained: RetainedStore | null;
   readonly lookups: Turnstile;
+  readonly packets: Packets;
   readonly groups: ShareGroups;
   /** null: the log is not at hand. */
   readonly earlier: EarlierPublishes | null;

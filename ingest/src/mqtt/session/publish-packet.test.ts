@@ -2,15 +2,7 @@ import { type DeliveredMessage, Protocol } from '@millrace/core';
 import fc from 'fast-check';
 import { type IPublishPacket, parser } from 'mqtt-packet';
 import { expect, test } from 'vitest';
-import {
-  encodePublish,
-  followsAtMostOnce,
-  followsWithId,
-  keysOf,
-  publishAtMostOnce,
-  publishWithId,
-  pubrel,
-} from './publish-packet.ts';
+import { encodePublish, followsAtMostOnce, followsWithId, Packets, pubrel } from './publish-packet.ts';
 
 function decoded(...parts: readonly Buffer[]): IPublishPacket[] {
   const packets: IPublishPacket[] = [];
@@ -60,19 +52,33 @@ test('writes what the codec of others reads, whatever topic and payload', () => 
   );
 });
 
-test('shares one QoS 0 packet among all subscribers of a topic, and only copies the head of a small one with an id', () => {
+test('shares one QoS 0 packet among all subscribers of a topic, whatever others get between', () => {
   for (const size of [0, 10, 512, 513, 20_000]) {
+    const packets = new Packets();
     const one = message(Buffer.alloc(size, 1));
-    const keys = keysOf('channels/c/messages');
-    expect(publishAtMostOnce(one, keys)).toBe(publishAtMostOnce(one, keysOf('channels/c/messages')));
-    const zero = decoded(publishAtMostOnce(one, keys), ...(followsAtMostOnce(one) ? [one.payload] : []));
-    expect(zero).toMatchObject([{ qos: 0, topic: keys.topic, payload: one.payload }]);
-    for (const qos of [1, 2] as const) {
-      const rest = followsWithId(one) ? [one.payload] : [];
-      const both = [publishWithId(one, keys, qos, 513), publishWithId(one, keys, qos, 65_535)] as const;
-      expect(decoded(both[0], ...rest, both[1], ...rest)).toMatchObject([
-        { qos, messageId: 513, payload: one.payload, dup: false, retain: false },
-        { qos, messageId: 65_535, payload: one.payload },
+    const rest = followsAtMostOnce(one) ? [one.payload] : [];
+    for (const topic of ['channels/c/messages', 'm/o/c/c']) {
+      const bytes = packets.atMostOnce(one, topic);
+      expect(decoded(bytes, ...rest)).toMatchObject([{ qos: 0, topic, payload: one.payload }]);
+      packets.withId(one, 'm/o/c/c', 1, 7);
+      packets.atMostOnce(one, 'another');
+      expect(packets.atMostOnce(one, topic)).toBe(bytes);
+    }
+    expect(packets.atMostOnce(message(one.payload), 'another')).not.toBe(packets.atMostOnce(one, 'another'));
+  }
+});
+
+test('gives each subscriber an id of its own and never writes to what it has given', () => {
+  for (const size of [0, 10, 512, 513, 20_000]) {
+    const packets = new Packets();
+    const one = message(Buffer.alloc(size, 1));
+    const rest = followsWithId(one) ? [one.payload] : [];
+    for (const topic of ['channels/c/messages', 'm/o/c/c']) {
+      const all = ([1, 2, 1] as const).map((qos, index) => packets.withId(one, topic, qos, 513 + index * 30_000));
+      expect(decoded(...all.flatMap((bytes) => [bytes, ...rest]))).toMatchObject([
+        { topic, qos: 1, messageId: 513, payload: one.payload, dup: false, retain: false },
+        { topic, qos: 2, messageId: 30_513, payload: one.payload },
+        { topic, qos: 1, messageId: 60_513, payload: one.payload },
       ]);
     }
   }

@@ -41,47 +41,66 @@ export function encodePublish(head: PublishHead, payload: Buffer, copyBytesMax =
   return out;
 }
 
-/** Keys under which packets of a topic are kept with a message. */
-export interface TopicKeys {
-  readonly topic: string;
-  readonly qos0: string;
-  readonly qos1: string;
-}
-export const keysOf = (topic: string): TopicKeys => ({ topic, qos0: `mqtt0 ${topic}`, qos1: `mqtt1 ${topic}` });
+/** Whether the payload follows the bytes that `Packets` gives. */
+export const followsAtMostOnce = ({ payload }: DeliveredMessage): boolean => payload.length > WHOLE_PAYLOAD_BYTES_MAX;
+export const followsWithId = ({ payload }: DeliveredMessage): boolean => payload.length > COPIED_PAYLOAD_BYTES_MAX;
 
-/** A whole QoS 0 PUBLISH (or its head, where the payload is large): the same buffer for everyone. */
-export function publishAtMostOnce(message: DeliveredMessage, keys: TopicKeys): Buffer {
-  let bytes = message.encoded.get(keys.qos0);
-  if (bytes === undefined) {
-    const head = { topic: keys.topic, qos: 0, retain: false, duplicate: false, packetId: 0 } as const;
-    bytes = encodePublish(head, message.payload, WHOLE_PAYLOAD_BYTES_MAX);
-    message.encoded.set(keys.qos0, bytes);
+/** PUBLISH packets of live messages, encoded once for all that get a message under one topic.
+ *  @holds what it gives is never written to again. A message's first topic is remembered here, until the next message;
+ *         further ones with the message itself, which most messages never need */
+export class Packets {
+  #message: DeliveredMessage | null = null;
+  #topic = '';
+  #whole: Buffer | null = null;
+  #withId: Buffer | null = null;
+
+  /** A whole QoS 0 packet (or its head, where the payload is large): the same buffer for everyone. */
+  atMostOnce(message: DeliveredMessage, topic: string): Buffer {
+    if (this.#isFirst(message, topic)) {
+      this.#whole ??= encodeAtMostOnce(message, topic);
+      return this.#whole;
+    }
+    const key = `mqtt0 ${topic}`;
+    let bytes = message.encoded.get(key);
+    if (bytes === undefined) {
+      bytes = encodeAtMostOnce(message, topic);
+      message.encoded.set(key, bytes);
+    }
+    return bytes;
   }
-  return bytes;
-}
 
-export const followsAtMostOnce = (message: DeliveredMessage): boolean =>
-  message.payload.length > WHOLE_PAYLOAD_BYTES_MAX;
-
-/** A QoS 1 or 2 PUBLISH: a copy of the common bytes with an id of its own. */
-export function publishWithId(message: DeliveredMessage, keys: TopicKeys, qos: 1 | 2, packetId: number): Buffer {
-  let common = message.encoded.get(keys.qos1);
-  if (common === undefined) {
-    const head = { topic: keys.topic, qos: 1, retain: false, duplicate: false, packetId: 0 } as const;
-    common = encodePublish(head, message.payload);
-    message.encoded.set(keys.qos1, common);
+  /** A packet of QoS 1 or 2: a copy of another's, with an id of its own. */
+  withId(message: DeliveredMessage, topic: string, qos: 1 | 2, packetId: number): Buffer {
+    const first = this.#isFirst(message, topic);
+    const common = first ? this.#withId : message.encoded.get(`mqtt1 ${topic}`);
+    if (common === undefined || common === null) {
+      const bytes = encodePublish({ topic, qos, retain: false, duplicate: false, packetId }, message.payload);
+      if (first) this.#withId = bytes;
+      else message.encoded.set(`mqtt1 ${topic}`, bytes);
+      return bytes;
+    }
+    const size = common.length;
+    const out = Buffer.allocUnsafe(size);
+    common.copy(out);
+    out[0] = 0x30 | (qos << 1);
+    const at = size - 2 - (followsWithId(message) ? 0 : message.payload.length);
+    out[at] = packetId >>> 8;
+    out[at + 1] = packetId & 0xff;
+    return out;
   }
-  const size = common.length;
-  const out = Buffer.allocUnsafe(size);
-  common.copy(out);
-  if (qos === 2) out[0] = 0x34;
-  const at = size - 2 - (followsWithId(message) ? 0 : message.payload.length);
-  out[at] = packetId >>> 8;
-  out[at + 1] = packetId & 0xff;
-  return out;
+
+  #isFirst(message: DeliveredMessage, topic: string): boolean {
+    if (this.#message === message) return this.#topic === topic;
+    this.#message = message;
+    this.#topic = topic;
+    this.#whole = null;
+    this.#withId = null;
+    return true;
+  }
 }
 
-export const followsWithId = (message: DeliveredMessage): boolean => message.payload.length > COPIED_PAYLOAD_BYTES_MAX;
+const encodeAtMostOnce = ({ payload }: DeliveredMessage, topic: string): Buffer =>
+  encodePublish({ topic, qos: 0, retain: false, duplicate: false, packetId: 0 }, payload, WHOLE_PAYLOAD_BYTES_MAX);
 
 /** @source MQTT 3.1.1 §3.6 */
 export function pubrel(packetId: number): Buffer {

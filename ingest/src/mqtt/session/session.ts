@@ -13,15 +13,7 @@ import { publishKey } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
 import type { SessionFilter } from './filter.ts';
 import type { Node } from './node.ts';
-import {
-  encodePublish,
-  followsAtMostOnce,
-  followsWithId,
-  publishAtMostOnce,
-  publishWithId,
-  pubrel,
-  type TopicKeys,
-} from './publish-packet.ts';
+import { encodePublish, followsAtMostOnce, followsWithId, pubrel } from './publish-packet.ts';
 import type { RecordHolder, SessionRecord } from './record.ts';
 import { resend } from './resend.ts';
 import type { ShareGroup } from './share-group.ts';
@@ -137,12 +129,12 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
       node.tally.dropped('slow');
       return true;
     }
-    const keys = filter.keysFor(message);
+    const topic = filter.topicOf(message);
     const blocked = this.#deferred.blocks(message.partition);
     if (qos === 0) {
-      if (!blocked) this.#write(message, keys, 0, retain, 0);
+      if (!blocked) this.#write(message, topic, 0, retain, 0);
       else if (!this.#hasRoomToDefer()) return this.#wait(STORE);
-      else this.#defer({ message, keys, qos, retain, entry: null });
+      else this.#defer({ message, topic, qos, retain, entry: null });
       return true;
     }
     const { inFlight, persistent } = record;
@@ -151,10 +143,10 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     if ((durable && node.write?.away === true) || ((durable || blocked) && !this.#hasRoomToDefer())) {
       return this.#wait(STORE);
     }
-    const entry = inFlight.add(message.partition, message.offset, qos, keys.topic, origin, 0);
+    const entry = inFlight.add(message.partition, message.offset, qos, topic, origin, 0);
     entry.mark = durable ? node.urge(record) : node.touch(record);
-    if (durable || blocked) this.#defer({ message, keys, qos, retain, entry });
-    else this.#write(message, keys, qos, retain, entry.packetId);
+    if (durable || blocked) this.#defer({ message, topic, qos, retain, entry });
+    else this.#write(message, topic, qos, retain, entry.packetId);
     return true;
   }
 
@@ -249,8 +241,8 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
   }
 
   durable(mark: number): void {
-    for (const { message, keys, qos, retain, entry } of this.#released(mark)) {
-      this.#write(message, keys, qos, retain, entry?.packetId ?? 0);
+    for (const { message, topic, qos, retain, entry } of this.#released(mark)) {
+      this.#write(message, topic, qos, retain, entry?.packetId ?? 0);
     }
     if (this.#pubrels.length > 0) {
       const pubrels = this.#pubrels;
@@ -323,16 +315,19 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     if (this.gone) throw new SessionError('SESSION_TAKEN', 'now');
   }
 
-  #write(message: DeliveredMessage, keys: TopicKeys, qos: 0 | 1 | 2, retain: boolean, packetId: number): void {
+  #write(message: DeliveredMessage, topic: string, qos: 0 | 1 | 2, retain: boolean, packetId: number): void {
     const { outlet } = this;
     const { payload } = message;
     if (retain) {
-      const head = encodePublish({ topic: keys.topic, qos, retain, duplicate: false, packetId }, payload);
+      const head = encodePublish({ topic, qos, retain, duplicate: false, packetId }, payload);
       outlet.write(head, followsWithId(message) ? payload : undefined);
     } else if (qos === 0) {
-      outlet.write(publishAtMostOnce(message, keys), followsAtMostOnce(message) ? payload : undefined);
+      outlet.write(this.node.packets.atMostOnce(message, topic), followsAtMostOnce(message) ? payload : undefined);
     } else {
-      outlet.write(publishWithId(message, keys, qos, packetId), followsWithId(message) ? payload : undefined);
+      outlet.write(
+        this.node.packets.withId(message, topic, qos, packetId),
+        followsWithId(message) ? payload : undefined,
+      );
     }
     this.#sent(qos, payload.length);
   }

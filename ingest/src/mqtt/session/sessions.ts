@@ -3,6 +3,7 @@ import type { Session, SessionOpening, Sessions } from '../contract.ts';
 import { EarlierPublishes } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
 import type { Node, SessionLimits } from './node.ts';
+import { Packets } from './publish-packet.ts';
 import { keyText, SessionRecord } from './record.ts';
 import { ClientSession } from './session.ts';
 import { ShareGroups } from './share-group.ts';
@@ -58,6 +59,7 @@ class NodeSessions implements Sessions, Node {
   readonly gate: Gate;
   readonly retained: RetainedStore | null;
   readonly lookups = new Turnstile(LOOKUPS_MAX);
+  readonly packets = new Packets();
   readonly groups: ShareGroups;
   readonly earlier: EarlierPublishes | null;
   readonly system: SystemTopics;
