@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { KEY, THING } from '../testing/gate.ts';
 import { type OpenMqtt, openMqtt, TOPIC } from './testing/open-mqtt.ts';
 import { connectPacket, generate, RawMqtt } from './testing/raw-mqtt.ts';
+import { until } from './testing/until.ts';
 
 let mqtt: OpenMqtt;
 afterEach(() => mqtt.close());
@@ -36,13 +37,6 @@ function stored(): string[] {
   });
 }
 
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** The node has read and dealt with all that the client sent before. */

@@ -637,7 +637,7 @@ export class Connection implements Outlet, Publishing {
       return;
     }
     if (level !== (protocol.name === 'MQTT' ? 4 : 3)) {
-      this.write(protocol.name === 'MQTT' && level >= 5 ? CONNACK_OF_5 : connack(CONNACK_PROTOCOL, false));
+      this.write(protocol.name === 'MQTT' && level === 5 ? CONNACK_OF_5 : connack(CONNACK_PROTOCOL, false));
       this.#host.connected('protocol');
       this.#end('protocol');
       return;

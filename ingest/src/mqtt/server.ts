@@ -183,7 +183,7 @@ class MqttServer implements ConnectionHost {
     // Acknowledgements are written when the loop turns.
     await turns(1);
     for (const connection of this.#connections) connection.close('draining');
-    while (performance.now() < end && this.#counts.inFlightMessages > 0) await turns(10);
+    while (performance.now() < end && (this.#counts.inFlightMessages > 0 || this.#wills.pending > 0)) await turns(10);
     await this.sessions.flush(Math.max(0, end - performance.now()));
   }
 

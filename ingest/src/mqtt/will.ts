@@ -14,6 +14,8 @@ export class WillPublisher implements Publishing {
   readonly #logger: Logger;
   readonly #outcomes;
   readonly #tries = new WeakMap<Publication, number>();
+  /** Wills that are due and not over. */
+  pending = 0;
 
   constructor(publisher: Publisher, gate: Gate, logger: Logger, metrics: Metrics) {
     this.#publisher = publisher;
@@ -25,6 +27,7 @@ export class WillPublisher implements Publishing {
   }
 
   fire(will: Will, principal: Principal, context: RequestContext): void {
+    this.pending++;
     this.#judge(will, principal, context).then(
       (admitted) => {
         if (!admitted) {
@@ -72,6 +75,7 @@ export class WillPublisher implements Publishing {
   }
 
   #over(outcome: WillOutcome): void {
+    this.pending--;
     this.#outcomes.inc({ outcome });
   }
 }
