@@ -148,6 +148,24 @@ describe('revocation', () => {
     expect(subscriber.over).toEqual([['t', 'denied_by_policy']]);
   });
 
+  test('comes to everybody when the policy of all is void at once, also beside one who fails', async () => {
+    await using stage = openStage();
+    const all = Array.from({ length: 1_000 }, (_, index) => stage.join(`s${index}`));
+    for (const { attachment } of all) await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    const [broken, kept, ...rest] = all;
+    Object.defineProperty(broken?.subscriber, 'principal', {
+      get() {
+        throw new Error('broken');
+      },
+    });
+    for (const { subscriber } of rest) stage.gate.unreadable.add(`${subscriber.principal.subject.id}/${CHANNEL}`);
+    stage.gate.changed();
+    await until('all others are told', () => rest.every(({ subscriber }) => subscriber.over.length === 1));
+    expect(kept?.subscriber.over).toEqual([]);
+    expect(broken?.attachment.positions()).toEqual([]);
+    expect(kept?.attachment.positions().length).toBe(1);
+  });
+
   test('is not decided while the registry is away', async () => {
     await using stage = openStage();
     const { subscriber, attachment } = stage.join('one');

@@ -5,6 +5,8 @@ import type { Turns } from './turns.ts';
 
 /** Subscriptions looked at in one turn of the event loop. */
 const LOOKS_PER_TURN = 8_192;
+/** What one that is judged again counts for: a change of the policy may void all of them at once. */
+const LOOKS_PER_JUDGEMENT = 64;
 
 /** Goes round all subscriptions and has judged again what an event or the time has voided: who may no longer read a
  *  channel hears that its subscription is over, within two rounds. A look costs next to nothing while nothing changed. */
@@ -60,7 +62,7 @@ export class Patrol {
     if (this.#walking) return;
     this.#walking = true;
     for (const seat of this.#watched) {
-      if (seat.subscriber.principal.revoked) continue;
+      if (isRevoked(seat)) continue;
       this.#watched.delete(seat);
       seat.recognise();
     }
@@ -70,7 +72,12 @@ export class Patrol {
       const route = this.#routes[beat];
       const admission = route?.admission;
       if (route !== undefined && !(admission?.kind === 'allow' && admission.valid) && !route.judging) {
-        this.#judge(route.seat, route);
+        looks += LOOKS_PER_JUDGEMENT;
+        try {
+          this.#judge(route.seat, route);
+        } catch (error) {
+          route.seat.fault(error);
+        }
       }
       if (++looks < LOOKS_PER_TURN) continue;
       looks = 0;
@@ -109,5 +116,15 @@ export class Patrol {
   #settle(seat: Seat, route: Route, admission: Admission): void {
     if (admission.kind === 'allow') route.admission = admission;
     else seat.end(route, admission.reason);
+  }
+}
+
+/** Whether who it is must still be found out. */
+function isRevoked(seat: Seat): boolean {
+  try {
+    return seat.subscriber.principal.revoked;
+  } catch (error) {
+    seat.fault(error);
+    return true;
   }
 }
