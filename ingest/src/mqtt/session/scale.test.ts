@@ -61,10 +61,12 @@ test('10,000 sessions that are away cost nothing, and catch up together in few l
   const { records } = { ...stage.log.peeked };
   const counters = await Promise.all(everyone.map(connect));
   const each = MESSAGES / CHANNELS;
-  await until('all have caught up', () => counters.every(({ received }) => received.length >= each), 60_000);
-  for (const [index, { received }] of counters.entries()) {
-    expect(received).toEqual(Array.from({ length: each }, (_, at) => (index % CHANNELS) + at * CHANNELS));
-  }
+  await until('all have caught up', () => counters.every(({ received }) => received.length >= each), 100_000);
+  const wrong = counters.filter(
+    ({ received }, index) =>
+      received.length !== each || received.some((value, at) => value !== (index % CHANNELS) + at * CHANNELS),
+  );
+  expect(wrong).toHaveLength(0);
   // One by one they would have read 10,000 times what there is.
   expect(stage.log.peeked.records - records).toBeLessThan(MESSAGES * 100);
 }, 120_000);

@@ -21,7 +21,6 @@ const ROUNDS = 5;
 /** All get one topic, so nothing is ever kept with a message. */
 const EMPTY = new Map<string, Buffer>();
 const MESSAGES = 200_000;
-const PAYLOADS = new Map([50, 250, 2_000].map((size) => [size, Buffer.alloc(size, 65)]));
 
 interface Seat {
   readonly subscriber: Subscriber;
@@ -68,17 +67,25 @@ class Sink implements Outlet {
   close(): void {}
 }
 
-function message(size: number, offset: number): DeliveredMessage {
-  const text = {
-    id: 'i',
-    org: 'o',
-    channel: 'chan-a',
-    subtopic: 's/t',
-    publisher: 'p',
-    contentType: 'application/json',
-  };
-  const fixed = { partition: 0, protocol: Protocol.mqtt, receivedUs: 0, qos: 2, retain: false } as const;
-  return { ...text, ...fixed, offset, payload: PAYLOADS.get(size) as Buffer, encoded: EMPTY };
+class Message implements DeliveredMessage {
+  readonly partition = 0;
+  readonly id = 'i';
+  readonly org = 'o';
+  readonly channel = 'chan-a';
+  readonly subtopic = 's/t';
+  readonly publisher = 'p';
+  readonly protocol = Protocol.mqtt;
+  readonly contentType = 'application/json';
+  readonly receivedUs = 0;
+  readonly qos = 2;
+  readonly retain = false;
+  readonly encoded = EMPTY;
+  readonly payload: Buffer;
+  readonly offset: number;
+  constructor(payload: Buffer, offset: number) {
+    this.payload = payload;
+    this.offset = offset;
+  }
 }
 
 async function open(subscribers: number, qos: MqttQos) {
@@ -109,11 +116,12 @@ async function open(subscribers: number, qos: MqttQos) {
 async function measure(name: string, subscribers: number, qos: MqttQos, size: number): Promise<void> {
   const { sessions, clients, seats } = await open(subscribers, qos);
   const count = Math.ceil(MESSAGES / subscribers);
+  const payload = Buffer.alloc(size, 65);
   const nanoseconds: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const started = performance.now();
     for (let index = 0; index < count; index++) {
-      const one = message(size, index);
+      const one = new Message(payload, index);
       for (let at = 0; at < subscribers; at++) {
         const { subscriber, subscriptions } = seats[at] as Seat;
         const { session, sink } = clients[at] as (typeof clients)[0];

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { ORG } from '../../testing/gate.ts';
 import { SUBSCRIBE_FAILED } from '../contract.ts';
 import { Stage, thing, until } from './testing/stage.ts';
 
@@ -65,6 +66,27 @@ test('grants what may be read and refuses the rest, each filter by itself', asyn
   expect(results).toEqual([1, 128, 128, 128, 128, 1]);
   await stage.publish('chan-a', '', 'x');
   await until('it came', () => client.publishes.length === 1);
+});
+
+test('gives only the content type, and only the organisation, that a filter names', async () => {
+  await using stage = new Stage();
+  const client = await stage.connect('one');
+  const results = await client.subscribeAll([
+    { topic: `${A}/senml-json`, qos: 1 },
+    { topic: `m/${ORG}/c/chan-b`, qos: 1 },
+    { topic: 'm/another/c/chan-c', qos: 1 },
+  ]);
+  expect(results).toEqual([1, 1, SUBSCRIBE_FAILED]);
+  await stage.publish('chan-a', '', 'no', { contentType: 'application/json' });
+  await stage.publish('chan-a', '', 'yes', { contentType: 'application/SenML+JSON; charset=utf-8' });
+  await stage.publish('chan-b', '', 'also');
+  await until('both came', () => client.publishes.length === 2);
+  expect(new Map(client.publishes.map(({ topic, payload }) => [topic, payload.toString()]))).toEqual(
+    new Map([
+      [`${A}/senml-json`, 'yes'],
+      [`m/${ORG}/c/chan-b`, 'also'],
+    ]),
+  );
 });
 
 test('refuses more filters than a session may have', async () => {

@@ -128,6 +128,17 @@ test('removes before what is kept anew under the same key', async () => {
   await write.whenRemoved(one.keyText);
 });
 
+test('ends the session that can not be written, and writes the others', async () => {
+  const { store, write, record, settled } = await open(100, 10);
+  const records = await Promise.all(Array.from({ length: 20 }, (_, index) => record(`c${index}`)));
+  store.poison = 'c7';
+  const waiting = records.map((each) => each.whenDurable(write.urge(each)));
+  const results = await Promise.allSettled(waiting);
+  expect(results.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))).toEqual([7]);
+  expect(settled).toEqual([records[7]]);
+  expect(write.unsaved).toBe(0);
+});
+
 test('gives up flushing at the deadline', async () => {
   const { store, write, record } = await open(100, 10);
   const one = await record('one');

@@ -38,11 +38,13 @@ export class WriteBehind {
   #scheduled = false;
   #stopped = false;
   #backoffMs = 0;
+  #rowsMax: number;
   #changedDueMs = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: WriteBehindOptions) {
     this.#options = options;
+    this.#rowsMax = options.rowsMax;
   }
 
   /** The store did not answer the last time. */
@@ -246,7 +248,8 @@ export class WriteBehind {
 
   /** The next to write, and where each waited. */
   #next(): Map<SessionRecord, Set<SessionRecord>> {
-    const { rowsMax, intervalMs } = this.#options;
+    const { intervalMs } = this.#options;
+    const rowsMax = this.#rowsMax;
     const next = new Map<SessionRecord, Set<SessionRecord>>();
     const take = (set: Set<SessionRecord>, most: number): void => {
       for (const record of set) {
@@ -282,9 +285,11 @@ export class WriteBehind {
     try {
       fenced = new Set((await store.save(rows)).map(keyText));
     } catch (error) {
+      if (isLasting(error)) this.#narrow(records);
       for (const [record, set] of waited) this.#again(record, set);
       throw error;
     }
+    this.#rowsMax = Math.min(this.#options.rowsMax, this.#rowsMax * 2);
     tally.saved(rows.length, (nowMs() - startedMs) / 1_000);
     for (const [index, record] of records.entries()) {
       if (fenced.has(record.keyText)) {
@@ -300,6 +305,16 @@ export class WriteBehind {
     }
   }
 
+  /** A row can't be written, now or ever: fewer at a time until it is alone. Then its session is over. */
+  #narrow(records: readonly SessionRecord[]): void {
+    this.#rowsMax = Math.max(1, records.length >>> 1);
+    const [only] = records;
+    if (records.length > 1 || only === undefined) return;
+    this.forget(only);
+    only.fenced(new SessionError('SESSION_NOT_SAVED', 'never'));
+    this.#options.onSettled(only);
+  }
+
   /** Back to where it waited, unless it waits elsewhere by now. */
   #again(record: SessionRecord, set: Set<SessionRecord>): void {
     if (record.lost || this.#urgent.has(record) || this.#left.has(record)) return;
@@ -308,3 +323,6 @@ export class WriteBehind {
     else (set === this.#left ? this.#changed : set).add(record);
   }
 }
+
+/** Whether trying again is of no use. */
+const isLasting = (error: unknown): boolean => !(error instanceof MillraceError) || error.retry === 'never';

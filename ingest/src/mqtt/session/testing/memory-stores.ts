@@ -29,6 +29,8 @@ export class MemorySessionStore implements SessionStore {
   away = false;
   /** While set, saves wait for it. */
   gate: Promise<void> | null = null;
+  /** A client id that can't be saved. */
+  poison: string | null = null;
   saves = 0;
   savedRows = 0;
   opens = 0;
@@ -60,6 +62,7 @@ export class MemorySessionStore implements SessionStore {
       await this.#asked();
       if (this.gate !== null) await this.gate;
       if (this.away) throw new StoreAway();
+      if (sessions.some(({ key }) => key.clientId === this.poison)) throw new Error('no such value');
     } finally {
       this.#saving--;
     }
