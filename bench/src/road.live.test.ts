@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { WORK_PREFIX } from './directory.ts';
 import { PRODUCT_MAIN } from './product.ts';
 import type { RoadReport } from './report.ts';
 import { QUICK, type RoadOptions, runRoad } from './road.ts';
@@ -9,7 +10,7 @@ import { formatReport } from './table.ts';
 const SHORT: RoadOptions = { ...QUICK, seconds: 0.5, connections: 16, channels: 4 };
 const PACK_SIZES = [1, 10, 100];
 const isBuilt = existsSync(PRODUCT_MAIN);
-const leftovers = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('millrace-bench-'));
+const leftovers = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith(WORK_PREFIX));
 
 describe('the road, for half a second each', () => {
   let report: RoadReport;

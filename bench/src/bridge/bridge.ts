@@ -147,7 +147,7 @@ class BridgeRun {
     await measureOffline(
       broker,
       bridgeLoad(GENERATOR_CORE),
-      { ...offline, payloadSize: this.#options.payloadSize },
+      { ...offline, payloadSize: this.#options.payloadSize, memorySeconds: this.#options.memorySeconds },
       (figure, unit, value) => this.collector.add(`millrace/${figure}`, unit, value),
       this.#progress,
     );

@@ -16,8 +16,6 @@ export interface MeasurementParts {
 
 const QOS = [1, 0, 2] as const;
 const CONCURRENT_CONNECTS = 32;
-/** Memory is what is left when it has not fallen for so long. */
-const MEMORY_MS = 3_000;
 const MEMORY_POLL_MS = 500;
 
 /** One broker, once through. */
@@ -33,7 +31,7 @@ export class Measurement {
   /** @param whole  false: publishes, the first fan-in and half of the maximum only */
   async run(whole: boolean): Promise<void> {
     const { options } = this.#parts;
-    const idle = whole ? await settledMemory(this.#parts.broker) : null;
+    const idle = whole ? await settledMemory(this.#parts.broker, options.memorySeconds) : null;
     if (whole && idle !== null) await this.#idle(idle);
     await this.#warmUp();
     for (const inFlight of options.inFlight) {
@@ -153,7 +151,7 @@ export class Measurement {
       connections: options.idleConnections,
     });
     const { held, problem } = holding.message;
-    const after = await settledMemory(broker);
+    const after = await settledMemory(broker, options.memorySeconds);
     await holding.stop();
     if (after === null || held === 0) return;
     const mib = after.pss - before.pss;
@@ -200,9 +198,9 @@ class ServerCpu {
 }
 
 /** The least over a while: what a collector has not yet freed is not counted where it soon is. */
-export async function settledMemory(broker: Broker): Promise<TreeMemory | null> {
+export async function settledMemory(broker: Broker, seconds: number): Promise<TreeMemory | null> {
   let least: TreeMemory | null = null;
-  for (let waited = 0; waited <= MEMORY_MS; waited += MEMORY_POLL_MS) {
+  for (let waited = 0; waited <= seconds * 1_000; waited += MEMORY_POLL_MS) {
     await sleep(MEMORY_POLL_MS);
     const now = broker.memory();
     if (now !== null && (least === null || now.pss < least.pss)) least = now;

@@ -8,6 +8,7 @@ export interface OfflinePlan {
   /** Over all channels. */
   readonly messages: number;
   readonly payloadSize: number;
+  readonly memorySeconds: number;
 }
 
 const IN_FLIGHT = 20;
@@ -36,11 +37,11 @@ export async function measureOffline(
   } as const;
   // The log and the code of publishing are warm before memory is compared.
   await load.publish({ ...publishing, messagesEach });
-  const before = await settledMemory(broker);
+  const before = await settledMemory(broker, plan.memorySeconds);
   await load.park(parking);
-  const parked = await settledMemory(broker);
+  const parked = await settledMemory(broker, plan.memorySeconds);
   await load.publish({ ...publishing, messagesEach });
-  const published = await settledMemory(broker);
+  const published = await settledMemory(broker, plan.memorySeconds);
   const found = await load.comeBack({ ...parking, messagesEach });
   const base = 'offline';
   add(`${base}/sessions`, 'sessions', sessions);

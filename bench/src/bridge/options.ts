@@ -18,6 +18,8 @@ export interface BridgeOptions {
   /** Deliveries a second of every fan-out. */
   readonly fanOutPerSecond: number;
   readonly idleConnections: number;
+  /** Memory is the least that was seen for so long.  @units s */
+  readonly memorySeconds: number;
   readonly offline: { readonly sessions: number; readonly channels: number; readonly messages: number };
   /** Ends what runs and rejects. */
   readonly signal?: AbortSignal;
@@ -34,6 +36,7 @@ export const BRIDGE_FULL: BridgeOptions = {
   fanOut: [10, 100, 1_000],
   fanOutPerSecond: 20_000,
   idleConnections: 10_000,
+  memorySeconds: 3,
   offline: { sessions: 10_000, channels: 200, messages: 100_000 },
 };
 export const BRIDGE_QUICK: BridgeOptions = {

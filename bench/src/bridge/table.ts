@@ -39,6 +39,7 @@ export function formatBridgeReport(report: BridgeReport): string {
       `Publishes/s (p99 of the acknowledgement), ${settings.connections} connections, ${settings.payloadSize} B`,
       publishLines(figures),
     ),
+    ...rows("Publishes for each second of the server's CPU", costLines(figures)),
     ...rows('Publish → subscriber, QoS 1: p50 / p99 from when it was due', deliveryLines(figures)),
     ...rows('Connections', CONNECTION_LINES),
     ...rows('Offline sessions', OFFLINE_LINES),
@@ -65,6 +66,13 @@ function publishLines(figures: Figures): Line[] {
       },
     ];
   });
+}
+
+function costLines(figures: Figures): Line[] {
+  return cases(figures, /^[^/]+\/(publish\/qos-1\/in-flight-\d+)\//).map((base) => [
+    `QoS 1, ${/\d+$/.exec(base)?.[0]} in flight`,
+    figure(`${base}/publishes_per_core_second`),
+  ]);
 }
 
 function deliveryLines(figures: Figures): Line[] {
@@ -146,5 +154,7 @@ function cases(figures: Figures, name: RegExp): string[] {
 const at = (figures: Figures, name: string): number | null => figures[name]?.median ?? null;
 const fullMark = (figures: Figures, base: string): string =>
   (at(figures, `${base}/generator_cores`) ?? 0) >= SATURATED_CORES ? '*' : '';
-const whole = (value: number): string => Math.round(value).toLocaleString('en-US');
+function whole(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
 const ms = (value: number | null): string => (value === null ? NOTHING : `${value.toFixed(1)} ms`);
