@@ -25,6 +25,7 @@ const GROWTH_BYTES_MIN = 128 * MIB;
 describe('against bytes that no client should send', () => {
   const millrace = new Millrace({
     MILLRACE_HTTP_HEAD_MS_MAX: '2000',
+    MILLRACE_MQTT_CONNECT_MS_MAX: '4000',
     MILLRACE_LOG_RETENTION_BYTES: String(16 * MIB),
   });
   let admin: Rest;
@@ -192,24 +193,29 @@ describe('against bytes that no client should send', () => {
 /** Sends bytes on a connection of their own, in one piece or two, and waits for its end. */
 function send(url: string, bytes: Buffer, next: Next): Promise<void> {
   const { hostname, port } = new URL(url);
+  const cut = next(3) === 0 ? next(bytes.length + 1) : bytes.length;
+  const leaving = next(4);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname);
+    let answer = '';
     const timer = setTimeout(() => {
       socket.destroy();
-      reject(new Error(`no end (seed ${SEED}): ${bytes.toString('hex').slice(0, 2_000)}`));
+      const told = `cut at ${cut}, left in way ${leaving}, answered ${JSON.stringify(answer.slice(0, 300))}`;
+      reject(new Error(`no end (seed ${SEED}): ${told}: ${bytes.toString('latin1').slice(0, 2_000)}`));
     }, END_MS_MAX);
+    socket.setEncoding('latin1').on('data', (text: string) => {
+      answer = (answer + text).slice(0, 4_096);
+    });
     socket.on('error', () => {});
     socket.once('close', () => {
       clearTimeout(timer);
       resolve();
     });
-    const cut = next(3) === 0 ? next(bytes.length + 1) : bytes.length;
     socket.write(bytes.subarray(0, cut));
     if (cut < bytes.length) setImmediate(() => socket.write(bytes.subarray(cut)));
-    const how = next(4);
     // Some leave at once, some by a reset, most once they have seen something.
-    if (how === 0) socket.end();
-    else if (how === 1) setImmediate(() => socket.resetAndDestroy());
+    if (leaving === 0) socket.end();
+    else if (leaving === 1) setImmediate(() => socket.resetAndDestroy());
     else {
       const leave = setTimeout(() => socket.end(), 20);
       socket.once('data', () => {
@@ -218,7 +224,6 @@ function send(url: string, bytes: Buffer, next: Next): Promise<void> {
       });
       socket.once('close', () => clearTimeout(leave));
     }
-    socket.resume();
   });
 }
 
