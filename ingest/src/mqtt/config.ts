@@ -60,7 +60,9 @@ export const MqttIngestConfig = z.object({
     .describe('Messages of QoS 1 and 2 that one client may have unacknowledged; the others wait in the log.'),
   MILLRACE_MQTT_UNSENT_BYTES_MAX: count(4_096, 64 * MIB)
     .default(262_144)
-    .describe('Bytes that a client has not taken; beyond them QoS 1 and 2 wait in the log and QoS 0 is dropped.'),
+    .describe(
+      'Bytes that a client has not taken; beyond them messages wait in the log, and QoS 0 is dropped after a second.',
+    ),
   MILLRACE_MQTT_SUBSCRIPTIONS_MAX: count(1, 100_000).default(256).describe('Subscriptions of one session.'),
   MILLRACE_MQTT_RECEIVED_MAX: count(1, 65_535)
     .default(1_000)
@@ -77,6 +79,8 @@ export const MqttIngestConfig = z.object({
   MILLRACE_MQTT_SAVE_ROWS_MAX: count(1, 10_000).default(1_000).describe('Sessions written in one statement.'),
   MILLRACE_MQTT_UNSAVED_SESSIONS_MAX: count(1, 10_000_000)
     .default(100_000)
-    .describe('Sessions of clients that left which may wait to be written; beyond it no persistent session is opened.'),
+    .describe(
+      'Sessions of clients that left which may wait to be written; beyond it the oldest is forgotten, and an earlier state of it is found.',
+    ),
 });
 export type MqttIngestConfig = Readonly<z.infer<typeof MqttIngestConfig>>;

@@ -34,8 +34,8 @@ export interface Node {
   readonly logger: Logger;
   /** null: no session outlives its connection. */
   readonly write: { readonly away: boolean } | null;
-  /** Sessions whose sockets take nothing. */
-  readonly stalled: Set<ClientSession>;
+  /** Sessions that wait for their sockets, or the store. */
+  readonly waiting: Set<ClientSession>;
   /** Messages that wait for their packet ids to be durable. */
   deferred: number;
   /** Payloads of retained messages that are looked up and not sent yet. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type DeliveredMessage, Protocol } from '@millrace/core';
 import fc from 'fast-check';
 import { type IPublishPacket, parser } from 'mqtt-packet';
@@ -11,6 +12,11 @@ function decoded(...parts: readonly Buffer[]): IPublishPacket[] {
   for (const part of parts) reader.parse(part);
   return packets;
 }
+
+/** As a short text: the runner compares buffers byte by byte, slowly. */
+const digest = (payload: Buffer | string): string => createHash('sha1').update(payload).digest('hex');
+const digested = (packets: readonly IPublishPacket[]) =>
+  packets.map((packet) => ({ ...packet, payload: digest(packet.payload) }));
 
 function message(payload: Buffer): DeliveredMessage {
   const text = { id: 'i', org: 'o', channel: 'c', subtopic: '', publisher: 'p', contentType: '' };
@@ -59,7 +65,7 @@ test('shares one QoS 0 packet among all subscribers of a topic, whatever others 
     const rest = followsAtMostOnce(one) ? [one.payload] : [];
     for (const topic of ['channels/c/messages', 'm/o/c/c']) {
       const bytes = packets.atMostOnce(one, topic);
-      expect(decoded(bytes, ...rest)).toMatchObject([{ qos: 0, topic, payload: one.payload }]);
+      expect(digested(decoded(bytes, ...rest))).toMatchObject([{ qos: 0, topic, payload: digest(one.payload) }]);
       packets.withId(one, 'm/o/c/c', 1, 7);
       packets.atMostOnce(one, 'another');
       expect(packets.atMostOnce(one, topic)).toBe(bytes);
@@ -75,10 +81,10 @@ test('gives each subscriber an id of its own and never writes to what it has giv
     const rest = followsWithId(one) ? [one.payload] : [];
     for (const topic of ['channels/c/messages', 'm/o/c/c']) {
       const all = ([1, 2, 1] as const).map((qos, index) => packets.withId(one, topic, qos, 513 + index * 30_000));
-      expect(decoded(...all.flatMap((bytes) => [bytes, ...rest]))).toMatchObject([
-        { topic, qos: 1, messageId: 513, payload: one.payload, dup: false, retain: false },
-        { topic, qos: 2, messageId: 30_513, payload: one.payload },
-        { topic, qos: 1, messageId: 60_513, payload: one.payload },
+      expect(digested(decoded(...all.flatMap((bytes) => [bytes, ...rest])))).toMatchObject([
+        { topic, qos: 1, messageId: 513, payload: digest(one.payload), dup: false, retain: false },
+        { topic, qos: 2, messageId: 30_513, payload: digest(one.payload) },
+        { topic, qos: 1, messageId: 60_513, payload: digest(one.payload) },
       ]);
     }
   }

@@ -12,11 +12,11 @@ export async function resend(session: ClientSession): Promise<void> {
   const { record, node } = session;
   for (const entry of record.inFlight.entries()) {
     if (record.persistent && entry.qos === 2) await record.whenDurable(entry.mark);
-    await session.roomInSocket();
+    await session.output.room();
     if (session.gone) return;
     if (!record.inFlight.has(entry)) continue;
     if (entry.released) {
-      session.writePubrel(entry.packetId);
+      session.output.pubrel(entry.packetId);
       continue;
     }
     const found = await untilDone(
@@ -29,7 +29,7 @@ export async function resend(session: ClientSession): Promise<void> {
       node.tally.dropped(found.value);
       record.inFlight.drop(entry);
       node.touch(record);
-    } else session.writeAgain(found.value, entry.topic, entry.qos, entry.packetId);
+    } else session.output.publishAgain(found.value, entry.topic, entry.qos, entry.packetId);
   }
 }
 

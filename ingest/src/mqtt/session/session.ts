@@ -8,12 +8,11 @@ import type {
   SubscriptionEnd,
 } from '@millrace/core';
 import type { CloseReason, MqttQos, Outlet, Retransmission, Session } from '../contract.ts';
-import { Deferred, type Outgoing } from './deferred.ts';
 import { publishKey } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
 import type { SessionFilter } from './filter.ts';
 import type { Node } from './node.ts';
-import { encodePublish, followsAtMostOnce, followsWithId, pubrel } from './publish-packet.ts';
+import { Output } from './output.ts';
 import type { RecordHolder, SessionRecord } from './record.ts';
 import { resend } from './resend.ts';
 import type { ShareGroup } from './share-group.ts';
@@ -27,8 +26,6 @@ const STORE = 4;
 const HELD = 8;
 /** A socket that takes nothing for so long is slow: QoS 0 is dropped for it instead of waiting. */
 const STALL_MS = 1_000;
-/** Messages of all sessions that wait for their packet ids to be durable. */
-const DEFERRED_MAX = 65_536;
 
 /** A connected client's session: takes messages from the delivery into the client's window.
  *  @holds of a session that outlives its connection, a QoS 2 packet id is durable before its PUBLISH is sent, and its
@@ -37,21 +34,20 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
   readonly record: SessionRecord;
   readonly outlet: Outlet;
   readonly node: Node;
+  readonly output: Output;
   readonly subscriptions: Subscriptions;
   gone = false;
   /** What was unacknowledged is being sent again. */
   resuming = false;
-  readonly #deferred = new Deferred();
-  #pubrels: { readonly packetId: number; readonly mark: number }[] = [];
   #attachment: Attachment<SessionFilter> | null = null;
   #waits = 0;
   #stalledMs = 0;
-  #writers: (() => void)[] = [];
 
   constructor(node: Node, record: SessionRecord, outlet: Outlet) {
     this.node = node;
     this.record = record;
     this.outlet = outlet;
+    this.output = new Output(node, outlet);
     this.subscriptions = new Subscriptions(this);
     record.holder = this;
     record.leftMs = null;
@@ -122,31 +118,33 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
 
   /** @returns false if there is no room: `roomMade` follows */
   send(message: DeliveredMessage, filter: SessionFilter, retain: boolean, origin: ShareGroup | null): boolean {
-    const { record, outlet, node } = this;
+    const { record, output, node } = this;
+    const { partition, offset } = message;
+    const { inFlight, persistent } = record;
     const qos = Math.min(filter.qos, message.qos) as MqttQos;
-    if (outlet.unsentBytes > node.limits.unsentBytesMax) {
+    if (output.full) {
       if (qos > 0 || !this.#stalled()) return this.#wait(SOCKET);
       node.tally.dropped('slow');
+      if (persistent) node.touch(record);
       return true;
     }
     const topic = filter.topicOf(message);
-    const blocked = this.#deferred.blocks(message.partition);
+    const blocked = output.blocks(partition);
     if (qos === 0) {
-      if (!blocked) this.#write(message, topic, 0, retain, 0);
-      else if (!this.#hasRoomToDefer()) return this.#wait(STORE);
-      else this.#defer({ message, topic, qos, retain, entry: null });
+      if (blocked && !output.mayDefer) return this.#wait(STORE);
+      if (blocked) output.defer({ message, topic, qos, retain, entry: null });
+      else output.publish(message, topic, 0, retain, 0);
+      // Where it stands must not grow old: all since would be sent again after a crash.
+      if (persistent) node.touch(record);
       return true;
     }
-    const { inFlight, persistent } = record;
     if (inFlight.full) return this.#wait(WINDOW);
     const durable = persistent && qos === 2;
-    if ((durable && node.write?.away === true) || ((durable || blocked) && !this.#hasRoomToDefer())) {
-      return this.#wait(STORE);
-    }
-    const entry = inFlight.add(message.partition, message.offset, qos, topic, origin, 0);
+    if ((durable && node.write?.away === true) || ((durable || blocked) && !output.mayDefer)) return this.#wait(STORE);
+    const entry = inFlight.add(partition, offset, qos, topic, origin, 0);
     entry.mark = durable ? node.urge(record) : node.touch(record);
-    if (durable || blocked) this.#defer({ message, topic, qos, retain, entry });
-    else this.#write(message, topic, qos, retain, entry.packetId);
+    if (durable || blocked) output.defer({ message, topic, qos, retain, entry });
+    else output.publish(message, topic, qos, retain, entry.packetId);
     return true;
   }
 
@@ -171,13 +169,13 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     const { record, node } = this;
     const entry = record.inFlight.receive(packetId);
     if (entry === null || !record.persistent) {
-      this.writePubrel(packetId);
+      this.output.pubrel(packetId);
       return;
     }
     // Again, or for the first time: PUBREL follows the durable release.
     const mark = node.urge(record);
     entry.mark = mark;
-    this.#pubrels.push({ packetId, mark });
+    this.output.deferPubrel(packetId, mark);
   }
 
   onPubcomp(packetId: number): void {
@@ -220,8 +218,7 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
 
   drained(): void {
     this.#stalledMs = 0;
-    this.node.stalled.delete(this);
-    this.#wakeWriters();
+    this.output.drained();
     this.#clear(SOCKET);
   }
 
@@ -241,14 +238,7 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
   }
 
   durable(mark: number): void {
-    for (const { message, topic, qos, retain, entry } of this.#released(mark)) {
-      this.#write(message, topic, qos, retain, entry?.packetId ?? 0);
-    }
-    if (this.#pubrels.length > 0) {
-      const pubrels = this.#pubrels;
-      this.#pubrels = pubrels.filter((each) => each.mark > mark);
-      for (const each of pubrels) if (each.mark <= mark) this.writePubrel(each.packetId);
-    }
+    this.output.durable(mark);
     this.#clear(STORE);
   }
 
@@ -268,11 +258,8 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     record.release();
     this.subscriptions.stop(handOver);
     this.#attachment?.detach();
-    node.deferred -= this.#deferred.size;
-    this.#deferred.clear();
-    this.#pubrels = [];
-    node.stalled.delete(this);
-    this.#wakeWriters();
+    this.output.stop();
+    node.waiting.delete(this);
   }
 
   end(reason: CloseReason): void {
@@ -282,89 +269,27 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     this.outlet.close(reason);
   }
 
-  /** The client is slow: what may be dropped for it is offered again. */
+  /** Called now and then while it waits for its socket or the store: what may be dropped for a slow client is offered
+   *  again, and what waited for others' messages to be saved. */
   retry(): void {
+    const { node } = this;
     if (this.#stalled() && this.subscriptions.hasAtMostOnce) this.#clear(SOCKET);
-  }
-
-  /** A PUBLISH again, as it was before. */
-  writeAgain(message: DeliveredMessage, topic: string, qos: 1 | 2, packetId: number): void {
-    const head = encodePublish({ topic, qos, retain: false, duplicate: true, packetId }, message.payload);
-    this.outlet.write(head, followsWithId(message) ? message.payload : undefined);
-    this.#sent(qos, message.payload.length);
-  }
-
-  writePubrel(packetId: number): void {
-    this.outlet.write(pubrel(packetId));
+    if (node.write?.away !== true) this.#clear(STORE);
+    if ((this.#waits & (SOCKET | STORE)) === 0) node.waiting.delete(this);
   }
 
   writeSystem(packet: Buffer): void {
-    if (this.gone || this.outlet.unsentBytes > this.node.limits.unsentBytesMax) return;
-    this.outlet.write(packet);
-    this.#sent(0, packet.length);
-  }
-
-  /** Settles when the client has taken enough of what was written, or is gone. */
-  async roomInSocket(): Promise<void> {
-    while (!this.gone && this.outlet.unsentBytes > this.node.limits.unsentBytesMax) {
-      await new Promise<void>((resolve) => this.#writers.push(resolve));
-    }
+    this.output.packet(packet);
   }
 
   assertHeld(): void {
     if (this.gone) throw new SessionError('SESSION_TAKEN', 'now');
   }
 
-  #write(message: DeliveredMessage, topic: string, qos: 0 | 1 | 2, retain: boolean, packetId: number): void {
-    const { outlet } = this;
-    const { payload } = message;
-    if (retain) {
-      const head = encodePublish({ topic, qos, retain, duplicate: false, packetId }, payload);
-      outlet.write(head, followsWithId(message) ? payload : undefined);
-    } else if (qos === 0) {
-      outlet.write(this.node.packets.atMostOnce(message, topic), followsAtMostOnce(message) ? payload : undefined);
-    } else {
-      outlet.write(
-        this.node.packets.withId(message, topic, qos, packetId),
-        followsWithId(message) ? payload : undefined,
-      );
-    }
-    this.#sent(qos, payload.length);
-  }
-
-  #sent(qos: 0 | 1 | 2, bytes: number): void {
-    const { tally } = this.node;
-    tally.sent[qos]++;
-    tally.sentBytes += bytes;
-  }
-
-  #wakeWriters(): void {
-    const writers = this.#writers;
-    this.#writers = [];
-    for (const wake of writers) wake();
-  }
-
-  #hasRoomToDefer(): boolean {
-    return this.#deferred.size < this.node.limits.inFlightMax && this.node.deferred < DEFERRED_MAX;
-  }
-
-  #defer(outgoing: Outgoing): void {
-    this.#deferred.push(outgoing);
-    this.node.deferred++;
-  }
-
-  #released(mark: number): readonly Outgoing[] {
-    const released = this.#deferred.release(mark);
-    this.node.deferred -= released.length;
-    return released;
-  }
-
   #wait(reason: number): false {
     this.#waits |= reason;
-    if (reason === SOCKET && this.#stalledMs === 0) {
-      this.#stalledMs = this.node.nowMs();
-      this.node.stalled.add(this);
-    }
+    if (reason === SOCKET || reason === STORE) this.node.waiting.add(this);
+    if (reason === SOCKET && this.#stalledMs === 0) this.#stalledMs = this.node.nowMs();
     return false;
   }
 

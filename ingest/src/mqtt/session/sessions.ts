@@ -15,7 +15,7 @@ import { WriteBehind } from './write-behind.ts';
 
 /** Questions to the store of retained messages at once. */
 const LOOKUPS_MAX = 8;
-const STALL_CHECK_MS = 500;
+const RETRY_MS = 500;
 /** Keys of clean sessions that wait for what was kept under them to be removed. */
 const REMOVALS_MAX = 100_000;
 
@@ -67,7 +67,7 @@ class NodeSessions implements Sessions, Node {
   readonly tally: SessionTally;
   readonly logger: Logger;
   readonly write: WriteBehind | null;
-  readonly stalled = new Set<ClientSession>();
+  readonly waiting = new Set<ClientSession>();
   readonly nowMs: () => number;
   deferred = 0;
   retainedBytes = 0;
@@ -142,8 +142,8 @@ class NodeSessions implements Sessions, Node {
           });
     this.#unlisten = store?.onTaken((key, generation) => this.#taken(key, generation)) ?? (() => {});
     this.#timer = setInterval(() => {
-      for (const session of [...this.stalled]) session.retry();
-    }, STALL_CHECK_MS);
+      for (const session of [...this.waiting]) session.retry();
+    }, RETRY_MS);
     this.#timer.unref();
   }
 
