@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import {
   type Component,
   type Log,
@@ -82,6 +83,8 @@ class KafkaEngine implements LogEngine {
       partitions: () => this.#nexts(),
       lags: () => this.#lags(),
     });
+    // Whoever reads listens, as many as there are partitions.
+    setMaxListeners(0, this.#ending.signal);
     const { pendingBytesMax, logger } = options;
     this.#appender = new Appender(this.#kafka, { pendingBytesMax, measures, logger });
   }
