@@ -1,6 +1,15 @@
 import { type Credential, type Gate, MillraceError, type Principal, type RequestContext } from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
-import { CONNACK_CLIENT_ID, CONNACK_CREDENTIALS, CONNACK_NOT_AUTHORISED, CONNACK_UNAVAILABLE } from './packets.ts';
+import { type PacketReader, protocolOf } from './packet-reader.ts';
+import {
+  CONNACK_CLIENT_ID,
+  CONNACK_CREDENTIALS,
+  CONNACK_NOT_AUTHORISED,
+  CONNACK_OF_5,
+  CONNACK_PROTOCOL,
+  CONNACK_UNAVAILABLE,
+  connack,
+} from './packets.ts';
 import { Route } from './publisher.ts';
 import { parsePublishTopic } from './topic.ts';
 
@@ -41,6 +50,30 @@ export const CONNECT_REASONS = [
 export type ConnectReason = (typeof CONNECT_REASONS)[number];
 
 const refused = (code: number, reason: ConnectReason): ConnectRefusal => ({ kind: 'refused', code, reason });
+
+/** Reads a CONNECT that is all there. Another protocol gets no answer, another level of this one its own.
+ *  @source MQTT 3.1.1 §3.1.2 */
+export function readConnect(
+  packets: PacketReader,
+  bytes: Buffer,
+  start: number,
+  body: number,
+  end: number,
+): IConnectPacket | { readonly cmd: 'refused'; readonly answer: Buffer | null } {
+  const protocol = protocolOf(bytes, body, end);
+  if (protocol === null || (protocol.name !== 'MQTT' && protocol.name !== 'MQIsdp')) {
+    return { cmd: 'refused', answer: null };
+  }
+  const { name } = protocol;
+  // The highest bit is how bridges of Mosquitto say what they are.
+  const level = protocol.level & 0x7f;
+  if (level !== (name === 'MQTT' ? 4 : 3)) {
+    const answer = name === 'MQTT' && level === 5 ? CONNACK_OF_5 : connack(CONNACK_PROTOCOL, false);
+    return { cmd: 'refused', answer };
+  }
+  const packet = packets.read(bytes.subarray(start, end));
+  return packet?.cmd === 'connect' ? packet : { cmd: 'refused', answer: null };
+}
 
 /** What is wrong with a client id; null if nothing.
  *  @source MQTT 3.1.1 §3.1.3.1 */

@@ -39,7 +39,8 @@ export interface Publishing {
 
 /** One publish on its way to the log. */
 export class Publication implements AppendReceipt {
-  readonly by: Publishing;
+  /** Another connection of the session may go on with it. */
+  by: Publishing;
   readonly route: Route;
   readonly packetId: number;
   readonly qos: MqttQos;
@@ -86,6 +87,7 @@ export class Publication implements AppendReceipt {
   appended(partition: number, offset: number): void {
     this.#publisher.over(this, true, this.#receivedUs);
     if (!this.retain) {
+      this.#publisher.settled(this);
       this.done = true;
       this.by.published(this);
       return;
@@ -95,11 +97,13 @@ export class Publication implements AppendReceipt {
 
   refused(error: LogError): void {
     this.#publisher.over(this, false, this.#receivedUs);
+    this.#publisher.settled(this);
     this.failed = true;
     this.by.refused(this, error);
   }
 
   kept(kept: boolean): void {
+    this.#publisher.settled(this);
     this.done = kept;
     if (kept) this.by.published(this);
     else this.by.unkept(this);
@@ -121,6 +125,8 @@ export interface PublisherOptions {
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #encoder: MessageEncoder;
+  /** Publishes of QoS 2 that may come again while they are on their way. */
+  readonly #repeatable = new Map<string, Publication>();
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -157,10 +163,21 @@ export class Publisher {
     const common = EXTRAS[retain ? qos + 3 : qos] as MessageExtras;
     const extras = dedupKey === undefined ? common : { ...common, dedupKey };
     const record = this.#encoder.encode(target, payload, nowUs, extras);
+    if (dedupKey !== undefined) this.#repeatable.set(`${target.admission.subject.id}\n${dedupKey}`, publication);
     publication.sent(nowUs, retain ? uuidText(this.#encoder.id) : '');
     counts.inFlightMessages++;
     counts.inFlightBytes += payload.length;
     log.append(target.partition, target.admission.channel.id, record, publication);
+  }
+
+  /** A QoS 2 publish that is on its way. @param subject who published it */
+  onItsWay(subject: string, dedupKey: string | undefined): Publication | undefined {
+    return dedupKey === undefined ? undefined : this.#repeatable.get(`${subject}\n${dedupKey}`);
+  }
+
+  /** It is no longer on its way. */
+  settled({ dedupKey, route }: Publication): void {
+    if (dedupKey !== undefined) this.#repeatable.delete(`${route.target?.admission.subject.id}\n${dedupKey}`);
   }
 
   over(publication: Publication, stored: boolean, receivedUs: number): void {

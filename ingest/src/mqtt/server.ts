@@ -25,6 +25,7 @@ import { Connection, type ConnectionHost, type Peer } from './connection.ts';
 import type { CloseReason, Sessions } from './contract.ts';
 import { PacketReader } from './packet-reader.ts';
 import { Publisher } from './publisher.ts';
+import type { Publishes } from './publishes.ts';
 import { RetainedWriter } from './retained-writer.ts';
 import { createSessions } from './session/sessions.ts';
 import { WillPublisher } from './will.ts';
@@ -92,7 +93,7 @@ class MqttServer implements ConnectionHost {
   readonly #connects;
   readonly #closes;
   readonly #faults;
-  #acknowledging: Connection[] = [];
+  #acknowledging: Publishes[] = [];
   #waiting: Connection[] = [];
   #draining = false;
   #sweeper: NodeJS.Timeout | undefined;
@@ -203,9 +204,9 @@ class MqttServer implements ConnectionHost {
     await Promise.all(closed);
   }
 
-  acknowledgeSoon(connection: Connection): void {
+  acknowledgeSoon(publishes: Publishes): void {
     if (this.#acknowledging.length === 0) process.nextTick(() => this.#acknowledge());
-    this.#acknowledging.push(connection);
+    this.#acknowledging.push(publishes);
   }
 
   waitForRoom(connection: Connection): void {
@@ -284,9 +285,9 @@ class MqttServer implements ConnectionHost {
   }
 
   #acknowledge(): void {
-    const connections = this.#acknowledging;
+    const due = this.#acknowledging;
     this.#acknowledging = [];
-    for (const connection of connections) connection.writeAcks();
+    for (const publishes of due) publishes.answer();
     this.#makeRoom();
   }
 
