@@ -1,25 +1,18 @@
 // hot
 import type { Duplex } from 'node:stream';
-import {
-  type Credential,
-  type Gate,
-  type Logger,
-  MillraceError,
-  type Principal,
-  Protocol,
-  uuidV7,
-} from '@millrace/core';
+import { type Credential, type Gate, type Logger, MillraceError, type Principal, Protocol } from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { WallClock } from '../clock.ts';
 import type { Refusal } from '../http/answer.ts';
 import type { RateLimit } from '../rate.ts';
 import type { MqttIngestConfig } from './config.ts';
-import { type Admitted, admit, type ConnectReason, clientIdFault, readConnect, type Will } from './connect.ts';
+import { type ConnectReason, readConnect, type Will } from './connect.ts';
 import type { CloseReason, Outlet, Session, Sessions } from './contract.ts';
 import { type ControlledConnection, control } from './controls.ts';
+import { type OpenedClient, openClient } from './opening.ts';
 import type { PacketReader } from './packet-reader.ts';
 import { PacketStream } from './packet-stream.ts';
-import { CONNACK_ACCEPTED, CONNACK_UNAVAILABLE, connack } from './packets.ts';
+import { CONNACK_ACCEPTED, connack } from './packets.ts';
 import { PublishReader, type ReadConnection } from './publish-reader.ts';
 import type { Publisher } from './publisher.ts';
 import type { Publishes } from './publishes.ts';
@@ -332,37 +325,19 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
   }
 
   async #open(packet: IConnectPacket): Promise<void> {
-    const { host } = this;
-    const { config, publisher } = host;
-    const admitted =
-      clientIdFault(packet, config.MILLRACE_MQTT_CLIENT_ID_BYTES_MAX) ??
-      (await admit(packet, this.#peer.certificate, host.gate, this.context, (route, admission) =>
-        publisher.aim(route, admission),
-      ));
-    if (this.closed) return;
-    if (admitted.kind === 'refused') {
-      this.#refuse(connack(admitted.code, false), admitted.reason);
-      return;
-    }
-    this.#principal = admitted.principal;
-    this.#credential = admitted.credential;
-    this.context.mutualTls = admitted.byCertificate;
-    const clientId = packet.clientId === '' ? `millrace-${uuidV7()}` : packet.clientId;
-    const key = { owner: admitted.principal.subject.id, clientId };
-    let opened: Awaited<ReturnType<Sessions['open']>>;
-    try {
-      opened = await host.sessions.open({ key, clean: packet.clean === true, outlet: this });
-    } catch (error) {
-      if (!(error instanceof MillraceError)) throw error;
-      host.logger.warn({ code: error.code, client: key.owner }, 'mqtt: a session could not be opened');
-      this.#refuse(connack(CONNACK_UNAVAILABLE, false), 'unavailable');
-      return;
-    }
-    if (this.closed) opened.session.leave();
-    else this.#begin(packet, admitted, opened.session, opened.present);
+    const opened = await openClient(packet, this.#peer.certificate, this.host, this.context, (admitted) => {
+      this.#principal = admitted.principal;
+      this.#credential = admitted.credential;
+      this.context.mutualTls = admitted.byCertificate;
+      return this.closed ? null : this;
+    });
+    if (opened === null) return;
+    if (opened.kind === 'refused') this.#refuse(connack(opened.code, false), opened.reason);
+    else if (this.closed) opened.session.leave();
+    else this.#begin(packet, opened);
   }
 
-  #begin(packet: IConnectPacket, { will }: Admitted, session: Session, present: boolean): void {
+  #begin(packet: IConnectPacket, { session, present, will }: OpenedClient): void {
     const { host } = this;
     this.session = session;
     this.#will = will;

@@ -1,0 +1,55 @@
+import { type Credential, type Gate, type Logger, MillraceError, type RequestContext, uuidV7 } from '@millrace/core';
+import type { IConnectPacket } from 'mqtt-packet';
+import type { MqttIngestConfig } from './config.ts';
+import { type Admitted, admit, type ConnectRefusal, clientIdFault, type Will } from './connect.ts';
+import type { Outlet, Session, Sessions } from './contract.ts';
+import { CONNACK_UNAVAILABLE } from './packets.ts';
+import type { Publisher } from './publisher.ts';
+
+export interface OpeningHost {
+  readonly config: MqttIngestConfig;
+  readonly gate: Gate;
+  readonly publisher: Publisher;
+  readonly sessions: Sessions;
+  readonly logger: Logger;
+}
+
+export interface OpenedClient {
+  readonly kind: 'open';
+  readonly session: Session;
+  /** There was one before. */
+  readonly present: boolean;
+  readonly will: Will | null;
+}
+
+/** From CONNECT to the session: who is it, may its will be published, is its session to be had?
+ *  @param known called once the client is admitted; gives the outlet for the session, null if nobody is there any more
+ *  @returns null if nobody is there any more */
+export async function openClient(
+  packet: IConnectPacket,
+  certificate: Extract<Credential, { kind: 'certificate' }> | null,
+  host: OpeningHost,
+  context: RequestContext,
+  known: (admitted: Admitted) => Outlet | null,
+): Promise<OpenedClient | ConnectRefusal | null> {
+  const { config, gate, publisher, sessions, logger } = host;
+  const fault = clientIdFault(packet, config.MILLRACE_MQTT_CLIENT_ID_BYTES_MAX);
+  if (fault !== null) return fault;
+  const admitted = await admit(packet, certificate, gate, context, (route, admission) =>
+    publisher.aim(route, admission),
+  );
+  if (admitted.kind === 'refused') return admitted;
+  const outlet = known(admitted);
+  if (outlet === null) return null;
+  const { clientId } = packet;
+  const owner = admitted.principal.subject.id;
+  const key = { owner, clientId: clientId === '' ? `millrace-${uuidV7()}` : clientId };
+  try {
+    const { session, present } = await sessions.open({ key, clean: packet.clean === true, outlet });
+    return { kind: 'open', session, present, will: admitted.will };
+  } catch (error) {
+    if (!(error instanceof MillraceError)) throw error;
+    logger.warn({ code: error.code, client: owner }, 'mqtt: a session could not be opened');
+    return { kind: 'refused', code: CONNACK_UNAVAILABLE, reason: 'unavailable' };
+  }
+}
