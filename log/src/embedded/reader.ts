@@ -19,6 +19,7 @@ import { Frames, SEGMENT_HEADER_BYTES, type Segment, type Span, spanKey } from '
 const BLOCK_BYTES = 256 * 1024;
 /** Segments whose frames are known one by one and whose files are open. */
 const LOADED_MAX = 16;
+const MISSING = 'records are missing';
 
 /** Brings frames of any segment into memory: the newest from their mirrors, others by reading ahead a block.
  *  @holds what it gives is valid until its next call */
@@ -64,12 +65,22 @@ export class SegmentReader {
     if (this.#of === segment) this.#of = null;
   }
 
+  /** @throws LogError LOG_UNREACHABLE */
+  #read(segment: Segment, into: Buffer, size: number, position: number): number {
+    try {
+      return readSync(segment.file(), into, 0, size, position);
+    } catch (cause) {
+      const problem = cause instanceof Error ? cause.message : String(cause);
+      throw new LogError('LOG_UNREACHABLE', 'later', { file: segment.path, problem }, { cause });
+    }
+  }
+
   #load(segment: Segment): void {
     for (const span of segment.spans.values()) span.frames = new Frames();
     for (let position = SEGMENT_HEADER_BYTES; position < segment.end; ) {
       if (this.frame(segment, position) !== null) {
         const rest = Buffer.allocUnsafe(segment.end);
-        const read = readSync(segment.file(), rest, 0, segment.end, 0);
+        const read = this.#read(segment, rest, segment.end, 0);
         const next = nextFrame(rest, position + 8, read, segment.salt);
         if (next < 0) break;
         position = next;
@@ -105,7 +116,7 @@ export class SegmentReader {
       else this.#large = Buffer.allocUnsafeSlow(wanted);
       const into = this.#large ?? this.#block;
       this.#of = null;
-      const read = readSync(segment.file(), into, 0, Math.max(0, wanted), position);
+      const read = this.#read(segment, into, Math.max(0, wanted), position);
       this.#of = segment;
       this.#start = position;
       this.#end = position + read;
@@ -129,6 +140,9 @@ export class PartitionReader {
   readonly #partition: Partition;
   readonly #reader: SegmentReader;
   #cursor: Cursor | null = null;
+  #segment: Segment | null = null;
+  #position = 0;
+  #first = 0;
 
   constructor(partition: Partition, reader: SegmentReader) {
     this.#partition = partition;
@@ -143,7 +157,15 @@ export class PartitionReader {
     let offset = from;
     scratch.size = 0;
     while (offset <= last) {
-      const { segment, position, first } = this.#find(offset);
+      const fault = this.#find(offset);
+      if (fault !== null) {
+        // What came before it is given first.
+        if (offset > from) break;
+        return this.#corrupt(offset, fault);
+      }
+      const segment = this.#segment as Segment;
+      const position = this.#position;
+      const first = this.#first;
       const { bytes, at: base } = reader;
       const frameLast = first + recordCount(bytes, base) - 1;
       const end = base + FRAME_HEADER_BYTES + readUint32(bytes, base + 8);
@@ -179,26 +201,20 @@ export class PartitionReader {
     return { partition, first: from, last: offset - 1, count: offset - from, bytes: scratch.take(), offsets: null };
   }
 
-  /** Brings the frame that holds an offset into memory. */
-  #find(offset: number): { segment: Segment; position: number; first: number } {
+  /** Brings the frame that holds an offset into memory.  @returns what is wrong, or null */
+  #find(offset: number): string | null {
     const span = this.#partition.spanOf(offset);
-    if (span === undefined || offset >= span.end) return this.#corrupt(offset, 'records are missing');
-    try {
-      const frames = this.#reader.framesOf(span);
-      const at = frames.holding(offset);
-      if (at < 0) return this.#corrupt(offset, 'records are missing');
-      const first = frames.firsts[at] as number;
-      const position = frames.positions[at] as number;
-      const fault = this.#reader.frame(span.segment, position);
-      if (fault !== null) return this.#corrupt(offset, fault);
-      const { bytes, at: base } = this.#reader;
-      if (offset >= first + recordCount(bytes, base)) return this.#corrupt(offset, 'records are missing');
-      return { segment: span.segment, position, first };
-    } catch (cause) {
-      if (cause instanceof LogError) throw cause;
-      const problem = cause instanceof Error ? cause.message : String(cause);
-      throw new LogError('LOG_UNREACHABLE', 'later', { file: span.segment.path, problem }, { cause });
-    }
+    if (span === undefined || offset >= span.end) return MISSING;
+    const frames = this.#reader.framesOf(span);
+    const at = frames.holding(offset);
+    if (at < 0) return MISSING;
+    this.#segment = span.segment;
+    this.#first = frames.firsts[at] as number;
+    this.#position = frames.positions[at] as number;
+    const fault = this.#reader.frame(span.segment, this.#position);
+    if (fault !== null) return fault;
+    const { bytes, at: base } = this.#reader;
+    return offset < this.#first + recordCount(bytes, base) ? null : MISSING;
   }
 
   #corrupt(offset: number, problem: string): never {

@@ -45,8 +45,7 @@ export async function recover(files: SegmentFiles, segmentBytes: number, logger:
     segment.close();
   }
   open.mirror = readWhole(open);
-  if (fstatSync(open.file()).size < open.size)
-    throw corrupt(open.path, `it is cut at ${fstatSync(open.file()).size} bytes`);
+  checkSize(open);
   const { round, damaged } = scan(open, open.mirror, ({ kind }, data) => {
     if (kind === KIND.head) restore(decodeHead(data), state, nexts);
     else if (kind === KIND.changes) for (const change of decodeChanges(data)) state.apply(change);
@@ -101,9 +100,9 @@ function readHead(segment: Segment): Head | null {
 function takeSpare(behind: readonly Segment[], lastSequence: number): Segment | null {
   let spare: Segment | null = null;
   for (const segment of behind) {
-    const whole = fstatSync(segment.file()).size >= segment.size;
+    checkSize(segment);
     segment.close();
-    if (whole && segment.sequence === lastSequence + 1) spare = segment;
+    if (segment.sequence === lastSequence + 1) spare = segment;
     else unlinkSync(segment.path);
   }
   return spare;
@@ -127,6 +126,12 @@ function summarise(segment: Segment, next: Head | null): boolean {
     });
   }
   return true;
+}
+
+/** A segment has its full size before it has its name.  @throws LogError LOG_CORRUPT */
+function checkSize(segment: Segment): void {
+  const { size } = fstatSync(segment.file());
+  if (size < segment.size) throw corrupt(segment.path, `it is cut at ${size} bytes`);
 }
 
 function readWhole(segment: Segment): Buffer {
