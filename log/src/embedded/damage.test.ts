@@ -102,7 +102,7 @@ describe('when a file is damaged', () => {
   test('in a closed segment it costs what it hit, also where the head of the next is gone', async () => {
     const { at, texts } = await written(40, 16_384, 1_000);
     const files = segmentsIn(at);
-    expect(files.length).toBeGreaterThan(3);
+    expect(files.length).toBeGreaterThanOrEqual(3);
     change(files[0] ?? '', (bytes) => {
       bytes[bytes.indexOf('r3-')] = 0;
     });
