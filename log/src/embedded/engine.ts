@@ -23,7 +23,8 @@ import { Rounds } from './rounds.ts';
 import { type Segment, spanKey } from './segment.ts';
 import type { Change, State, TopicState } from './state.ts';
 import { EmbeddedTopic } from './topic.ts';
-import { oldestToGo, SEGMENTS_A_PASS_MAX } from './upkeep.ts';
+import { Upkeep } from './upkeep.ts';
+import { within } from './within.ts';
 
 export interface EmbeddedLogOptions {
   /** Where the log lives. Made if missing; one engine at a time. */
@@ -100,14 +101,13 @@ export class EmbeddedEngine implements LogEngine {
   readonly #byKey = new Map<number, Partition>();
   readonly #pool: Gather[] = [];
   readonly #ending = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #upkeep: Upkeep;
   #topicId: number;
   /** What closed segments hold. */
   #closedBytes = 0;
   #closed = false;
   #diskFull: LogError | null = null;
   #failing: LogError | null = null;
-  #trimming = false;
   /** The log had its size when a record came; until retention has removed something. */
   #refusedFull = false;
 
@@ -156,7 +156,17 @@ export class EmbeddedEngine implements LogEngine {
       },
       ready: () => this.#rounds.ready(),
     });
-    this.#timer = setInterval(() => void this.#upkeep(), options.retentionEveryMs ?? RETENTION_EVERY_MS).unref();
+    this.#upkeep = new Upkeep(options.retentionEveryMs ?? RETENTION_EVERY_MS, {
+      segments: this.#journal.segments,
+      state: this.state,
+      logger: options.logger,
+      bytesMax: options.bytesMax,
+      nowMs: () => this.#nowMs(),
+      bytes: () => this.#bytes,
+      diskFull: () => this.#diskFull !== null,
+      remove: (segment) => this.#remove(segment),
+      passed: () => this.#passed(),
+    });
   }
 
   #restore({ segments, nexts }: Recovered): void {
@@ -276,45 +286,22 @@ export class EmbeddedEngine implements LogEngine {
     if (fault?.code === 'LOG_FULL') this.#diskFull = fault;
   }
 
-  /** Retention, and the way back from a full disk. */
-  async #upkeep(): Promise<void> {
-    if (this.#trimming || this.#ending.signal.aborted) return;
-    this.#trimming = true;
-    try {
-      for (let passes = 0; passes < SEGMENTS_A_PASS_MAX; passes++) if (!(await this.#trimOne())) break;
-      this.#journal.prepare();
-      if (this.#diskFull !== null && this.#journal.spareReady) {
-        this.#diskFull = null;
-        this.#failing = null;
-        this.logger.info('the log takes messages again');
-      }
-    } catch (error) {
-      this.logger.warn({ err: error }, 'retention could not free room in the log');
-    } finally {
-      this.#trimming = false;
-    }
-  }
-
-  /** Removes a segment that may go.  @returns whether there was one */
-  async #trimOne(): Promise<boolean> {
-    const segment = oldestToGo(this.#journal.segments, this.state, {
-      nowMs: this.#nowMs(),
-      bytes: this.#bytes,
-      bytesMax: this.#options.bytesMax,
-      diskFull: this.#diskFull !== null,
-    });
-    if (segment === null) return false;
-    this.#hide(segment);
-    await this.#journal.drop(segment);
-    return true;
-  }
-
-  /** Takes a segment from the readers' sight. */
-  #hide(segment: Segment): void {
+  /** Takes a segment from the readers' sight, and away. */
+  async #remove(segment: Segment): Promise<void> {
     for (const key of segment.spans.keys()) this.#byKey.get(key)?.forget(segment);
     this.reader.forget(segment);
     this.#closedBytes -= segment.end;
     this.#refusedFull = false;
+    await this.#journal.drop(segment);
+  }
+
+  /** The way back from a full disk. */
+  #passed(): void {
+    this.#journal.prepare();
+    if (this.#diskFull === null || !this.#journal.spareReady) return;
+    this.#diskFull = null;
+    this.#failing = null;
+    this.logger.info('the log takes messages again');
   }
 
   *#lags(): Iterable<{ topic: string; group: string; partition: number; lag: number }> {
@@ -342,7 +329,7 @@ export class EmbeddedEngine implements LogEngine {
 
   async stop(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#timer);
+    this.#upkeep.stop();
     const topics = await Promise.allSettled(this.#topics.values());
     const leaving = topics.map((opened) => (opened.status === 'fulfilled' ? opened.value.stop() : undefined));
     this.#ending.abort();
@@ -351,13 +338,4 @@ export class EmbeddedEngine implements LogEngine {
     await this.#journal.stop(this.#nowMs());
     this.#rounds.stop();
   }
-}
-
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }

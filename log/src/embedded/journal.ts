@@ -5,10 +5,12 @@ import type { SegmentFiles } from './files.ts';
 import { frameBytes, KIND } from './frame.ts';
 import { Round, writeThrough } from './round.ts';
 import { SEGMENT_HEADER_BYTES, type Segment } from './segment.ts';
+import { Spare } from './spare.ts';
 import { encode, type Head, type Summary, summaryOf } from './state.ts';
 
 export const STATE_FRAME = { topic: 0, partition: 0, first: 0, count: 0 } as const;
 const SYNC_EVERY_MS = 500;
+const STOP_MS_MAX = 10_000;
 const STATE_BYTES_KEPT = 512 * 1024;
 
 export interface JournalOptions {
@@ -56,10 +58,7 @@ export class Journal {
   /** The last round that counts; durable too, unless rounds do not wait for the disk. */
   #acknowledged: number;
   #head: Buffer | null = null;
-  #spare: Segment | null;
-  #preparing: Promise<void> | null = null;
-  #demanded = false;
-  #fault: LogError | null = null;
+  readonly #spare: Spare;
   #previousMirror: Buffer | null = null;
   #timer: NodeJS.Timeout | undefined;
   #syncing: Promise<void> | null = null;
@@ -69,7 +68,7 @@ export class Journal {
   constructor(found: Found, options: JournalOptions) {
     this.#options = options;
     this.segments = found.segments;
-    this.#spare = found.spare;
+    this.#spare = new Spare(found.spare, options.files, options.logger, options.ready);
     this.#round = found.round;
     this.#settledRound = found.round;
     this.#acknowledged = found.round;
@@ -90,7 +89,7 @@ export class Journal {
   }
 
   get spareReady(): boolean {
-    return this.#spare !== null;
+    return this.#spare.ready !== null;
   }
 
   /** Whether a round may begin now; if not, `ready` will tell. */
@@ -109,7 +108,7 @@ export class Journal {
    *  on in: what makes room must never lack it. */
   limit(forState: boolean): number {
     const { size } = this.open;
-    return forState || this.#spare !== null ? size : size - Math.min(Math.floor(size / 16), STATE_BYTES_KEPT);
+    return forState || this.#spare.ready !== null ? size : size - Math.min(Math.floor(size / 16), STATE_BYTES_KEPT);
   }
 
   #headBytes(): number {
@@ -127,14 +126,12 @@ export class Journal {
    *  @holds nothing is under way
    *  @returns 'later' when it is not there yet: `ready` will tell; why there can't be one, once each time it is tried */
   roll(bytes: number): 'rolled' | 'later' | LogError {
-    const fault = this.#fault;
-    this.#fault = null;
+    const fault = this.#spare.fault();
     if (fault !== null) return fault;
     const head = frameBytes(encode({ ...this.#options.head(), previous: summaryOf(this.open) }).length);
     const needed = SEGMENT_HEADER_BYTES + head + bytes;
-    const spare = this.#spare;
-    if (this.#preparing !== null || spare === null || spare.size < needed) {
-      this.#demanded = true;
+    const spare = this.#spare.ready;
+    if (spare === null || spare.size < needed) {
       this.prepare(needed);
       return 'later';
     }
@@ -145,7 +142,7 @@ export class Journal {
     }
     const full = this.open;
     spare.mirror = this.#takeMirror(spare.size, full);
-    this.#spare = null;
+    this.#spare.take();
     this.segments.push(spare);
     this.#position = SEGMENT_HEADER_BYTES;
     this.#head = null;
@@ -165,27 +162,10 @@ export class Journal {
 
   /** Makes the next segment ready, in the background. */
   prepare(bytes = 0): void {
-    const { files, segmentBytes, ready, logger } = this.#options;
-    if (this.#preparing !== null || this.#stopped || (this.#spare !== null && this.#spare.size >= bytes)) return;
-    const sequence = this.open.sequence + 1;
-    const size = Math.max(segmentBytes, Math.ceil((bytes * 17) / 16 / 4_096) * 4_096);
-    this.#spare = null;
-    this.#preparing = files
-      .prepare(sequence, size)
-      .then(
-        (segment) => {
-          this.#spare = segment;
-        },
-        (fault: LogError) => {
-          if (this.#demanded) this.#fault = fault;
-          else logger.warn({ err: fault }, 'the next segment of the log could not be prepared; it is tried again');
-        },
-      )
-      .finally(() => {
-        this.#preparing = null;
-        this.#demanded = false;
-        ready();
-      });
+    if (this.#stopped) return;
+    // With room for the part that is kept for the small state.
+    const size = Math.max(this.#options.segmentBytes, Math.ceil((bytes * 17) / 16 / 4_096) * 4_096);
+    this.#spare.prepare(this.open.sequence + 1, size, bytes > 0);
   }
 
   /** A round at the end of what is written, begun with the head where one is due. */
@@ -276,15 +256,17 @@ export class Journal {
     if (at < 0 || segment === this.open) return;
     this.segments.splice(at, 1);
     await this.#options.files.retire(segment, segment.size === this.#options.segmentBytes);
-    if (this.#spare === null) this.prepare();
+    this.prepare();
   }
 
   /** Waits for what is under way, marks the end as deliberate, and closes all files. */
   async stop(timeMs: number): Promise<void> {
     this.#stopped = true;
     clearInterval(this.#timer);
-    await this.#preparing;
-    while (this.#inFlight.length > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    await this.#spare.stop();
+    const end = performance.now() + STOP_MS_MAX;
+    while (this.#inFlight.length > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 2));
+    if (this.#inFlight.length > 0) return;
     await this.#syncing;
     if (this.#options.files.durability === 'commit') await this.#sync();
     const last = encode([]);
@@ -299,6 +281,5 @@ export class Journal {
       });
     }
     for (const segment of this.segments) segment.close();
-    this.#spare?.close();
   }
 }
