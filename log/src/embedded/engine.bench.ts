@@ -1,5 +1,5 @@
 /** Appends as fast as one process can, then reads it all back: `node log/dist/embedded/engine.bench.js [seconds] [size]
- *  [rounds in flight]`. */
+ *  [rounds in flight] [overlap after ms]`. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import type { Durability } from './files.ts';
 const seconds = Number(process.argv[2] ?? 3);
 const size = Number(process.argv[3] ?? 300);
 const roundsInFlightMax = Number(process.argv[4] ?? 2);
+const overlapAfterMs = Number(process.argv[5] ?? 0.5);
 
 class Counted implements AppendReceipt {
   acknowledged = 0;
@@ -63,6 +64,7 @@ for (const durability of ['fsync', 'commit'] satisfies Durability[]) {
     pendingBytesMax: 64 * 2 ** 20,
     recordBytesMax: 4 * 2 ** 20,
     roundsInFlightMax,
+    overlapAfterMs,
     metrics: createMetrics(),
     logger: createLogger(),
   });

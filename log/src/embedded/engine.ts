@@ -41,6 +41,8 @@ export interface EmbeddedLogOptions {
   readonly segmentBytesMax?: number;
   readonly retentionEveryMs?: number;
   readonly roundsInFlightMax?: number;
+  /** So long a round may take before the next one is written beside it. */
+  readonly overlapAfterMs?: number;
   /** ms since 1970; retention only ever trusts it to delete what was consumed. */
   readonly now?: () => number;
 }
@@ -49,6 +51,7 @@ const SEGMENT_BYTES_MAX = 8 * 1024 * 1024;
 const SEGMENT_BYTES_MIN = 4_096;
 /** So that the clients of one round need not wait for those of another. @source ADR 0011 */
 const ROUNDS_IN_FLIGHT_MAX = 2;
+const OVERLAP_AFTER_MS = 0.5;
 const RETENTION_EVERY_MS = 1_000;
 
 /** The log in segment files of its own: gathers appends until the event loop turns, and writes them in rounds of one
@@ -143,6 +146,7 @@ export class EmbeddedEngine implements LogEngine {
       segmentBytes,
       logger: options.logger,
       roundsInFlightMax: options.roundsInFlightMax ?? ROUNDS_IN_FLIGHT_MAX,
+      overlapAfterMs: options.overlapAfterMs ?? OVERLAP_AFTER_MS,
       head: () => ({
         topics: [...this.state.topics.values()],
         commits: this.state.commits(),

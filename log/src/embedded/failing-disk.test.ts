@@ -138,7 +138,7 @@ describe('rounds that are written at the same time', () => {
 
 describe('killed again and again, with any writes failed, torn or under way', () => {
   const PARTITIONS = 2;
-  const OPTIONS = { segmentBytesMax: 8_192, roundsInFlightMax: 3 };
+  const OPTIONS = { segmentBytesMax: 8_192, roundsInFlightMax: 3, overlapAfterMs: 0 };
   const step = fc.record({
     // Few sizes, so that the end of one frame falls on the beginning of what an earlier one left behind.
     appends: fc.array(fc.record({ partition: fc.nat(1), size: fc.constantFrom(16, 16, 16, 400) }), { maxLength: 3 }),

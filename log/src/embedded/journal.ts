@@ -19,6 +19,7 @@ export interface JournalOptions {
   /** Of an ordinary segment. */
   readonly segmentBytes: number;
   readonly roundsInFlightMax: number;
+  readonly overlapAfterMs: number;
   /** The small state, without the segment before. */
   readonly head: () => Omit<Head, 'previous'>;
   /** A round is durable; called in order. */
@@ -61,6 +62,7 @@ export class Journal {
   readonly #spare: Spare;
   #previousMirror: Buffer | null = null;
   #timer: NodeJS.Timeout | undefined;
+  #overlap: NodeJS.Timeout | null = null;
   #syncing: Promise<void> | null = null;
   #stopped = false;
 
@@ -92,11 +94,20 @@ export class Journal {
     return this.#spare.ready !== null;
   }
 
-  /** Whether a round may begin now; if not, `ready` will tell. */
-  get free(): boolean {
+  /** Whether a round may begin now; if not, `ready` will tell. Beside one that is under way another begins only once
+   *  that takes its time: where the disk is quick, more and smaller rounds cost more than they gain. */
+  mayBegin(): boolean {
     if (this.#failing || this.#stopped) return false;
     const { length } = this.#inFlight;
-    return length === 0 || (length < this.#options.roundsInFlightMax && this.#head === null && !this.#alone);
+    if (length === 0) return true;
+    if (length >= this.#options.roundsInFlightMax || this.#head !== null || this.#alone) return false;
+    const { overlapAfterMs } = this.#options;
+    if (performance.now() - (this.#inFlight[length - 1] as Round).begunMs >= overlapAfterMs) return true;
+    this.#overlap ??= setTimeout(() => {
+      this.#overlap = null;
+      this.#options.ready();
+    }, overlapAfterMs);
+    return false;
   }
 
   /** Whether so many bytes of frames fit behind what is written. */

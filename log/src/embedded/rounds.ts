@@ -62,7 +62,7 @@ export class Rounds {
     this.#scheduled = false;
     const { partitions } = this.#options;
     const journal = this.#options.journal();
-    if (!journal.free) return;
+    if (!journal.mayBegin()) return;
     const data = this.#requests.length === 0 ? null : encode(this.#requests.flatMap(({ changes }) => changes));
     const stateBytes = data === null ? 0 : frameBytes(data.length);
     const { length } = partitions;
