@@ -11,7 +11,7 @@ import {
   type TopicOptions,
 } from '@millrace/core';
 import { createMeasures, type RefusalReason } from '../measures.ts';
-import { type Durability, SegmentFiles } from './files.ts';
+import { type Durability, diskFault, SegmentFiles } from './files.ts';
 import type { Gather } from './gather.ts';
 import { Journal } from './journal.ts';
 import { lockDirectory } from './lock.ts';
@@ -60,20 +60,22 @@ export function embeddedLog(options: EmbeddedLogOptions): Component<LogEngine> {
   return {
     name: 'log',
     async start() {
-      mkdirSync(options.directory, { recursive: true });
-      const unlock = lockDirectory(options.directory);
+      const { directory } = options;
       const segmentBytes = Math.max(
         SEGMENT_BYTES_MIN,
         Math.min(options.segmentBytesMax ?? SEGMENT_BYTES_MAX, Math.ceil(options.bytesMax / 16)),
       );
+      let unlock = (): void => {};
       let engine: EmbeddedEngine;
       try {
-        const files = new SegmentFiles(options.directory, options.durability);
+        mkdirSync(directory, { recursive: true });
+        unlock = lockDirectory(directory);
+        const files = new SegmentFiles(directory, options.durability);
         const recovered = await recover(files, segmentBytes, options.logger);
         engine = new EmbeddedEngine(options, files, segmentBytes, recovered);
       } catch (error) {
         unlock();
-        throw error;
+        throw diskFault(directory, error);
       }
       let stopping: Promise<void> | undefined;
       return {

@@ -14,7 +14,8 @@ const MAGIC = Buffer.from('MRSEGLOG', 'latin1');
 const VERSION = 1;
 const NAME = /^segment-(\d{10})\.log$/;
 const NEW = 'new.tmp';
-const RETIRED = 'retired.tmp';
+/** So many removed segments wait to be used again: as many as retention may remove at once, on a busy day. */
+const RETIRED_MAX = 4;
 const ZEROS = Buffer.alloc(1024 * 1024);
 /** So much stays free for what else must write to this disk, the lock above all. */
 const SPARED_BYTES = 64 * 1024;
@@ -24,8 +25,8 @@ const SPARED_BYTES = 64 * 1024;
 export class SegmentFiles {
   readonly directory: string;
   readonly durability: Durability;
-  /** Of the file that waits to be used again, −1 if none does. */
-  #retiredSize = -1;
+  /** Files that wait to be used again. */
+  readonly #retired: { readonly path: string; readonly size: number }[] = [];
 
   /** @throws LogError LOG_CORRUPT: the directory has a log of another kind */
   constructor(directory: string, durability: Durability) {
@@ -39,7 +40,7 @@ export class SegmentFiles {
         todo: 'start that version once more until all is processed, then move this file away',
       });
     }
-    for (const name of [NEW, RETIRED]) if (existsSync(join(directory, name))) unlinkSync(join(directory, name));
+    for (const name of readdirSync(directory)) if (name.endsWith('.tmp')) unlinkSync(join(directory, name));
   }
 
   /** With what a segment is opened for writing: each write is durable when it returns, where the system can do that. */
@@ -96,9 +97,9 @@ export class SegmentFiles {
     const path = join(this.directory, NEW);
     let file: FileHandle | undefined;
     try {
-      if (this.#retiredSize === size) {
-        this.#retiredSize = -1;
-        renameSync(join(this.directory, RETIRED), path);
+      const retired = this.#retired.findIndex((one) => one.size === size);
+      if (retired >= 0) {
+        for (const one of this.#retired.splice(retired, 1)) renameSync(one.path, path);
         // Its old name must be gone for good before its head says something else.
         await this.#syncDirectory();
         file = await open(path, 'r+');
@@ -140,37 +141,47 @@ export class SegmentFiles {
     }
   }
 
-  /** Takes a segment away that nobody reads any more; keeps one such file to be used again.
+  /** Takes a segment away that nobody reads any more; keeps a few such files to be used again.
    *  @holds after a crash it may be there again, which does no harm */
   async retire(segment: Segment, keep: boolean): Promise<void> {
     segment.close();
-    if (keep && this.#retiredSize < 0) {
-      renameSync(segment.path, join(this.directory, RETIRED));
-      this.#retiredSize = segment.size;
+    if (keep && this.#retired.length < RETIRED_MAX) {
+      const path = join(this.directory, `retired-${segment.sequence}.tmp`);
+      renameSync(segment.path, path);
+      this.#retired.push({ path, size: segment.size });
       return;
     }
     await unlink(segment.path);
   }
 
   fault(cause: unknown): LogError {
-    if (cause instanceof LogError) return cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
-      const facts = { directory: this.directory, roomBytes: this.roomBytes(), todo: 'free space on this disk' };
-      return new LogError('LOG_FULL', 'later', { problem: 'the disk is full', ...facts }, { cause });
-    }
-    const problem = cause instanceof Error ? cause.message : String(cause);
-    return new LogError('LOG_UNREACHABLE', 'later', { directory: this.directory, problem }, { cause });
+    return diskFault(this.directory, cause);
   }
 
   /** What the disk has left for us. */
   roomBytes(): number {
-    try {
-      const { bavail, bsize } = statfsSync(this.directory);
-      return bavail * bsize;
-    } catch {
-      return Number.POSITIVE_INFINITY;
-    }
+    return roomBytes(this.directory);
+  }
+}
+
+/** What the system says of a directory, in the log's words. */
+export function diskFault(directory: string, cause: unknown): LogError {
+  if (cause instanceof LogError) return cause;
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    const facts = { directory, roomBytes: roomBytes(directory), todo: 'free space on this disk' };
+    return new LogError('LOG_FULL', 'later', { problem: 'the disk is full', ...facts }, { cause });
+  }
+  const problem = cause instanceof Error ? cause.message : String(cause);
+  return new LogError('LOG_UNREACHABLE', 'later', { directory, problem }, { cause });
+}
+
+function roomBytes(directory: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY;
   }
 }
 

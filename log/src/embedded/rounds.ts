@@ -143,7 +143,7 @@ export class Rounds {
     }
   }
 
-  /** Nothing of these rounds counts. The small changes go again: they are what makes room. */
+  /** Nothing of these rounds counts. */
   failed(rounds: readonly Round[], fault: LogError): void {
     const { partitions, refusals, released, logger, wrote } = this.#options;
     logger.error({ err: fault }, 'the log could not write');
