@@ -183,8 +183,8 @@ describe('recovery of the last segment', () => {
     readonly header: FrameHeader;
   }
 
-  async function segment(): Promise<{ bytes: Buffer; salt: number; whole: Whole[] }> {
-    const { at } = await written(30, 65_536, 200);
+  async function segment(recordBytes = 200): Promise<{ bytes: Buffer; salt: number; whole: Whole[] }> {
+    const { at } = await written(30, 128 * 1024, recordBytes);
     const bytes = readFileSync(segmentsIn(at)[0] ?? '');
     const salt = bytes.readUInt32LE(24);
     return { bytes, salt, whole: found(bytes, salt) };
@@ -211,6 +211,23 @@ describe('recovery of the last segment', () => {
         expect(found(torn, salt)).toEqual(data);
       }),
       { numRuns: 500 },
+    );
+  });
+
+  test('a power cut may leave any sectors of the last round: it is there whole, or not at all', async () => {
+    const { bytes, salt, whole } = await segment(2_000);
+    const { at, end, header } = whole.at(-1) as Whole;
+    const frame = (of: Buffer): Buffer => of.subarray(at, at + FRAME_HEADER_BYTES + header.size);
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.boolean()), fc.constantFrom(0, 0x4d), (stays, left) => {
+        const cut = Buffer.from(bytes);
+        for (let sector = Math.floor(at / 512) * 512; sector < end; sector += 512) {
+          if (stays.next().value === true) continue;
+          cut.fill(left, Math.max(at, sector), Math.min(end, sector + 512));
+        }
+        expect(found(cut, salt)).toEqual(frame(cut).equals(frame(bytes)) ? whole : whole.slice(0, -1));
+      }),
+      { numRuns: 200 },
     );
   });
 
