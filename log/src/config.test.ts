@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createLogger, createMetrics, readConfig } from '@millrace/core';
 import { expect, test } from 'vitest';
 import { LogConfig, openLog, partitionCountOf } from './config.ts';
-import { chunkKey, crc32Portable, keyOffset } from './embedded/chunk.ts';
+import { crc32Portable } from './embedded/crc.ts';
 import { frameBatch } from './kafka/frames.ts';
 
 test('without any key the log is embedded, acknowledged after fsync, with 2 partitions', async () => {
@@ -25,13 +25,6 @@ test('without any key the log is embedded, acknowledged after fsync, with 2 part
 test('with brokers, topics get 12 partitions unless told otherwise', () => {
   expect(partitionCountOf(readConfig(LogConfig, { MILLRACE_KAFKA_BROKERS: 'a:9092' }))).toBe(12);
   expect(partitionCountOf(readConfig(LogConfig, { MILLRACE_LOG_PARTITIONS: '3' }))).toBe(3);
-});
-
-test('keys sort as offsets do, also beyond 32 bits', () => {
-  const offsets = [0, 1, 255, 256, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 7, 2 ** 52];
-  const keys = offsets.map(chunkKey);
-  expect([...keys].sort(Buffer.compare)).toEqual(keys);
-  expect(keys.map(keyOffset)).toEqual(offsets);
 });
 
 test('the portable checksum is the CRC-32 of zlib', () => {

@@ -45,7 +45,7 @@ export const LogConfig = z.object({
     .min(MiB)
     .optional()
     .describe(
-      'The oldest messages beyond this size of a topic are removed from the log; from the embedded one only once processed. Default 384 MiB embedded (what has been read of it shows as resident memory, though the system may take it back), 4 GiB in Kafka.',
+      'The oldest messages beyond this size of a topic are removed from the log; from the embedded one only once processed, and counted for all topics together. Default 384 MiB embedded, 4 GiB in Kafka.',
     ),
   MILLRACE_LOG_PENDING_BYTES_MAX: bytes
     .min(MiB)

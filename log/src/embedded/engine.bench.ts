@@ -1,13 +1,16 @@
-/** Appends as fast as one process can, then reads it all back: `node log/dist/embedded/engine.bench.js [seconds] [size]`. */
+/** Appends as fast as one process can, then reads it all back: `node log/dist/embedded/engine.bench.js [seconds] [size]
+ *  [rounds in flight] [overlap after ms]`. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AppendReceipt, createLogger, createMetrics, type Log } from '@millrace/core';
 import { embeddedLog } from './engine.ts';
-import type { Durability } from './store.ts';
+import type { Durability } from './files.ts';
 
 const seconds = Number(process.argv[2] ?? 3);
 const size = Number(process.argv[3] ?? 300);
+const roundsInFlightMax = Number(process.argv[4] ?? 2);
+const overlapAfterMs = Number(process.argv[5] ?? 0.5);
 
 class Counted implements AppendReceipt {
   acknowledged = 0;
@@ -60,6 +63,8 @@ for (const durability of ['fsync', 'commit'] satisfies Durability[]) {
     bytesMax: 64 * 2 ** 30,
     pendingBytesMax: 64 * 2 ** 20,
     recordBytesMax: 4 * 2 ** 20,
+    roundsInFlightMax,
+    overlapAfterMs,
     metrics: createMetrics(),
     logger: createLogger(),
   });

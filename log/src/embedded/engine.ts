@@ -10,15 +10,21 @@ import {
   type Metrics,
   type TopicOptions,
 } from '@millrace/core';
-import { createMeasures, type Measures, type RefusalReason } from '../measures.ts';
-import { Ballast } from './ballast.ts';
-import type { Gather } from './chunk.ts';
-import { Commits } from './commits.ts';
+import { createMeasures, type RefusalReason } from '../measures.ts';
+import { type Durability, diskFault, SegmentFiles } from './files.ts';
+import type { Gather } from './gather.ts';
+import { Journal } from './journal.ts';
 import { lockDirectory } from './lock.ts';
-import { Partition, type PartitionLimits, type Sealed } from './partition.ts';
-import { mayGo } from './retention.ts';
-import { type Change, type Durability, Store, type Table } from './store.ts';
+import { Partition } from './partition.ts';
+import { SegmentReader } from './reader.ts';
+import { type Recovered, recover } from './recovery.ts';
+import { Refusals } from './refusals.ts';
+import { Rounds } from './rounds.ts';
+import { type Segment, spanKey } from './segment.ts';
+import type { Change, State, TopicState } from './state.ts';
 import { EmbeddedTopic } from './topic.ts';
+import { Upkeep } from './upkeep.ts';
+import { within } from './within.ts';
 
 export interface EmbeddedLogOptions {
   /** Where the log lives. Made if missing; one engine at a time. */
@@ -31,33 +37,45 @@ export interface EmbeddedLogOptions {
   readonly recordBytesMax: number;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** The grain of retention. */
+  /** Of one file: the grain of retention. */
   readonly segmentBytesMax?: number;
   readonly retentionEveryMs?: number;
+  readonly roundsInFlightMax?: number;
+  /** So long a round may take before the next one is written beside it. */
+  readonly overlapAfterMs?: number;
   /** ms since 1970; retention only ever trusts it to delete what was consumed. */
   readonly now?: () => number;
 }
 
-const CHUNK_BYTES_MAX = 1024 * 1024;
-const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
+const SEGMENT_BYTES_MAX = 8 * 1024 * 1024;
+const SEGMENT_BYTES_MIN = 4_096;
+/** So that the clients of one round need not wait for those of another. @source ADR 0011 */
+const ROUNDS_IN_FLIGHT_MAX = 2;
+const OVERLAP_AFTER_MS = 0.5;
 const RETENTION_EVERY_MS = 1_000;
-/** Above this share of `bytesMax`, whatever all groups have passed may go. */
-const PRESSED_SHARE = 0.9;
-const SEGMENTS_A_PASS_MAX = 16;
 
-/** The log in one lmdb file: gathers appends until the event loop turns, and writes them in rounds of one commit. */
+/** The log in segment files of its own: gathers appends until the event loop turns, and writes them in rounds of one
+ *  write each.  @source ADR 0011 */
 export function embeddedLog(options: EmbeddedLogOptions): Component<LogEngine> {
   return {
     name: 'log',
     async start() {
-      mkdirSync(options.directory, { recursive: true });
-      const unlock = lockDirectory(options.directory);
+      const { directory } = options;
+      const segmentBytes = Math.max(
+        SEGMENT_BYTES_MIN,
+        Math.min(options.segmentBytesMax ?? SEGMENT_BYTES_MAX, Math.ceil(options.bytesMax / 16)),
+      );
+      let unlock = (): void => {};
       let engine: EmbeddedEngine;
       try {
-        engine = new EmbeddedEngine(options);
+        mkdirSync(directory, { recursive: true });
+        unlock = lockDirectory(directory);
+        const files = new SegmentFiles(directory, options.durability);
+        const recovered = await recover(files, segmentBytes, options.logger);
+        engine = new EmbeddedEngine(options, files, segmentBytes, recovered);
       } catch (error) {
         unlock();
-        throw error;
+        throw diskFault(directory, error);
       }
       let stopping: Promise<void> | undefined;
       return {
@@ -72,96 +90,155 @@ export function embeddedLog(options: EmbeddedLogOptions): Component<LogEngine> {
   };
 }
 
-interface Request {
-  readonly changes: readonly Change[];
-  readonly resolve: () => void;
-  readonly reject: (error: LogError) => void;
-}
-
 export class EmbeddedEngine implements LogEngine {
   readonly name = 'embedded';
   readonly recordBytesMax: number;
   readonly logger: Logger;
+  readonly reader = new SegmentReader();
+  readonly state: State;
   pendingBytes = 0;
   readonly #options: EmbeddedLogOptions;
-  readonly #limits: PartitionLimits;
-  readonly #store: Store;
-  readonly #meta: Table;
-  readonly #commits: Commits;
-  readonly #measures: Measures;
-  readonly #topics = new Map<string, EmbeddedTopic>();
+  readonly #journal: Journal;
+  readonly #rounds: Rounds;
+  readonly #refusals: Refusals;
+  readonly #topics = new Map<string, Promise<EmbeddedTopic>>();
   readonly #partitions: Partition[] = [];
+  readonly #byKey = new Map<number, Partition>();
   readonly #pool: Gather[] = [];
-  readonly #ballast: Ballast;
   readonly #ending = new AbortController();
-  readonly #timer: NodeJS.Timeout;
-  readonly #refusals = new Map<RefusalReason, LogError>();
-  #requests: Request[] = [];
-  #bytes = 0;
-  #scheduled = false;
-  #round: Promise<void> | null = null;
+  readonly #upkeep: Upkeep;
+  #topicId: number;
+  /** What closed segments hold. */
+  #closedBytes = 0;
   #closed = false;
   #diskFull: LogError | null = null;
   #failing: LogError | null = null;
-  #trimming = false;
   /** The log had its size when a record came; until retention has removed something. */
   #refusedFull = false;
 
-  constructor(options: EmbeddedLogOptions) {
+  constructor(options: EmbeddedLogOptions, files: SegmentFiles, segmentBytes: number, recovered: Recovered) {
     this.#options = options;
     this.logger = options.logger;
     this.recordBytesMax = options.recordBytesMax;
-    this.#limits = {
-      chunkBytesMax: CHUNK_BYTES_MAX,
-      segmentBytesMax: Math.min(options.segmentBytesMax ?? SEGMENT_BYTES_MAX, Math.ceil(options.bytesMax / 16)),
-    };
-    this.#store = new Store(options.directory, options.durability);
-    this.#meta = this.#store.table('meta');
-    this.#commits = new Commits(this.#store.table('commits'));
-    this.#ballast = new Ballast(options.directory);
-    this.#ballast.take();
-    this.#measures = createMeasures(options.metrics, {
+    this.state = recovered.state;
+    this.#topicId = Math.max(0, ...[...this.state.topics.values()].map(({ id }) => id)) + 1;
+    this.#restore(recovered);
+    const measures = createMeasures(options.metrics, {
       pendingBytes: () => this.pendingBytes,
       bytes: () => this.#bytes,
       partitions: () => this.#partitions.map(({ topic, index, next }) => ({ topic, partition: index, next })),
       lags: () => this.#lags(),
     });
-    this.#timer = setInterval(() => void this.#upkeep(), options.retentionEveryMs ?? RETENTION_EVERY_MS).unref();
+    this.#refusals = new Refusals(options, measures);
+    this.#rounds = new Rounds({
+      journal: () => this.#journal,
+      partitions: this.#partitions,
+      state: this.state,
+      measures,
+      refusals: this.#refusals,
+      logger: options.logger,
+      nowMs: () => this.#nowMs(),
+      released: (bytes) => {
+        this.pendingBytes -= bytes;
+      },
+      wrote: (fault) => this.#wrote(fault),
+    });
+    this.#journal = new Journal(recovered, {
+      files,
+      segmentBytes,
+      logger: options.logger,
+      roundsInFlightMax: options.roundsInFlightMax ?? ROUNDS_IN_FLIGHT_MAX,
+      overlapAfterMs: options.overlapAfterMs ?? OVERLAP_AFTER_MS,
+      head: () => ({
+        topics: [...this.state.topics.values()],
+        commits: this.state.commits(),
+        nexts: this.#partitions.map(({ topicId, index, next }) => [topicId, index, next] as const),
+      }),
+      settled: (round) => this.#rounds.settled(round),
+      failed: (rounds, fault) => this.#rounds.failed(rounds, fault),
+      rolled: (full) => {
+        this.#closedBytes += full.end;
+        this.reader.keep(full);
+      },
+      ready: () => this.#rounds.ready(),
+    });
+    this.#upkeep = new Upkeep(options.retentionEveryMs ?? RETENTION_EVERY_MS, {
+      segments: this.#journal.segments,
+      state: this.state,
+      logger: options.logger,
+      bytesMax: options.bytesMax,
+      nowMs: () => this.#nowMs(),
+      bytes: () => this.#bytes,
+      diskFull: () => this.#diskFull !== null,
+      remove: (segment) => this.#remove(segment),
+      passed: () => this.#passed(),
+    });
+  }
+
+  #restore({ segments, nexts }: Recovered): void {
+    for (const topic of this.state.topics.values()) this.#create(topic, nexts);
+    for (const [at, segment] of segments.entries()) {
+      if (at < segments.length - 1) this.#closedBytes += segment.end;
+      for (const [key, span] of segment.spans) this.#byKey.get(key)?.restore(span);
+    }
+  }
+
+  #create({ id, topic, partitionCount }: TopicState, nexts?: ReadonlyMap<number, number>): void {
+    for (let index = 0; index < partitionCount; index++) {
+      const key = spanKey(id, index);
+      const partition = new Partition(topic, id, index, nexts?.get(key) ?? 0, this.#pool);
+      this.#partitions.push(partition);
+      this.#byKey.set(key, partition);
+    }
   }
 
   get ending(): AbortSignal {
     return this.#ending.signal;
   }
 
-  async topic(options: TopicOptions): Promise<Log> {
+  get #bytes(): number {
+    return this.#closedBytes + this.#journal.open.end;
+  }
+
+  topic(options: TopicOptions): Promise<Log> {
     const known = this.#topics.get(options.topic);
     if (known !== undefined) return known;
-    const key = Buffer.from(`topic\0${options.topic}`);
-    let stored = this.#meta.getBinary(key);
-    if (stored === undefined) {
-      stored = Buffer.from(JSON.stringify({ partitionCount: options.partitionCount }));
-      await this.change([{ table: this.#meta, key, value: stored }]);
+    const opening = this.#openTopic(options);
+    this.#topics.set(options.topic, opening);
+    opening.catch(() => this.#topics.delete(options.topic));
+    return opening;
+  }
+
+  /** @throws LogError LOG_UNREACHABLE: this engine has no compaction, and would fill up without telling */
+  async #openTopic({
+    topic,
+    partitionCount,
+    retentionMs,
+    retentionBytes,
+    compacted,
+  }: TopicOptions): Promise<EmbeddedTopic> {
+    if (compacted === true) {
+      const problem = 'the embedded log has no compacted topics';
+      throw new LogError('LOG_UNREACHABLE', 'never', { topic, problem });
     }
-    const { partitionCount } = JSON.parse(stored.toString()) as { partitionCount: number };
-    if (partitionCount !== options.partitionCount) {
+    const stored = this.state.topics.get(topic);
+    const id = stored?.id ?? this.#topicId++;
+    const wanted = { id, topic, partitionCount: stored?.partitionCount ?? partitionCount, retentionMs, retentionBytes };
+    if (stored?.retentionMs !== retentionMs || stored.retentionBytes !== retentionBytes) {
+      await this.change([{ topic: wanted }]);
+    }
+    if (stored === undefined) this.#create(wanted);
+    if (wanted.partitionCount !== partitionCount) {
       this.logger.info(
-        { topic: options.topic, partitionCount, asked: options.partitionCount },
+        { topic, partitionCount: wanted.partitionCount, asked: partitionCount },
         'the topic keeps the partition count that it was created with',
       );
     }
-    const again = this.#topics.get(options.topic);
-    if (again !== undefined) return again;
-    const partitions: Partition[] = [];
-    for (let index = 0; index < partitionCount; index++) {
-      const name = `${options.topic}/${index}`;
-      const tables = { chunks: this.#store.table(`chunks/${name}`), segments: this.#store.table(`segments/${name}`) };
-      partitions.push(new Partition(options.topic, index, tables, this.#limits, this.#pool));
-    }
-    const topic = new EmbeddedTopic(this, this.#commits, options, partitions);
-    this.#topics.set(options.topic, topic);
-    this.#partitions.push(...partitions);
-    this.#weigh();
-    return topic;
+    return new EmbeddedTopic(
+      this,
+      topic,
+      this.#partitions.filter(({ topicId }) => topicId === id),
+    );
   }
 
   async health(): Promise<string | null> {
@@ -180,19 +257,18 @@ export class EmbeddedEngine implements LogEngine {
     const reason = size > this.recordBytesMax ? 'too_large' : this.#noRoom(size);
     if (reason !== null) {
       if (reason === 'full_log') this.#refusedFull = true;
-      this.#measures.refused.inc({ reason });
-      receipt.refused(this.#refusal(reason));
+      this.#refusals.one(reason, receipt);
       return;
     }
     this.pendingBytes += size;
     partition.take(record, receipt);
-    if (!this.#scheduled) this.#schedule();
+    this.#rounds.schedule();
   }
 
   /** @see Log.refusalOf */
   refusalOf(bytes: number): LogError | null {
     const reason = this.#noRoom(bytes);
-    return reason === null ? null : this.#refusal(reason);
+    return reason === null ? null : this.#refusals.error(reason);
   }
 
   #noRoom(size: number): RefusalReason | null {
@@ -205,201 +281,39 @@ export class EmbeddedEngine implements LogEngine {
 
   /** Writes a few small changes with the next round, durable as an append is.
    *  @throws LogError LOG_UNREACHABLE, LOG_CLOSED */
-  change(changes: readonly Change[]): Promise<void> {
-    if (changes.length === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      if (this.#closed && this.#ending.signal.aborted) {
-        reject(new LogError('LOG_CLOSED', 'never'));
-        return;
-      }
-      this.#requests.push({ changes, resolve, reject });
-      if (!this.#scheduled) this.#schedule();
-    });
-  }
-
-  #schedule(): void {
-    this.#scheduled = true;
-    if (this.#round === null) setImmediate(() => this.#begin());
-  }
-
-  #begin(): void {
-    if (this.#round !== null) return;
-    this.#scheduled = false;
-    this.#round = this.#write().finally(() => {
-      this.#round = null;
-      if (this.#scheduled) setImmediate(() => this.#begin());
-    });
-  }
-
-  /** One round: at most one chunk a partition, and all small changes, in one commit. */
-  async #write(): Promise<void> {
-    const changes: Change[] = [];
-    const sealed: { partition: Partition; chunk: Sealed }[] = [];
-    const now = this.#now();
-    for (const partition of this.#partitions) {
-      const chunk = partition.seal(now, changes);
-      if (chunk === null) continue;
-      sealed.push({ partition, chunk });
-      if (partition.gathered) this.#scheduled = true;
-    }
-    const requests = this.#requests;
-    this.#requests = [];
-    for (const request of requests) for (const change of request.changes) changes.push(change);
+  async change(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
-    const endTimer = this.#measures.commitSeconds.startTimer();
-    try {
-      await this.#store.write(changes);
-    } catch (error) {
-      this.#failed(error as LogError, sealed);
-      await this.#again(requests);
-      return;
-    }
-    endTimer();
-    this.#failing = null;
-    for (const request of requests) request.resolve();
-    for (const { partition, chunk } of sealed) this.#settle(partition, chunk);
+    if (this.#ending.signal.aborted) throw new LogError('LOG_CLOSED', 'never');
+    await this.#rounds.request(changes);
   }
 
-  #settle(partition: Partition, chunk: Sealed): void {
-    const bytes = chunk.gather.recordBytes;
-    this.pendingBytes -= bytes;
-    this.#bytes += chunk.stored;
-    this.#measures.appends.inc({ topic: partition.topic }, chunk.gather.count);
-    this.#measures.appendBytes.inc({ topic: partition.topic }, bytes);
-    for (const error of partition.settle(chunk)) {
-      this.logger.error({ err: error, topic: partition.topic }, 'a receipt of the log threw');
-    }
-  }
-
-  /** The round failed. What was appended is refused; where it might be stored nevertheless, the store is asked. */
-  #failed(fault: LogError, sealed: readonly { partition: Partition; chunk: Sealed }[]): void {
-    this.logger.error({ err: fault }, 'the log could not write');
+  #wrote(fault: LogError | null): void {
     this.#failing = fault;
-    if (fault.code === 'LOG_FULL') {
-      this.#diskFull = fault;
-      this.#ballast.release();
-    }
-    for (const { partition, chunk } of sealed) {
-      let refusal = fault;
-      try {
-        partition.reload();
-        if (partition.next >= chunk.end) {
-          refusal = new LogError('LOG_UNREACHABLE', 'later', {
-            topic: partition.topic,
-            problem: 'written, not durable',
-          });
-        }
-      } catch (error) {
-        this.logger.error({ err: error, topic: partition.topic }, 'the log could not be read back');
-      }
-      this.#refuse(partition, chunk.gather, refusal);
-    }
-    if (this.#diskFull === null) return;
-    for (const partition of this.#partitions) {
-      for (const gather of partition.abandon()) this.#refuse(partition, gather, fault);
-    }
-    this.#weigh();
+    if (fault?.code === 'LOG_FULL') this.#diskFull = fault;
   }
 
-  /** Small changes go again without the appends: they are what makes room. */
-  async #again(requests: readonly Request[]): Promise<void> {
-    if (requests.length === 0) return;
-    try {
-      await this.#store.write(requests.flatMap(({ changes }) => changes));
-      for (const request of requests) request.resolve();
-    } catch (cause) {
-      const { facts } = cause as LogError;
-      for (const request of requests) request.reject(new LogError('LOG_UNREACHABLE', 'later', facts, { cause }));
-    }
+  /** Takes a segment from the readers' sight, and away. */
+  async #remove(segment: Segment): Promise<void> {
+    for (const key of segment.spans.keys()) this.#byKey.get(key)?.forget(segment);
+    this.reader.forget(segment);
+    this.#closedBytes -= segment.end;
+    this.#refusedFull = false;
+    await this.#journal.drop(segment);
   }
 
-  #refuse(partition: Partition, gather: Gather, error: LogError): void {
-    const reason = error.code === 'LOG_FULL' ? 'full_disk' : error.code === 'LOG_CLOSED' ? 'closed' : 'unreachable';
-    this.pendingBytes -= gather.recordBytes;
-    this.#measures.refused.inc({ reason }, gather.count);
-    const { receipts } = gather;
-    partition.release(gather);
-    for (const receipt of receipts) receipt.refused(error);
-  }
-
-  #refusal(reason: RefusalReason): LogError {
-    let error = this.#refusals.get(reason);
-    if (error === undefined) {
-      const { bytesMax, pendingBytesMax, recordBytesMax } = this.#options;
-      if (reason === 'closed') error = new LogError('LOG_CLOSED', 'never');
-      else if (reason === 'too_large') error = new LogError('LOG_RECORD_TOO_LARGE', 'never', { recordBytesMax });
-      else if (reason === 'full_queue') error = new LogError('LOG_FULL', 'later', { pendingBytesMax });
-      else if (reason === 'full_log') error = new LogError('LOG_FULL', 'later', { bytesMax });
-      else error = new LogError('LOG_FULL', 'later', { problem: 'the disk is full' });
-      this.#refusals.set(reason, error);
-    }
-    return error;
-  }
-
-  /** Retention, and the way back from a full disk. */
-  async #upkeep(): Promise<void> {
-    if (this.#trimming || this.#ending.signal.aborted) return;
-    this.#trimming = true;
-    try {
-      for (let passes = 0; passes < SEGMENTS_A_PASS_MAX; passes++) if (!(await this.#trimOne())) break;
-      if (this.#diskFull === null) this.#ballast.take();
-      else if (this.#store.roomBytes() > 4 * CHUNK_BYTES_MAX && this.#ballast.take()) this.#recover();
-    } catch (error) {
-      this.logger.warn({ err: error }, 'retention could not free room in the log');
-    } finally {
-      this.#trimming = false;
-    }
-  }
-
-  #recover(): void {
-    if (this.#diskFull === null) return;
+  /** The way back from a full disk. */
+  #passed(): void {
+    this.#journal.prepare();
+    if (this.#diskFull === null || !this.#journal.spareReady) return;
     this.#diskFull = null;
     this.#failing = null;
     this.logger.info('the log takes messages again');
   }
 
-  /** Removes the oldest segment that may go.  @returns whether there was one */
-  async #trimOne(): Promise<boolean> {
-    const nowMs = this.#now();
-    const pressed = this.#diskFull !== null || this.#bytes > this.#options.bytesMax * PRESSED_SHARE;
-    let chosen: { partition: Partition; timeMs: number } | null = null;
-    for (const topic of this.#topics.values()) {
-      const { retentionMs, retentionBytes, compacted = false } = topic.options;
-      // The limit is the topic's: each partition gets its share.
-      const rules = { retentionMs, retentionBytes: retentionBytes / topic.partitionCount, compacted };
-      for (const partition of topic.partitions) {
-        const floor = this.#commits.floor(topic.topic, partition.index);
-        if (!mayGo(partition.segments, rules, { nowMs, floor, pressed })) continue;
-        const timeMs = partition.segments[0]?.timeMs ?? 0;
-        if (chosen === null || timeMs < chosen.timeMs) chosen = { partition, timeMs };
-      }
-    }
-    const segment = chosen?.partition.segments[0];
-    if (chosen === null || segment === undefined) return false;
-    const changes = chosen.partition.removalOf(segment);
-    // Readers must not look for it from here on: the store may lack it before this hears of the commit.
-    chosen.partition.hide(segment);
-    try {
-      await this.change(changes);
-    } catch (error) {
-      chosen.partition.unhide(segment);
-      throw error;
-    }
-    this.#weigh();
-    this.#refusedFull = false;
-    this.#recover();
-    return true;
-  }
-
-  #weigh(): void {
-    let bytes = 0;
-    for (const partition of this.#partitions) bytes += partition.bytes;
-    this.#bytes = bytes;
-  }
-
   *#lags(): Iterable<{ topic: string; group: string; partition: number; lag: number }> {
-    for (const { topic, partitions } of this.#topics.values()) {
-      for (const [group, committed] of this.#commits.groups(topic)) {
+    for (const topic of this.state.topics.keys()) {
+      const partitions = this.#partitions.filter((partition) => partition.topic === topic);
+      for (const [group, committed] of this.state.groups(topic)) {
         for (const { index, next, earliest } of partitions) {
           const offset = Math.max(committed[index]?.offset ?? -1, earliest);
           yield { topic, group, partition: index, lag: Math.max(0, next - offset) };
@@ -408,7 +322,7 @@ export class EmbeddedEngine implements LogEngine {
     }
   }
 
-  #now(): number {
+  #nowMs(): number {
     return (this.#options.now ?? Date.now)();
   }
 
@@ -421,26 +335,13 @@ export class EmbeddedEngine implements LogEngine {
 
   async stop(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#timer);
-    const leaving = [...this.#topics.values()].map((topic) => topic.stop());
+    this.#upkeep.stop();
+    const topics = await Promise.allSettled(this.#topics.values());
+    const leaving = topics.map((opened) => (opened.status === 'fulfilled' ? opened.value.stop() : undefined));
     this.#ending.abort();
-    const closed = new LogError('LOG_CLOSED', 'never');
-    for (const partition of this.#partitions) {
-      for (const gather of partition.abandon()) this.#refuse(partition, gather, closed);
-    }
+    this.#rounds.stop();
     await within(Promise.all(leaving), 2_000);
-    while (this.#round !== null) await this.#round;
-    for (const request of this.#requests) request.reject(closed);
-    this.#requests = [];
-    await this.#store.close();
+    await this.#journal.stop(this.#nowMs());
+    this.#rounds.stop();
   }
-}
-
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }

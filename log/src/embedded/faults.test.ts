@@ -1,83 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import {
-  appendOne,
-  createLogger,
-  createMetrics,
-  type Log,
-  type LogEngine,
-  type Logger,
-  type PartitionLease,
-  type Started,
-  siblingUrl,
-} from '@millrace/core';
+import { appendOne, type Log, siblingUrl } from '@millrace/core';
 import { afterEach, describe, expect, test } from 'vitest';
-import { texts } from '../conformance.ts';
-import { type EmbeddedLogOptions, embeddedLog } from './engine.ts';
+import { Bench, leaseOf, readAll, topic, until } from '../testing/embedded.ts';
 
 const MiB = 1024 * 1024;
-const cleanups: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
 
-function directory(): string {
-  const made = mkdtempSync(join(tmpdir(), 'millrace-log-'));
-  cleanups.push(() => rmSync(made, { recursive: true, force: true }));
-  return made;
-}
+const bench = new Bench();
+const directory = () => bench.directory();
+const open: Bench['open'] = (at, more) => bench.open(at, more);
+afterEach(() => bench.end());
 
-async function open(at: string, more: Partial<EmbeddedLogOptions> = {}): Promise<Started<LogEngine>> {
-  const started = await embeddedLog({
-    directory: at,
-    durability: 'fsync',
-    bytesMax: 1024 * MiB,
-    pendingBytesMax: 64 * MiB,
-    recordBytesMax: 4 * MiB,
-    metrics: createMetrics(),
-    logger: createLogger({ level: 'silent' }) as Logger,
-    ...more,
-  }).start();
-  cleanups.push(() => started.stop());
-  return started;
-}
-
-const topic = { topic: 'millrace.messages', partitionCount: 1, retentionMs: 3_600_000, retentionBytes: 1024 * MiB };
-
-async function leaseOf(log: Log, group: string): Promise<PartitionLease> {
-  return new Promise((resolve) => {
-    void log.consume(group, async (lease) => {
-      resolve(lease);
-      await new Promise((ended) => lease.signal.addEventListener('abort', ended, { once: true }));
-    });
-  });
-}
-
-async function all(log: Log): Promise<string[]> {
-  const found: string[] = [];
-  for (let from = (await log.extent(0)).earliest; ; ) {
-    const batch = await log.peek(0, from, { bytesMax: MiB });
-    if (batch === null) return found;
-    expect(batch.first).toBe(from);
-    found.push(...texts(batch));
-    from = batch.last + 1;
-  }
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
-}
+const all = async (log: Log): Promise<string[]> => [...(await readAll(log)).kept.values()];
 
 function child(program: string, args: readonly string[]): ChildProcess {
   const execArgv = program.endsWith('.ts') ? ['--import', 'tsx', '--conditions=source'] : [];
   const process_ = spawn(process.execPath, [...execArgv, fileURLToPath(program), ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  cleanups.push(() => void process_.kill('SIGKILL'));
+  bench.onEnd(() => void process_.kill('SIGKILL'));
   return process_;
 }
 
@@ -226,56 +170,6 @@ describe('retention', () => {
     await lease.commit(50, '');
     await until(async () => (await log.extent(0)).earliest > 25);
     expect((await all(log)).at(-1)).toBe(Buffer.alloc(1_000, 49).toString());
-  });
-});
-
-describe('when the file is damaged', () => {
-  test('says what to do instead of starting on something else', async () => {
-    const at = directory();
-    writeFileSync(join(at, 'log.mdb'), Buffer.alloc(65_536, 'not a log '));
-    await expect(open(at)).rejects.toMatchObject({
-      code: 'LOG_CORRUPT',
-      facts: { todo: expect.stringMatching(/restore/) },
-    });
-  });
-
-  test('does not die of a file that was cut', async () => {
-    const at = directory();
-    const first = await open(at);
-    const log = await first.value.topic(topic);
-    for (let index = 0; index < 20; index++) await appendOne(log, 0, '', Buffer.alloc(50_000, 1));
-    await first.stop();
-    const whole = readFileSync(join(at, 'log.mdb'));
-    for (const share of [0.1, 0.4, 0.7, 0.95]) {
-      const cut = directory();
-      writeFileSync(join(cut, 'log.mdb'), whole.subarray(0, Math.floor(whole.length * share)));
-      const outcome = await open(cut)
-        .then(async ({ value }) => all(await value.topic(topic)))
-        .catch((error: unknown) => error);
-      if (!Array.isArray(outcome)) expect(outcome).toMatchObject({ code: 'LOG_CORRUPT' });
-    }
-  });
-
-  test('names the record whose chunk does not have its checksum, and where reading can go on', async () => {
-    const at = directory();
-    const first = await open(at);
-    const log = await first.value.topic(topic);
-    for (const text of ['before', `damaged${'.'.repeat(5_000)}`, 'after'])
-      await appendOne(log, 0, '', Buffer.from(text));
-    await first.stop();
-    const file = join(at, 'log.mdb');
-    const bytes = readFileSync(file);
-    const found = bytes.indexOf('damaged');
-    expect(found).toBeGreaterThan(0);
-    bytes[found] = 0;
-    writeFileSync(file, bytes);
-    const again = await (await open(at)).value.topic(topic);
-    expect((await again.peek(0, 0, { bytesMax: 1 }))?.last).toBe(0);
-    await expect(again.peek(0, 1, { bytesMax: 1 })).rejects.toMatchObject({
-      code: 'LOG_CORRUPT',
-      facts: { topic: topic.topic, partition: 0, offset: 1, nextReadable: 2 },
-    });
-    expect((await again.peek(0, 2, { bytesMax: 100 }))?.first).toBe(2);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Consumer, Logger, PartitionLease } from '@millrace/core';
+import { within } from './within.ts';
 
 type OnLease = (lease: PartitionLease) => Promise<void>;
 interface Held {
@@ -94,13 +95,4 @@ export class Group {
     };
     this.#held.set(partition, { member, ending, done: run() });
   }
-}
-
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }

@@ -1,18 +1,18 @@
 import { type Committed, type LogBatch, LogError, type PartitionLease, type ReadOptions } from '@millrace/core';
-import { ChunkReader, type Scratch } from './chunks.ts';
 import type { Partition } from './partition.ts';
+import { PartitionReader, type Scratch, type SegmentReader } from './reader.ts';
 
 export const METADATA_BYTES_MAX = 4_096;
 
 /** A reader of one partition that waits for what is not there yet. */
 export class Tail {
   readonly #partition: Partition;
-  readonly #reader: ChunkReader;
+  readonly #reader: PartitionReader;
   readonly #scratch: Scratch;
 
-  constructor(partition: Partition, scratch: Scratch) {
+  constructor(partition: Partition, reader: SegmentReader, scratch: Scratch) {
     this.#partition = partition;
-    this.#reader = new ChunkReader(partition.chunks);
+    this.#reader = new PartitionReader(partition, reader);
     this.#scratch = scratch;
   }
 
@@ -36,14 +36,14 @@ export class EmbeddedLease implements PartitionLease {
     of: Partition,
     committed: Committed,
     signal: AbortSignal,
-    scratch: Scratch,
+    tail: Tail,
     commit: (committed: Committed) => Promise<void>,
   ) {
     this.partition = of.index;
     this.committed = committed;
     this.signal = signal;
     this.#of = of;
-    this.#tail = new Tail(of, scratch);
+    this.#tail = tail;
     this.#commit = commit;
   }
 

@@ -1,107 +1,74 @@
 // hot
 import type { AppendReceipt } from '@millrace/core';
-import { CHUNK_HEADER_BYTES, chunkKey, chunkTimeMs, Gather, keyOffset, storedBytes } from './chunk.ts';
-import { Chunks } from './chunks.ts';
-import type { Change, Table } from './store.ts';
+import { frameBytes, KIND, RECORD_HEADER_BYTES } from './frame.ts';
+import { Gather } from './gather.ts';
+import type { Round, Sealed } from './round.ts';
+import type { Segment, Span } from './segment.ts';
 
-/** Neighbouring chunks that retention removes together.  @holds `end` is the offset after its last record */
-export interface Segment {
-  readonly first: number;
-  end: number;
-  bytes: number;
-  chunks: number;
-  /** When its last record was written. */
-  timeMs: number;
-}
+const GATHER_BYTES_MAX = 256 * 1024;
+const GATHERS_POOLED_MAX = 16;
 
-export interface PartitionLimits {
-  /** A chunk takes no further record beyond this. */
-  readonly chunkBytesMax: number;
-  readonly segmentBytesMax: number;
-}
-const SEGMENT_CHUNKS_MAX = 4_096;
-
-/** What a round writes for one partition, and what becomes of it. */
-export interface Sealed {
-  readonly gather: Gather;
-  readonly first: number;
-  readonly end: number;
-  readonly stored: number;
-  readonly timeMs: number;
-  readonly rolls: boolean;
-}
-
-/** One partition of one topic: what is gathered, what is stored, who waits.
- *  @holds offsets have no gaps: chunk keys and counts tile [earliest, next)
- *  @holds records below `next` are durable; `next` moves only after their commit */
+/** One partition of one topic: what is gathered, where its records lie, who waits.
+ *  @holds offsets have no gaps: spans and their frames tile [earliest, next), unless a file is damaged
+ *  @holds records below `next` are durable; `next` moves only after their round */
 export class Partition {
   readonly topic: string;
+  readonly topicId: number;
   readonly index: number;
-  readonly chunks: Chunks;
-  earliest = 0;
-  next = 0;
-  /** Closed segments, oldest first, and the open one behind them. */
-  readonly segments: Segment[] = [];
-  readonly #table: Table;
-  readonly #segmentTable: Table;
-  readonly #limits: PartitionLimits;
+  next: number;
+  /** What each segment has of it, oldest first. */
+  readonly spans: Span[] = [];
+  /** The next offset to be given to a round. */
+  #sealed: number;
   readonly #pool: Gather[];
   #gather: Gather | null = null;
   /** Full gathers that wait for their round, oldest first. */
   #full: Gather[] = [];
   readonly #waiters = new Set<() => void>();
 
-  constructor(
-    topic: string,
-    index: number,
-    tables: { chunks: Table; segments: Table },
-    limits: PartitionLimits,
-    pool: Gather[],
-  ) {
+  constructor(topic: string, topicId: number, index: number, next: number, pool: Gather[]) {
     this.topic = topic;
+    this.topicId = topicId;
     this.index = index;
-    this.#table = tables.chunks;
-    this.#segmentTable = tables.segments;
-    this.#limits = limits;
+    this.next = next;
+    this.#sealed = next;
     this.#pool = pool;
-    this.chunks = new Chunks(topic, index, tables.chunks);
-    this.reload();
   }
 
-  /** Takes what the store says: at the start, and after a failed commit of which the outcome is not known. */
-  reload(): void {
-    this.segments.length = 0;
-    const first = this.chunks.firstKey();
-    const last = this.chunks.lastKey();
-    if (first === null || last === null) return;
-    this.earliest = first;
-    this.next = last + this.chunks.countAt(last);
-    for (const { key, value } of this.#segmentTable.getRange()) {
-      const segment = decodeSegment(keyOffset(key), value);
-      if (segment.end > first && segment.end <= last) this.segments.push(segment);
+  get earliest(): number {
+    return this.spans[0]?.first ?? this.next;
+  }
+
+  /** What the next frame takes in a segment; 0 when nothing is gathered. */
+  get frameBytes(): number {
+    const gather = this.#full[0] ?? this.#gather;
+    return gather === null ? 0 : frameBytes(gather.size);
+  }
+
+  /** A span that was there at the start. */
+  restore(span: Span): void {
+    this.spans.push(span);
+    this.next = Math.max(this.next, span.end);
+    this.#sealed = this.next;
+  }
+
+  /** A segment is removed: what it has is no more to be seen. */
+  forget(segment: Segment): void {
+    const at = this.spans.findIndex((span) => span.segment === segment);
+    if (at >= 0) this.spans.splice(at, 1);
+  }
+
+  /** The span that should hold an offset: the last that begins at or before it. */
+  spanOf(offset: number): Span | undefined {
+    const { spans } = this;
+    let low = 0;
+    let high = spans.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((spans[middle] as Span).first <= offset) low = middle + 1;
+      else high = middle;
     }
-    this.segments.push(this.#openSegment(this.segments.at(-1)?.end ?? first));
-  }
-
-  #openSegment(first: number): Segment {
-    const segment: Segment = { first, end: this.next, bytes: 0, chunks: 0, timeMs: 0 };
-    for (const { key, value } of this.#table.getRange({ start: chunkKey(first) })) {
-      if (keyOffset(key) < first) continue;
-      segment.bytes += storedBytes(value.length);
-      segment.chunks++;
-      segment.timeMs = Math.max(segment.timeMs, chunkTimeMs(value));
-    }
-    return segment;
-  }
-
-  get bytes(): number {
-    let bytes = 0;
-    for (const segment of this.segments) bytes += segment.bytes;
-    return bytes;
-  }
-
-  get gathered(): boolean {
-    return this.#gather !== null;
+    return spans[low - 1];
   }
 
   /** Copies a record into the gather. */
@@ -109,63 +76,58 @@ export class Partition {
     let gather = this.#gather;
     if (gather === null || !gather.fits(record.length)) {
       if (gather !== null) this.#full.push(gather);
-      gather = this.#take(record.length);
+      gather = this.#take(RECORD_HEADER_BYTES + record.length);
       this.#gather = gather;
     }
     gather.add(record, receipt);
   }
 
-  #take(recordSize: number): Gather {
-    const bytes = CHUNK_HEADER_BYTES + 4 + recordSize;
-    if (bytes > this.#limits.chunkBytesMax) return new Gather(bytes);
-    return this.#pool.pop() ?? new Gather(this.#limits.chunkBytesMax);
+  #take(bytes: number): Gather {
+    if (bytes > GATHER_BYTES_MAX) return new Gather(bytes);
+    return this.#pool.pop() ?? new Gather(GATHER_BYTES_MAX);
   }
 
-  /** The oldest gather becomes a chunk of the next round. At most one a round: two might be split over two commits of
-   *  which only the second succeeds, and that would leave a gap. */
-  seal(nowMs: number, changes: Change[]): Sealed | null {
+  /** The oldest gather becomes a frame of the round.  @holds something is gathered, and it fits */
+  seal(round: Round, timeMs: number): void {
     let gather = this.#full.shift();
     if (gather === undefined) {
-      if (this.#gather === null) return null;
-      gather = this.#gather;
+      gather = this.#gather as Gather;
       this.#gather = null;
     }
-    const open = this.segments.at(-1);
-    const timeMs = Math.max(nowMs, open?.timeMs ?? 0);
-    const value = gather.seal(timeMs);
-    const stored = storedBytes(value.length);
-    const rolls =
-      open === undefined ||
-      (open.chunks > 0 && (open.bytes + stored > this.#limits.segmentBytesMax || open.chunks >= SEGMENT_CHUNKS_MAX));
-    changes.push({ table: this.#table, key: chunkKey(this.next), value });
-    if (rolls && open !== undefined) {
-      changes.push({ table: this.#segmentTable, key: chunkKey(open.first), value: encodeSegment(open) });
-    }
-    return { gather, first: this.next, end: this.next + gather.count, stored, timeMs, rolls };
+    const { size, count, recordBytes, receipts } = gather;
+    const first = this.#sealed;
+    const position = round.place(KIND.records, gather.bytes.subarray(0, size), {
+      topic: this.topicId,
+      partition: this.index,
+      first,
+      count,
+      timeMs,
+    });
+    this.#sealed = first + count;
+    round.sealed.push({ partition: this, receipts, first, position, size, recordBytes, timeMs });
+    this.#release(gather);
   }
 
-  /** The sealed chunk is durable: readers see it, receipts hear of it.
+  #release(gather: Gather): void {
+    if (gather.bytes.length !== GATHER_BYTES_MAX || this.#pool.length >= GATHERS_POOLED_MAX) return;
+    gather.reset();
+    this.#pool.push(gather);
+  }
+
+  /** The sealed frame is durable: readers see it, receipts hear of it.
    *  @returns what receipts threw: they must not, and the others hear of it all the same */
-  settle({ gather, first, end, stored, timeMs, rolls }: Sealed): unknown[] {
-    let open = this.segments.at(-1);
-    if (open === undefined || rolls) {
-      open = { first, end, bytes: 0, chunks: 0, timeMs };
-      this.segments.push(open);
-    }
-    open.end = end;
-    open.bytes += stored;
-    open.chunks++;
-    open.timeMs = timeMs;
-    if (this.segments.length === 1 && open.chunks === 1) this.earliest = first;
-    this.next = end;
-    const receipts = gather.receipts;
-    this.release(gather);
+  settle({ segment }: Round, { receipts, first, position, size, timeMs }: Sealed): unknown[] {
+    const count = receipts.length;
+    const frame = { first, count, position, size, bytes: frameBytes(size), timeMs };
+    const span = segment.add(this.topicId, this.index, frame);
+    if (span !== null) this.spans.push(span);
+    this.next = first + count;
     this.#wake();
     const { index } = this;
     const thrown: unknown[] = [];
-    for (let at = 0; at < receipts.length; ) {
+    for (let at = 0; at < count; ) {
       try {
-        while (at < receipts.length) {
+        while (at < count) {
           const receipt = receipts[at] as AppendReceipt;
           receipt.appended(index, first + at++);
         }
@@ -176,45 +138,25 @@ export class Partition {
     return thrown;
   }
 
-  /** Gives a gather's memory back. */
-  release(gather: Gather): void {
-    if (gather.bytes.length !== this.#limits.chunkBytesMax || this.#pool.length >= 16) return;
-    gather.reset();
-    this.#pool.push(gather);
+  /** The offsets of rounds that failed are given again.  @holds none is under way */
+  giveBack(): void {
+    this.#sealed = this.next;
   }
 
   /** Everything that is gathered and not sealed, to be refused. */
-  abandon(): Gather[] {
+  abandon(): { receipts: AppendReceipt[]; recordBytes: number }[] {
     const gathers = this.#full;
     this.#full = [];
     if (this.#gather !== null) gathers.push(this.#gather);
     this.#gather = null;
-    return gathers;
+    return gathers.map((gather) => {
+      const { receipts, recordBytes } = gather;
+      this.#release(gather);
+      return { receipts, recordBytes };
+    });
   }
 
-  /** The changes that remove the oldest segment.  @holds never the one with the last record: `next` is known by it */
-  removalOf(segment: Segment): Change[] {
-    const changes: Change[] = [];
-    const end = chunkKey(segment.end);
-    for (const key of this.#table.getKeys({ end })) changes.push({ table: this.#table, key, value: null });
-    changes.push({ table: this.#segmentTable, key: chunkKey(segment.first), value: null });
-    return changes;
-  }
-
-  /** Takes the oldest segment from the readers' sight. */
-  hide(segment: Segment): void {
-    this.segments.shift();
-    this.earliest = segment.end;
-  }
-
-  /** It could not be removed.  @holds a reload in between may have brought it back already */
-  unhide(segment: Segment): void {
-    if (this.earliest !== segment.end) return;
-    this.segments.unshift(segment);
-    this.earliest = segment.first;
-  }
-
-  /** Calls back once when something was appended, or at `wakeAll`. */
+  /** Calls back once when something was appended. */
   onAppend(wake: () => void): () => void {
     this.#waiters.add(wake);
     return () => this.#waiters.delete(wake);
@@ -226,18 +168,4 @@ export class Partition {
     this.#waiters.clear();
     for (const wake of waiters) wake();
   }
-}
-
-function encodeSegment(segment: Segment): Buffer {
-  return Buffer.from(Float64Array.of(segment.end, segment.bytes, segment.chunks, segment.timeMs).buffer);
-}
-
-function decodeSegment(first: number, value: Buffer): Segment {
-  return {
-    first,
-    end: value.readDoubleLE(0),
-    bytes: value.readDoubleLE(8),
-    chunks: value.readDoubleLE(16),
-    timeMs: value.readDoubleLE(24),
-  };
 }

@@ -1,20 +1,22 @@
-import type { Segment } from './partition.ts';
+/** What the oldest segment has of one partition. */
+export interface Part {
+  /** After its last record there. */
+  readonly end: number;
+  /** What all known groups have passed; null when no group is known. */
+  readonly floor: number | null;
+  readonly timeMs: number;
+  readonly retentionMs: number;
+}
 
-/** Whether the oldest segment of a partition may go. Pure.
- *  @holds nothing that a known group has not passed ever goes; neither does the last segment, for it bears the next
- *         offset; a compacted topic keeps everything
- *  @units times in ms since 1970 */
+/** Whether the oldest segment may go: all partitions share it, so all must let it go. Pure.
+ *  @holds nothing that a known group has not passed ever goes; under pressure, only what groups have passed
+ *  @units times in ms since 1970; `bytes` of the whole log against the sum of what the topics keep */
 export function mayGo(
-  segments: readonly Segment[],
-  rules: { retentionMs: number; retentionBytes: number; compacted: boolean },
-  state: { nowMs: number; floor: number | null; pressed: boolean },
+  parts: readonly Part[],
+  state: { nowMs: number; bytes: number; retentionBytes: number; pressed: boolean },
 ): boolean {
-  const oldest = segments[0];
-  if (oldest === undefined || segments.length < 2 || rules.compacted) return false;
-  if (state.floor !== null && state.floor < oldest.end) return false;
-  if (state.nowMs - oldest.timeMs > rules.retentionMs) return true;
-  let bytes = 0;
-  for (const segment of segments) bytes += segment.bytes;
-  if (bytes > rules.retentionBytes) return true;
-  return state.pressed && state.floor !== null;
+  if (parts.some(({ floor, end }) => floor !== null && floor < end)) return false;
+  if (parts.every(({ timeMs, retentionMs }) => state.nowMs - timeMs > retentionMs)) return true;
+  if (state.bytes > state.retentionBytes) return true;
+  return state.pressed && parts.every(({ floor }) => floor !== null);
 }

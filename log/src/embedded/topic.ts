@@ -6,35 +6,30 @@ import {
   type LogBatch,
   LogError,
   type PartitionLease,
-  type TopicOptions,
 } from '@millrace/core';
-import { Scratch } from './chunks.ts';
-import type { Commits } from './commits.ts';
 import type { EmbeddedEngine } from './engine.ts';
 import { Group } from './group.ts';
 import { appended, EmbeddedLease, Tail } from './lease.ts';
 import type { Partition } from './partition.ts';
+import { Scratch } from './reader.ts';
+import type { Change } from './state.ts';
 
 /** One topic of the embedded engine. */
 export class EmbeddedTopic implements Log {
   readonly topic: string;
-  readonly options: TopicOptions;
   readonly partitionCount: number;
   readonly recordBytesMax: number;
   readonly partitions: readonly Partition[];
   readonly #engine: EmbeddedEngine;
-  readonly #commits: Commits;
   readonly #groups = new Map<string, Group>();
   readonly #scratch = new Scratch();
 
-  constructor(engine: EmbeddedEngine, commits: Commits, options: TopicOptions, partitions: readonly Partition[]) {
-    this.topic = options.topic;
-    this.options = options;
+  constructor(engine: EmbeddedEngine, topic: string, partitions: readonly Partition[]) {
+    this.topic = topic;
     this.partitions = partitions;
     this.partitionCount = partitions.length;
     this.recordBytesMax = engine.recordBytesMax;
     this.#engine = engine;
-    this.#commits = commits;
   }
 
   get pendingBytes(): number {
@@ -61,14 +56,9 @@ export class EmbeddedTopic implements Log {
     // Known from now on, so that retention waits for it.
     await this.#engine.change(
       this.partitions
-        .filter(({ index }) => this.#commits.get(this.topic, group, index) === undefined)
-        .map(({ index }) => this.#commits.change(this.topic, group, index, NEVER)),
+        .filter(({ index }) => this.#committed(group, index) === undefined)
+        .map(({ index }) => this.#change(group, index, NEVER)),
     );
-    for (const { index } of this.partitions) {
-      if (this.#commits.get(this.topic, group, index) === undefined) {
-        this.#commits.set(this.topic, group, index, NEVER);
-      }
-    }
     let members = this.#groups.get(group);
     if (members === undefined) {
       members = new Group(
@@ -83,12 +73,23 @@ export class EmbeddedTopic implements Log {
 
   #lease(group: string, partition: number, signal: AbortSignal): PartitionLease {
     const of = this.partitions[partition] as Partition;
-    const stored = this.#commits.get(this.topic, group, partition) ?? NEVER;
+    const stored = this.#committed(group, partition) ?? NEVER;
     const committed = stored.offset < 0 ? { offset: of.earliest, metadata: stored.metadata } : stored;
-    return new EmbeddedLease(of, committed, signal, this.#scratch, async (next) => {
-      await this.#engine.change([this.#commits.change(this.topic, group, partition, next)]);
-      this.#commits.set(this.topic, group, partition, next);
-    });
+    return new EmbeddedLease(of, committed, signal, this.#tail(of), (next) =>
+      this.#engine.change([this.#change(group, partition, next)]),
+    );
+  }
+
+  #tail(of: Partition): Tail {
+    return new Tail(of, this.#engine.reader, this.#scratch);
+  }
+
+  #committed(group: string, partition: number): Committed | undefined {
+    return this.#engine.state.committed(this.topic, group, partition);
+  }
+
+  #change(group: string, partition: number, { offset, metadata }: Committed): Change {
+    return { commit: { topic: this.topic, group, partition, offset, metadata } };
   }
 
   follow(
@@ -100,7 +101,7 @@ export class EmbeddedTopic implements Log {
       const of = this.#partition(index);
       return {
         of,
-        tail: new Tail(of, this.#scratch),
+        tail: this.#tail(of),
         offset: from === 'tail' ? of.next : (from.get(index) ?? of.next),
       };
     });
@@ -123,11 +124,8 @@ export class EmbeddedTopic implements Log {
   }
 
   async peek(partition: number, from: number, options: { readonly bytesMax: number }): Promise<LogBatch | null> {
-    return new Tail(this.#partition(partition), this.#scratch).readNow(
-      from,
-      options.bytesMax,
-      Number.POSITIVE_INFINITY,
-    );
+    const tail = this.#tail(this.#partition(partition));
+    return tail.readNow(from, options.bytesMax, Number.POSITIVE_INFINITY);
   }
 
   async extent(partition: number): Promise<{ readonly earliest: number; readonly next: number }> {
@@ -136,7 +134,7 @@ export class EmbeddedTopic implements Log {
   }
 
   async committed(group: string, partition: number): Promise<Committed> {
-    return this.#commits.get(this.topic, group, partition) ?? NEVER;
+    return this.#committed(group, partition) ?? NEVER;
   }
 
   /** Ends all leases of this process. */
@@ -144,7 +142,7 @@ export class EmbeddedTopic implements Log {
     await Promise.all([...this.#groups.values()].map((group) => group.stop()));
   }
 
-  /** @throws LogError LOG_CLOSED: lmdb must not be read once it is closed */
+  /** @throws LogError LOG_CLOSED: the files are closed */
   #partition(index: number): Partition {
     if (this.#engine.ending.aborted) throw new LogError('LOG_CLOSED', 'never', { topic: this.topic });
     const partition = this.partitions[index];
