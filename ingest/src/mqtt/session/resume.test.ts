@@ -76,6 +76,24 @@ test('sends what was not acknowledged again first, with DUP and the same ids, th
   expect(ids).not.toContain(again.publishes[2]?.messageId);
 });
 
+test('does not repeat to a QoS 0 subscriber what it had when its node is killed', async () => {
+  await using first = new Stage();
+  const client = await first.connect('one');
+  await client.subscribe(A, 0);
+  let last = { partition: 0, offset: 0 };
+  for (let index = 0; index < 50; index++) last = await first.publish('chan-a', '', `m${index}`);
+  await until('all came', () => client.publishes.length === 50);
+  const stands = (): number | undefined =>
+    first.store.stateOf(KEY)?.positions.find(({ partition }) => partition === last.partition)?.offset;
+  await until('its position is saved', () => stands() === last.offset + 1);
+  await first.kill();
+  await using second = node(first);
+  const again = await second.connect('one');
+  await second.publish('chan-a', '', 'new');
+  await until('it goes on', () => again.publishes.length > 0);
+  expect(again.texts).toEqual(['new']);
+});
+
 test('gives up what the log keeps no longer, and says that there is a gap', async () => {
   await using stage = new Stage();
   const client = await stage.connect('one', { acks: false });
