@@ -83,7 +83,6 @@ function nodeVersion(): Verdict {
 async function nativeModules(): Promise<Verdict> {
   const broken: string[] = [];
   for (const [name, load] of [
-    ['lmdb (embedded log)', () => import('@millrace/log')],
     ['argon2 (passwords)', () => import('@millrace/policy')],
     ['chdb (embedded ClickHouse)', () => import('@millrace/storage')],
   ] as const) {
