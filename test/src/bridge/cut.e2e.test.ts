@@ -17,6 +17,8 @@ const INTERVAL_MS = LONG ? 50 : 20;
 const WINDOW = 8;
 /** Between two connections that are lost. */
 const CUT_INTERVAL_MS = 20;
+/** Some clients answer so late that most of their acknowledgements are lost with the connection. */
+const LAG_MS = 40;
 const SETTLED_MS_MAX = 120_000;
 
 interface Subscriber {
@@ -58,13 +60,18 @@ describe('kill -9 with sessions at work', () => {
       const thing = await newThing(admin, `cut ${index}`, [channel]);
       things.push(thing);
       readers.push(admin.as(`Thing ${thing.key}`));
-      publishers.push({ client: new LastingMqtt(thing, `publisher-${index}`, false), channel, sent: [] });
+      publishers.push({
+        client: new LastingMqtt(thing, `publisher-${index}`, false, index % 2 === 0 ? 0 : LAG_MS),
+        channel,
+        sent: [],
+      });
     }
     for (let index = 0; index < SESSIONS; index++) {
       const at = index % CHANNELS;
       const round = Math.floor(index / CHANNELS);
       const persistent = round % 2 === 0;
-      const client = new LastingMqtt(things[at] as Identity, `subscriber-${index}`, !persistent);
+      const lagMs = round % 3 === 0 ? LAG_MS : 0;
+      const client = new LastingMqtt(things[at] as Identity, `subscriber-${index}`, !persistent, lagMs);
       const { channel } = publishers[at] as Publisher;
       subscribers.push({ client, channel, persistent, qos: persistent && round % 4 === 0 ? 2 : 1 });
     }

@@ -25,15 +25,18 @@ export class LastingMqtt {
   connection: RawMqtt | null = null;
   readonly #identity: Identity;
   readonly #clean: boolean;
+  readonly #lagMs: number;
   readonly #outgoing = new Map<number, Outgoing>();
   /** QoS 2 ids that the node has not released. */
   readonly #incoming = new Set<number>();
   #nextId = 1;
 
-  constructor(identity: Identity, clientId: string, clean: boolean) {
+  /** @param lagMs it answers so late: much is open then when its connection is lost */
+  constructor(identity: Identity, clientId: string, clean: boolean, lagMs = 0) {
     this.#identity = identity;
     this.clientId = clientId;
     this.#clean = clean;
+    this.#lagMs = lagMs;
   }
 
   get connected(): boolean {
@@ -86,13 +89,18 @@ export class LastingMqtt {
     connection.send({ cmd: 'publish', topic, payload, qos, retain: false, dup, messageId });
   }
 
+  #reply(connection: RawMqtt, packet: Packet): void {
+    if (this.#lagMs === 0) connection.send(packet);
+    else setTimeout(() => connection.send(packet), this.#lagMs);
+  }
+
   #onPublish(connection: RawMqtt, packet: IPublishPacket): void {
     const { topic, qos, messageId = 0 } = packet;
     if (qos === 2 && this.#incoming.has(messageId)) this.repeated++;
     else this.received.push({ topic, payload: packet.payload.toString('utf8'), qos });
     if (qos === 2) this.#incoming.add(messageId);
-    if (qos === 1) connection.send({ cmd: 'puback', messageId });
-    else if (qos === 2) connection.send({ cmd: 'pubrec', messageId });
+    if (qos === 1) this.#reply(connection, { cmd: 'puback', messageId });
+    else if (qos === 2) this.#reply(connection, { cmd: 'pubrec', messageId });
   }
 
   #onPacket(connection: RawMqtt, packet: Packet): void {
@@ -104,10 +112,10 @@ export class LastingMqtt {
       this.#onPublish(connection, packet);
     } else if (packet.cmd === 'pubrel') {
       this.#incoming.delete(messageId);
-      connection.send({ cmd: 'pubcomp', messageId });
+      this.#reply(connection, { cmd: 'pubcomp', messageId });
     } else if (packet.cmd === 'pubrec') {
       if (outgoing !== undefined) outgoing.released = true;
-      connection.send({ cmd: 'pubrel', messageId });
+      this.#reply(connection, { cmd: 'pubrel', messageId });
     } else if ((packet.cmd === 'puback' && outgoing?.qos === 1) || (packet.cmd === 'pubcomp' && outgoing?.released)) {
       this.#outgoing.delete(messageId);
       outgoing.done();
