@@ -241,6 +241,21 @@ test('hands a session over to the same client in memory, and sends the old conne
   expect(stage.sessions.count.connected).toBe(1);
 });
 
+test('loses no filter when it is taken over in the middle of being resumed', async () => {
+  await using stage = new Stage();
+  const client = await stage.connect('one');
+  await client.subscribeAll([
+    { topic: A, qos: 1 },
+    { topic: '$share/g/channels/chan-b/messages', qos: 1 },
+  ]);
+  await gone(stage, client);
+  let last = client;
+  for (let index = 0; index < 5; index++) last = await stage.connect('one');
+  await stage.publish('chan-a', '', 'x');
+  await stage.publish('chan-b', '', 'y');
+  await until('both came', () => last.publishes.length === 2);
+});
+
 test('lets go of a session that another node has taken, without writing it', async () => {
   await using first = new Stage();
   await using second = node(first);

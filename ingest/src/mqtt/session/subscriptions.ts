@@ -116,7 +116,8 @@ export class Subscriptions {
           () => this.#session.gone,
           () => this.#add(topic, qos, starts),
         );
-        if (added === null) return;
+        // Another connection has the record by now: what was refused to this one says nothing.
+        if (added === null || this.#session.gone) return;
         const filter = this.#filters.get(topic);
         if (filter !== undefined) filter.open = true;
         if (added.value) return;
