@@ -253,7 +253,9 @@ test('loses no filter when it is taken over in the middle of being resumed', asy
   for (let index = 0; index < 5; index++) last = await stage.connect('one');
   await stage.publish('chan-a', '', 'x');
   await stage.publish('chan-b', '', 'y');
-  await until('both came', () => last.publishes.length === 2);
+  await until('both came', () => last.acknowledged === 2);
+  await gone(stage, last);
+  expect(stage.store.stateOf(KEY)?.subscriptions).toHaveLength(2);
 });
 
 test('lets go of a session that another node has taken, without writing it', async () => {
