@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { generate } from 'mqtt-packet';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LONG, SEED, seeded } from '../crash.ts';
 import { eventually, Millrace, Rest } from '../millrace.ts';
 import { readiness } from '../publishing.ts';
@@ -43,6 +43,10 @@ describe('against bytes that no client should send', () => {
     await Promise.all(open.map((client) => client.cut()));
     await millrace.dispose();
   }, 120_000);
+
+  beforeEach(({ onTestFailed }) => {
+    onTestFailed(() => console.log(`the node said last: ${millrace.stderr.slice(-6_000)}`));
+  });
 
   const connected = async (): Promise<RawMqtt> => {
     const { client } = await RawMqtt.connect(millrace, thing);

@@ -6,7 +6,8 @@ import { type Broker, connected, messages, opened, ownTopic, reconnected, unique
 /** CONNECT as no library would write it. */
 function hello(name: string, level: number, flags = 2, words: readonly string[] = ['odd']): Buffer {
   const body = Buffer.concat([text(name), Buffer.from([level, flags, 0, 0]), ...words.map(text)]);
-  return Buffer.concat([Buffer.from([0x10, body.length]), body]);
+  const size = body.length < 128 ? [body.length] : [(body.length & 0x7f) | 0x80, body.length >> 7];
+  return Buffer.concat([Buffer.from([0x10, ...size]), body]);
 }
 const text = (value: string): Buffer => Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)]);
 
@@ -65,6 +66,25 @@ export function describeConnections(at: () => Broker): void {
       other.socket.write(hello('hj', 4));
       await other.closed();
       expect(other.packets.filter((packet) => packet.cmd === 'connack' && packet.returnCode === 0)).toEqual([]);
+    });
+
+    test.each([
+      ['a will of QoS 3', 0x1e, ['odd', 'WILL', 'x']],
+      ['a will of QoS 3 that is to be retained', 0x3e, ['odd', 'WILL', 'x']],
+      ['a QoS for no will', 0x0a, ['odd']],
+      ['no will that is to be retained', 0x22, ['odd']],
+      ['the reserved flag', 0x03, ['odd']],
+    ])('a CONNECT with %s is not let in', async (_what, flags, words) => {
+      const broker = at();
+      const { thing, key } = broker.identity;
+      const client = await opened(broker);
+      const named = words.map((word) => word.replace('WILL', ownTopic(broker)));
+      client.socket.write(hello('MQTT', 4, flags | 0xc0, [...named, thing, key]));
+      await client.until('the end', () => client.over || client.packets.length > 0);
+      await client.cut();
+      expect(client.packets.filter((packet) => packet.cmd === 'connack' && packet.returnCode === 0)).toEqual([]);
+      // Nor does it do any harm.
+      await (await connected(broker)).ping();
     });
 
     test('whoever does not begin with CONNECT is cut off', async () => {
