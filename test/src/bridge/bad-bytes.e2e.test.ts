@@ -219,8 +219,14 @@ function send(url: string, bytes: Buffer, next: Next): Promise<void> {
     if (cut < bytes.length) setImmediate(() => socket.write(bytes.subarray(cut)));
     // Some leave at once, some by a reset, most once they have seen something.
     if (leaving === 0) socket.end();
-    else if (leaving === 1) setImmediate(() => socket.resetAndDestroy());
-    else {
+    else if (leaving === 1) {
+      setImmediate(() => {
+        socket.resetAndDestroy();
+        // There is nothing to wait for; Node may not even tell of this end.
+        clearTimeout(timer);
+        resolve();
+      });
+    } else {
       const leave = setTimeout(() => socket.end(), 20);
       socket.once('data', () => {
         clearTimeout(leave);

@@ -12,6 +12,7 @@ import {
 import type { Identity, Place, Qos } from './client.ts';
 
 const ANSWER_MS_MAX = 20_000;
+const RESET_MS_MAX = 500;
 
 export interface ConnectOptions {
   readonly clientId?: string;
@@ -45,10 +46,7 @@ export class RawMqtt {
     socket.setNoDelay(true);
     socket.on('data', (chunk) => reader.parse(chunk));
     socket.on('error', () => {});
-    socket.once('close', () => {
-      this.over = true;
-      for (const check of this.#waiting) check();
-    });
+    socket.once('close', () => this.#onOver());
   }
 
   /** Opens the socket and says nothing. */
@@ -194,11 +192,21 @@ export class RawMqtt {
     await this.closed();
   }
 
-  /** Goes without a word. */
+  /** Goes without a word: by a reset, if the other side has not begun to close. */
   async cut(): Promise<void> {
     if (this.over) return;
-    this.socket.resetAndDestroy();
+    const { socket } = this;
+    if (socket.readableEnded || socket.writableEnded) socket.destroy();
+    else socket.resetAndDestroy();
+    // Node forgets to tell of the end when a reset meets the other side's own end.
+    const timer = setTimeout(() => this.#onOver(), RESET_MS_MAX);
     await this.closed();
+    clearTimeout(timer);
+  }
+
+  #onOver(): void {
+    this.over = true;
+    for (const check of this.#waiting) check();
   }
 
   #pongs(): number {
