@@ -17,7 +17,10 @@ export default class Summary implements Reporter {
         else if (state === 'failed') failed++;
         else skipped.push(test.fullName);
       }
-      if (tests === 0 && !module.ok()) failed++;
+      // Where a hook failed, its tests did not run: they are no mere skips.
+      const broken = [...module.children.allSuites()].reduce((sum, suite) => sum + suite.errors().length, 0);
+      failed += broken;
+      if (tests === 0 && broken === 0 && !module.ok()) failed++;
     }
     if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((name) => `  ${name}`).join('\n')}`);
     if (strict) {
