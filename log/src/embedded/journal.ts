@@ -77,6 +77,7 @@ export class Journal {
     this.#position = this.open.end;
     this.open.close();
     this.open.file(options.files.flags);
+    this.open.writing = true;
     if (options.files.durability === 'commit')
       this.#timer = setInterval(() => void this.#sync(), SYNC_EVERY_MS).unref();
     this.prepare();
@@ -155,6 +156,8 @@ export class Journal {
     spare.mirror = this.#takeMirror(spare.size, full);
     this.#spare.take();
     this.segments.push(spare);
+    spare.writing = true;
+    full.writing = false;
     this.#position = SEGMENT_HEADER_BYTES;
     this.#head = null;
     this.#options.rolled(full);

@@ -37,8 +37,16 @@ export class SegmentReader {
   /** The frames of a span; the segment is read through if need be. */
   framesOf(span: Span): Frames {
     const { segment } = span;
-    if (span.frames === null) this.#load(segment);
-    this.keep(segment);
+    if (span.frames === null) {
+      try {
+        this.#load(segment);
+      } catch (error) {
+        // Half of them would make the others seem lost.
+        for (const one of segment.spans.values()) one.frames = null;
+        throw error;
+      }
+    }
+    if (!segment.writing) this.keep(segment);
     return span.frames as Frames;
   }
 

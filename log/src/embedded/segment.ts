@@ -62,6 +62,8 @@ export class Segment {
   readonly spans = new Map<number, Span>();
   /** The file's bytes while it is written and shortly after: who reads the tail never asks the disk. */
   mirror: Buffer | null = null;
+  /** Writes go to its file: readers must not close that. */
+  writing = false;
   #file = -1;
 
   constructor(sequence: number, path: string, size: number, salt: number) {
