@@ -167,6 +167,8 @@ export class Connection {
    *  @holds the socket is paused, and nobody listens to it but for its errors and its end */
   detach(exchange: Exchange): Buffer | null {
     const { socket } = this;
+    // Who has closed its half can't be spoken with, and would wait for ever.
+    if (this.#clientEnded && !exchange.answered) socket.destroy();
     if (this.closed || this.#clientEnded || exchange.answered || this.#queue[0] !== exchange) return null;
     if (this.#queue.length > 1) return null;
     this.detached = true;

@@ -71,8 +71,20 @@ export function readConnect(
     const answer = name === 'MQTT' && level === 5 ? CONNACK_OF_5 : connack(CONNACK_PROTOCOL, false);
     return { cmd: 'refused', answer };
   }
+  if (flagsFault(bytes[body + 3 + name.length] ?? 1)) return { cmd: 'refused', answer: null };
   const packet = packets.read(bytes.subarray(start, end));
   return packet?.cmd === 'connect' ? packet : { cmd: 'refused', answer: null };
+}
+
+/** Whether the flags of a CONNECT contradict each other: a will that is none has QoS or RETAIN, a QoS of 3, a password
+ *  without a user name, the reserved bit.
+ *  @source MQTT 3.1.1 §3.1.2.3–9 */
+function flagsFault(flags: number): boolean {
+  const will = (flags & 0x04) !== 0;
+  const willQos = (flags >>> 3) & 3;
+  const user = (flags & 0x80) !== 0;
+  if ((flags & 1) !== 0 || willQos === 3) return true;
+  return (!will && (willQos !== 0 || (flags & 0x20) !== 0)) || (!user && (flags & 0x40) !== 0);
 }
 
 /** What is wrong with a client id; null if nothing.

@@ -3,7 +3,7 @@ import type { IConnectPacket } from 'mqtt-packet';
 import type { MqttIngestConfig } from './config.ts';
 import { type Admitted, admit, type ConnectRefusal, clientIdFault, type Will } from './connect.ts';
 import type { Outlet, Session, Sessions } from './contract.ts';
-import { CONNACK_UNAVAILABLE } from './packets.ts';
+import { CONNACK_CLIENT_ID, CONNACK_UNAVAILABLE } from './packets.ts';
 import type { Publisher } from './publisher.ts';
 
 export interface OpeningHost {
@@ -50,6 +50,9 @@ export async function openClient(
   } catch (error) {
     if (!(error instanceof MillraceError)) throw error;
     logger.warn({ code: error.code, client: owner }, 'mqtt: a session could not be opened');
-    return { kind: 'refused', code: CONNACK_UNAVAILABLE, reason: 'unavailable' };
+    // What no waiting mends is in the client id: it can't be kept, or the owner has too many sessions.
+    return error.retry === 'never'
+      ? { kind: 'refused', code: CONNACK_CLIENT_ID, reason: 'client_id' }
+      : { kind: 'refused', code: CONNACK_UNAVAILABLE, reason: 'unavailable' };
   }
 }

@@ -28,20 +28,19 @@ export class WillPublisher implements Publishing {
 
   fire(will: Will, principal: Principal, context: RequestContext): void {
     this.pending++;
-    this.#judge(will, principal, context).then(
-      (admitted) => {
+    this.#judge(will, principal, context)
+      .then((admitted) => {
         if (!admitted) {
           this.#over('denied');
           return;
         }
         const { route, qos, retain, payload } = will;
         this.#publisher.append(new Publication(this.#publisher, this, route, 0, qos, retain, payload));
-      },
-      (error: unknown) => {
-        this.#logger.warn({ err: error, client: principal.subject.id }, 'mqtt: a will could not be judged');
+      })
+      .catch((error: unknown) => {
+        this.#logger.warn({ err: error, client: principal.subject.id }, 'mqtt: a will could not be published');
         this.#over('lost');
-      },
-    );
+      });
   }
 
   published(): void {
