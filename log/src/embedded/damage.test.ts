@@ -65,6 +65,47 @@ describe('when a file is damaged', () => {
     await expect(bench.open(at)).rejects.toMatchObject({ code: 'LOG_CORRUPT', facts: { problem: /head/ } });
   });
 
+  test('starts when only the first write to a segment was torn, wherever: it was never acknowledged', async () => {
+    const at = bench.directory();
+    const log = await (await bench.open(at, { segmentBytesMax: 16_384 })).value.topic(topic);
+    const headOf = (file: string): boolean =>
+      readFileSync(file).toString('latin1', SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + 4) === 'MRF1';
+    let count = 0;
+    const begun = (): string[] => segmentsIn(at).filter(headOf);
+    while (begun().length < 2) await appendOne(log, 0, '', Buffer.from(`r${count++}-`.padEnd(1_000, '.')));
+    const left = bench.crash(at);
+    const torn = segmentsIn(left).filter(headOf)[1] ?? '';
+    change(torn, (bytes) => bytes.fill(0, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + 60));
+    expect(readFileSync(torn).includes(`r${count - 1}-`)).toBe(true);
+    const again = await reopened(left);
+    expect((await appendOne(again, 0, '', Buffer.from('next'))).offset).toBe(count - 1);
+    const { kept, damaged } = await readAll(await reopened(bench.crash(left)));
+    expect(damaged).toBe(0);
+    expect(kept.size).toBe(count);
+    expect(kept.get(count - 1)).toBe('next');
+  });
+
+  test('takes nothing of a torn round for durable when the round after the restart is torn, too', async () => {
+    const both = { ...topic, partitionCount: 2 };
+    let at = bench.directory();
+    const begin = await (await bench.open(at)).value.topic(both);
+    await appendOne(begin, 0, '', Buffer.from('kept'));
+    at = bench.crash(at);
+    for (let life = 0; life < 3; life++) {
+      const log = await (await bench.open(at)).value.topic(both);
+      expect((await readAll(log, 0)).kept).toEqual(new Map([[0, 'kept']]));
+      expect((await readAll(log, 1)).kept.size).toBe(0);
+      await Promise.all(
+        [0, 1].map((partition) => appendOne(log, partition, '', Buffer.from(`torn-${life}-${partition}`))),
+      );
+      at = bench.crash(at);
+      change(segmentsIn(at)[0] ?? '', (bytes) => {
+        bytes[bytes.indexOf(`torn-${life}-0`)] = 0;
+        expect(bytes.includes(`torn-${life}-1`)).toBe(true);
+      });
+    }
+  });
+
   test('names the record whose frame does not have its checksum, and where reading can go on', async () => {
     const at = bench.directory();
     const first = await bench.open(at);

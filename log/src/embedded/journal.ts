@@ -1,5 +1,5 @@
 // hot
-import { fdatasync } from 'node:fs';
+import { fdatasync, fdatasyncSync } from 'node:fs';
 import type { LogError, Logger } from '@millrace/core';
 import type { SegmentFiles } from './files.ts';
 import { frameBytes, KIND } from './frame.ts';
@@ -36,7 +36,10 @@ export interface JournalOptions {
 export interface Found {
   readonly segments: Segment[];
   readonly spare: Segment | null;
+  /** The highest that left a trace. */
   readonly round: number;
+  /** The last one that is there whole. */
+  readonly settled: number;
 }
 
 /** The writing end: rounds go to the open segment, some at the same time, and count strictly in order.
@@ -72,12 +75,14 @@ export class Journal {
     this.segments = found.segments;
     this.#spare = new Spare(found.spare, options.files, options.logger, options.ready);
     this.#round = found.round;
-    this.#settledRound = found.round;
-    this.#acknowledged = found.round;
+    this.#settledRound = found.settled;
+    this.#acknowledged = found.settled;
     this.#position = this.open.end;
     this.open.close();
     this.open.file(options.files.flags);
     this.open.writing = true;
+    // What a killed process wrote last was found, but may not be on the disk.
+    fdatasyncSync(this.open.file());
     if (options.files.durability === 'commit')
       this.#timer = setInterval(() => void this.#sync(), SYNC_EVERY_MS).unref();
     this.prepare();

@@ -26,14 +26,14 @@ export interface Recovered extends Found {
 export async function recover(files: SegmentFiles, segmentBytes: number, logger: Logger): Promise<Recovered> {
   const all = files.list();
   const { heads, last } = findLast(all);
-  const spare = takeSpare(all.slice(last + 1), all[last]?.sequence ?? 0);
+  const behind = all.slice(last + 1);
   const open = all[last];
   const state = new State();
   const nexts = new Map<number, number>();
   if (open === undefined) {
-    const first = spare ?? (await files.prepare(1, segmentBytes));
+    const first = takeSpare(withoutTorn(behind, 0, logger), 1) ?? (await files.prepare(1, segmentBytes));
     first.mirror = Buffer.allocUnsafeSlow(first.size);
-    return { segments: [first], spare: null, round: 0, state, nexts };
+    return { segments: [first], spare: null, round: 0, settled: 0, state, nexts };
   }
   const segments = all.slice(0, last + 1);
   for (const [index, segment] of segments.entries()) {
@@ -46,13 +46,14 @@ export async function recover(files: SegmentFiles, segmentBytes: number, logger:
   }
   open.mirror = readWhole(open);
   checkSize(open);
-  const { round, damaged } = scan(open, open.mirror, ({ kind }, data) => {
+  const { round, settled, damaged } = scan(open, open.mirror, ({ kind }, data) => {
     if (kind === KIND.head) restore(decodeHead(data), state, nexts);
     else if (kind === KIND.changes) for (const change of decodeChanges(data)) state.apply(change);
   });
   if (damaged > 0) logger.error({ file: open.path, damaged }, 'the log is damaged: some records can not be read');
   for (const [key, { end }] of open.spans) nexts.set(key, Math.max(end, nexts.get(key) ?? 0));
-  return { segments, spare, round, state, nexts };
+  const spare = takeSpare(withoutTorn(behind, settled, logger), open.sequence + 1);
+  return { segments, spare, round, settled, state, nexts };
 }
 
 function restore(head: Head, state: State, nexts: Map<number, number>): void {
@@ -72,14 +73,6 @@ function findLast(all: readonly Segment[]): { last: number; heads: ReadonlyMap<S
     }
     segment.close();
   }
-  // Behind it there are only segments that were made ready: no frame of theirs is ever written without a head.
-  for (const segment of all.slice(last + 1)) {
-    const bytes = readWhole(segment);
-    segment.close();
-    if (nextFrame(bytes, SEGMENT_HEADER_BYTES, bytes.length, segment.salt) >= 0) {
-      throw corrupt(segment.path, 'its head is damaged');
-    }
-  }
   if (last < 0 && all.length > 0 && all[0]?.sequence !== 1) {
     throw corrupt(all[0]?.path ?? '', 'the segment before it is missing');
   }
@@ -97,12 +90,31 @@ function readHead(segment: Segment): Head | null {
   return readHeader(frame, 0).kind === KIND.head ? decodeHead(frame.subarray(FRAME_HEADER_BYTES)) : null;
 }
 
-function takeSpare(behind: readonly Segment[], lastSequence: number): Segment | null {
+/** Behind the last segment that was begun there are only those that were made ready, and at most one whose first round
+ *  was torn: whatever of it is there was never acknowledged, and goes.
+ *  @throws LogError LOG_CORRUPT: a later round was written once the head was durable */
+function withoutTorn(behind: readonly Segment[], settled: number, logger: Logger): Segment[] {
+  return behind.filter((segment) => {
+    const bytes = readWhole(segment);
+    segment.close();
+    const { length } = bytes;
+    const first = nextFrame(bytes, SEGMENT_HEADER_BYTES, length, segment.salt);
+    for (let at = first; at >= 0; at = nextFrame(bytes, at + 8, length, segment.salt)) {
+      if (readHeader(bytes, at).settled > settled) throw corrupt(segment.path, 'its head is damaged');
+    }
+    if (first < 0) return true;
+    logger.warn({ file: segment.path }, 'the first write to this segment of the log was torn: it is made anew');
+    unlinkSync(segment.path);
+    return false;
+  });
+}
+
+function takeSpare(behind: readonly Segment[], sequence: number): Segment | null {
   let spare: Segment | null = null;
   for (const segment of behind) {
     checkSize(segment);
     segment.close();
-    if (segment.sequence === lastSequence + 1) spare = segment;
+    if (segment.sequence === sequence) spare = segment;
     else unlinkSync(segment.path);
   }
   return spare;
@@ -147,12 +159,13 @@ function readWhole(segment: Segment): Buffer {
 /** Walks over all frames of a segment and takes up where they lie. It ends where a round was torn: what comes then was
  *  never acknowledged. A bad frame before one that was written later than it had become durable is damage: it is passed
  *  over, and reading what it held will fail.
- *  @returns the highest round that left a frame, also behind the end, and how many damaged places there are */
+ *  @returns the highest round that left a frame, also behind the end; the last one that is there whole; and how many
+ *           damaged places there are */
 export function scan(
   segment: Segment,
   bytes: Buffer,
   visit: (header: FrameHeader, data: Buffer) => void,
-): { round: number; damaged: number } {
+): { round: number; settled: number; damaged: number } {
   const { salt } = segment;
   const size = bytes.length;
   let at = SEGMENT_HEADER_BYTES;
@@ -190,7 +203,7 @@ export function scan(
       if (resume < 0) resume = found;
       evident = header.settled >= (more ? round : round + 1);
     }
-    if (!evident) return { round: highest, damaged };
+    if (!evident) return { round: highest, settled: more ? round - 1 : round, damaged };
     damaged++;
     at = resume;
   }
