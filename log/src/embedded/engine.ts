@@ -113,6 +113,7 @@ export class EmbeddedEngine implements LogEngine {
   #closed = false;
   #diskFull: LogError | null = null;
   #failing: LogError | null = null;
+  #probing = false;
   /** The log had its size when a record came; until retention has removed something. */
   #refusedFull = false;
 
@@ -304,10 +305,21 @@ export class EmbeddedEngine implements LogEngine {
   /** The way back from a full disk. */
   #passed(): void {
     this.#journal.prepare();
+    if (this.#diskFull === null) this.#probe();
     if (this.#diskFull === null || !this.#journal.spareReady) return;
     this.#diskFull = null;
     this.#failing = null;
     this.logger.info('the log takes messages again');
+  }
+
+  /** After a failed write: whoever looks at `health` may send nothing before it is good again. */
+  #probe(): void {
+    if (this.#failing === null || this.#probing || this.#closed) return;
+    this.#probing = true;
+    const over = (): void => {
+      this.#probing = false;
+    };
+    this.#rounds.request([]).then(over, over);
   }
 
   *#lags(): Iterable<{ topic: string; group: string; partition: number; lag: number }> {

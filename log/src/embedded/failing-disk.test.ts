@@ -102,6 +102,23 @@ describe('rounds that are written at the same time', () => {
     }
   });
 
+  test('leave the log healthy again by itself when the disk is, though nothing is sent', async () => {
+    const started = await bench.open(bench.directory(), { retentionEveryMs: 5 });
+    const log = await started.value.topic(topic);
+    await appendOne(log, 0, '', Buffer.from('kept'));
+    disk.fates = ['failing-late', 'failing-late'];
+    const { begun } = disk;
+    const failed = appendOne(log, 0, '', Buffer.from('lost'));
+    await until(() => disk.begun === begun + 1);
+    release();
+    await expect(failed).rejects.toMatchObject({ code: 'LOG_UNREACHABLE' });
+    await until(() => disk.begun === begun + 2);
+    expect(await started.value.health()).toMatch(/i\/o error/);
+    release();
+    await until(async () => (await started.value.health()) === null);
+    expect((await log.extent(0)).next).toBe(1);
+  });
+
   test('wait for the head of a new segment: killed before that is written, all acknowledged is found', async () => {
     const at = bench.directory();
     const log = await (await bench.open(at, { segmentBytesMax: 8_192 })).value.topic(topic);

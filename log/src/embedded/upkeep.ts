@@ -5,7 +5,8 @@ import type { State, TopicState } from './state.ts';
 
 /** Above this share of `bytesMax`, whatever all groups have passed may go. */
 const PRESSED_SHARE = 0.9;
-const SEGMENTS_A_PASS_MAX = 16;
+/** With a pass a second, more than a disk takes in that time: else what is consumed would fill the log. */
+const SEGMENTS_A_PASS_MAX = 64;
 
 export interface UpkeepOptions {
   readonly segments: readonly Segment[];
@@ -26,13 +27,16 @@ export class Upkeep {
   readonly #options: UpkeepOptions;
   readonly #timer: NodeJS.Timeout;
   #passing = false;
+  #stopped = false;
 
   constructor(everyMs: number, options: UpkeepOptions) {
     this.#options = options;
     this.#timer = setInterval(() => void this.#pass(), everyMs).unref();
   }
 
+  /** Removes nothing more, for the directory may soon be another engine's. */
   stop(): void {
+    this.#stopped = true;
     clearInterval(this.#timer);
   }
 
@@ -41,7 +45,7 @@ export class Upkeep {
     this.#passing = true;
     const { remove, passed, logger } = this.#options;
     try {
-      for (let count = 0; count < SEGMENTS_A_PASS_MAX; count++) {
+      for (let count = 0; count < SEGMENTS_A_PASS_MAX && !this.#stopped; count++) {
         const segment = this.#toGo();
         if (segment === null) break;
         await remove(segment);
