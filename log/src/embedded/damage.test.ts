@@ -140,6 +140,23 @@ describe('when a file is damaged', () => {
     expect((await appendOne(again, 0, '', Buffer.from('next'))).offset).toBe(1);
   });
 
+  test('the last record when a group has passed it: its offset is not given again, or the group would skip that', async () => {
+    const at = bench.directory();
+    const first = await bench.open(at);
+    const log = await first.value.topic(topic);
+    for (const text of ['before', 'damaged']) await appendOne(log, 0, '', Buffer.from(text));
+    await (await leaseOf(log, 'g')).commit(2, '');
+    await first.stop();
+    change(segmentsIn(at)[0] ?? '', (bytes) => {
+      bytes[bytes.indexOf('damaged')] = 0;
+    });
+    const again = await reopened(at);
+    expect((await appendOne(again, 0, '', Buffer.from('next'))).offset).toBe(2);
+    const lease = await leaseOf(again, 'g');
+    expect((await lease.read(lease.committed.offset, { bytesMax: 100, waitMsMax: 10_000 }))?.first).toBe(2);
+    await expect(again.peek(0, 1, { bytesMax: 1 })).rejects.toMatchObject({ facts: { nextReadable: 2 } });
+  });
+
   test('in a closed segment it costs what it hit, also where the head of the next is gone', async () => {
     const { at, texts } = await written(40, 16_384, 1_000);
     const files = segmentsIn(at);

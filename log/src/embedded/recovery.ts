@@ -52,6 +52,7 @@ export async function recover(files: SegmentFiles, segmentBytes: number, logger:
   });
   if (damaged > 0) logger.error({ file: open.path, damaged }, 'the log is damaged: some records can not be read');
   for (const [key, { end }] of open.spans) nexts.set(key, Math.max(end, nexts.get(key) ?? 0));
+  if (damaged > 0) passCommitted(state, nexts);
   const spare = takeSpare(withoutTorn(behind, settled, logger), open.sequence + 1);
   return { segments, spare, round, settled, state, nexts };
 }
@@ -59,6 +60,17 @@ export async function recover(files: SegmentFiles, segmentBytes: number, logger:
 function restore(head: Head, state: State, nexts: Map<number, number>): void {
   state.restore(head);
   for (const [topic, partition, next] of head.nexts) nexts.set(spanKey(topic, partition), next);
+}
+
+/** Where the damage took the last records of a partition, what groups have passed tells that they were there: their
+ *  offsets are not given again, for those groups would never read what got them. */
+function passCommitted(state: State, nexts: Map<number, number>): void {
+  for (const { topic, partition, offset } of state.commits()) {
+    const id = state.topics.get(topic)?.id;
+    if (id === undefined) continue;
+    const key = spanKey(id, partition);
+    nexts.set(key, Math.max(offset, nexts.get(key) ?? 0));
+  }
 }
 
 /** The last segment that was begun, and the heads of all up to it, where they are good. */
