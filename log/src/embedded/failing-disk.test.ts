@@ -1,7 +1,7 @@
 import { appendOne, type Log, type LogError } from '@millrace/core';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { Bench, leaseOf, readAll, topic, until } from '../testing/embedded.ts';
+import { Bench, leaseOf, readAll, segmentsIn, topic, until } from '../testing/embedded.ts';
 
 type Callback = (error: NodeJS.ErrnoException | null, written: number) => void;
 /** What becomes of a write: done; done and refused all the same; refused after a part; done in part or not at all, and
@@ -117,6 +117,33 @@ describe('rounds that are written at the same time', () => {
     release();
     await until(async () => (await started.value.health()) === null);
     expect((await log.extent(0)).next).toBe(1);
+  });
+
+  test('nothing goes from before a new segment until its head is durable: that alone has the small state', async () => {
+    const at = bench.directory();
+    let now = 1_000_000;
+    const options = { segmentBytesMax: 4_096, retentionEveryMs: 1, now: () => now };
+    const log = await (await bench.open(at, options)).value.topic(topic);
+    await (await leaseOf(log, 'g')).commit(1_000, '');
+    for (let index = 0; index < 5; index++) await appendOne(log, 0, '', Buffer.alloc(1_000));
+    expect(segmentsIn(at).length).toBeGreaterThan(1);
+    disk.ofHeads = 'hanging';
+    while (disk.hanging.length === 0) {
+      let over = false;
+      const told = (): void => {
+        over = true;
+      };
+      appendOne(log, 0, '', Buffer.alloc(1_000)).then(told, told);
+      await until(() => over || disk.hanging.length > 0);
+    }
+    const { next } = await log.extent(0);
+    now += 4_000_000;
+    await until(async () => (await log.extent(0)).earliest > 0);
+    const killed = bench.crash(at);
+    disk.ofHeads = null;
+    const again = await (await bench.open(killed, options)).value.topic(topic);
+    expect((await again.extent(0)).next).toBe(next);
+    expect((await again.committed('g', 0)).offset).toBe(1_000);
   });
 
   test('wait for the head of a new segment: killed before that is written, all acknowledged is found', async () => {

@@ -1,6 +1,6 @@
 import type { Logger } from '@millrace/core';
 import { mayGo } from './retention.ts';
-import type { Segment } from './segment.ts';
+import { SEGMENT_HEADER_BYTES, type Segment } from './segment.ts';
 import type { State, TopicState } from './state.ts';
 
 /** Above this share of `bytesMax`, whatever all groups have passed may go. */
@@ -59,11 +59,13 @@ export class Upkeep {
   }
 
   /** The segment to be removed next, or null: the oldest, if all that it holds may go; or any that holds nothing but
-   *  small state, for the last segment has all of that.  @holds never the last one */
+   *  small state, for the last segment has all of that.  @holds never the last one that has its head */
   #toGo(): Segment | null {
     const { segments, state, bytesMax, nowMs, bytes, diskFull } = this.#options;
-    for (let at = 0; at < segments.length - 1; at++) if (segments[at]?.spans.size === 0) return segments[at] ?? null;
-    const oldest = segments.length > 1 ? segments[0] : undefined;
+    const begun = (segments.at(-1)?.end ?? 0) > SEGMENT_HEADER_BYTES;
+    const last = segments.length - (begun ? 1 : 2);
+    for (let at = 0; at < last; at++) if (segments[at]?.spans.size === 0) return segments[at] ?? null;
+    const oldest = last > 0 ? segments[0] : undefined;
     if (oldest === undefined) return null;
     const topics = new Map<number, TopicState>();
     let retentionBytes = 0;
