@@ -62,8 +62,8 @@ export class Upkeep {
    *  small state, for the last segment has all of that.  @holds never the last one that has its head */
   #toGo(): Segment | null {
     const { segments, state, bytesMax, nowMs, bytes, diskFull } = this.#options;
-    const begun = (segments.at(-1)?.end ?? 0) > SEGMENT_HEADER_BYTES;
-    const last = segments.length - (begun ? 1 : 2);
+    let last = segments.length - 1;
+    while (last > 0 && segments[last]?.end === SEGMENT_HEADER_BYTES) last--;
     for (let at = 0; at < last; at++) if (segments[at]?.spans.size === 0) return segments[at] ?? null;
     const oldest = last > 0 ? segments[0] : undefined;
     if (oldest === undefined) return null;
