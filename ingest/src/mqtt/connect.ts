@@ -100,14 +100,16 @@ export function clientIdFault(packet: IConnectPacket, bytesMax: number): Connect
 }
 
 /** What a CONNECT shows to say who it is; null: nothing.
- *  @shape password: a key, an API key, or an access token, which has two dots */
+ *  @shape password: a key, an API key, or an access token, which has two dots
+ *  @param passwords whether one stands for a certificate that is shown as well */
 export function credentialOf(
   packet: IConnectPacket,
   certificate: Extract<Credential, { kind: 'certificate' }> | null,
+  passwords: boolean,
 ): Credential | null {
   const password = packet.password?.toString() ?? '';
   const user = packet.username ?? '';
-  if (password === '') return certificate;
+  if (password === '' || (certificate !== null && !passwords)) return certificate;
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(password)) return { kind: 'bearer', token: password };
   return user === '' ? { kind: 'key', key: password } : { kind: 'key', key: password, thing: user };
 }
@@ -115,12 +117,11 @@ export function credentialOf(
 /** Identifies a client and judges its will. Rejects never: what can't be asked is refused as unavailable. */
 export async function admit(
   packet: IConnectPacket,
-  certificate: Extract<Credential, { kind: 'certificate' }> | null,
+  credential: Credential | null,
   gate: Gate,
   context: RequestContext,
   aim: (route: Route, admission: Extract<Awaited<ReturnType<Gate['may']>>, { kind: 'allow' }>) => boolean,
 ): Promise<Admitted | ConnectRefusal> {
-  const credential = credentialOf(packet, certificate);
   if (credential === null) return refused(CONNACK_CREDENTIALS, 'credentials');
   try {
     const identified = await gate.identify(credential);

@@ -1,7 +1,7 @@
 import { type Credential, type Gate, type Logger, MillraceError, type RequestContext, uuidV7 } from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { MqttIngestConfig } from './config.ts';
-import { type Admitted, admit, type ConnectRefusal, clientIdFault, type Will } from './connect.ts';
+import { type Admitted, admit, type ConnectRefusal, clientIdFault, credentialOf, type Will } from './connect.ts';
 import type { Outlet, Session, Sessions } from './contract.ts';
 import { CONNACK_CLIENT_ID, CONNACK_UNAVAILABLE } from './packets.ts';
 import type { Publisher } from './publisher.ts';
@@ -35,7 +35,9 @@ export async function openClient(
   const { config, gate, publisher, sessions, logger } = host;
   const fault = clientIdFault(packet, config.MILLRACE_MQTT_CLIENT_ID_BYTES_MAX);
   if (fault !== null) return fault;
-  const admitted = await admit(packet, certificate, gate, context, (route, admission) =>
+  // Anybody can make a certificate: where one is required, it must be known, and a password does not excuse it.
+  const credential = credentialOf(packet, certificate, config.MILLRACE_MQTT_TLS_CLIENT_CERTIFICATES !== 'required');
+  const admitted = await admit(packet, credential, gate, context, (route, admission) =>
     publisher.aim(route, admission),
   );
   if (admitted.kind === 'refused') return admitted;

@@ -162,6 +162,11 @@ class MqttServer implements ConnectionHost {
           },
           (socket) => this.#openTls(socket),
         );
+        // A handshake that fails, or is not done in time, is told here, and closed by nobody else.
+        server.on('tlsClientError', (_error: Error, socket: TLSSocket) => socket.destroy());
+        // Handshakes count as well.
+        server.maxConnections = config.MILLRACE_MQTT_CONNECTIONS_MAX;
+        server.on('drop', () => this.refused('connections'));
       } catch (cause) {
         throw new IngestError('MQTT_TLS_INVALID', 'never', { certificate: config.MILLRACE_MQTT_TLS_CERT }, { cause });
       }
