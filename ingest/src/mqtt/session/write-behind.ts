@@ -23,7 +23,7 @@ const BACKOFF_MS_MAX = 2_000;
 
 /** Writes changed sessions to the store: one statement at a time, the next gathers meanwhile.
  *  What somebody waits for (`urge`) goes at once, then what has left, then the oldest changes, those at most `rowsMax` in
- *  `intervalMs`.
+ *  `intervalMs`. Removals are gathered for as long, unless somebody waits for one.
  *  @holds a record is written with one generation; a fenced one is never written again; records that have left and can't
  *         be written are at most `unsavedMax`: beyond it the oldest is forgotten, so an older state of it is found */
 export class WriteBehind {
@@ -40,6 +40,7 @@ export class WriteBehind {
   #backoffMs = 0;
   #rowsMax: number;
   #changedDueMs = 0;
+  #removalsDueMs = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: WriteBehindOptions) {
@@ -127,13 +128,28 @@ export class WriteBehind {
   /** Removes what is kept under a key, gathered. */
   remove(key: SessionKey): void {
     if (this.#stopped) return;
+    if (this.#removals.size === 0) this.#removalsDueMs = performance.now() + this.#options.intervalMs;
     this.#removals.set(keyText(key), key);
+    if (this.#removals.size >= this.#options.rowsMax) this.#hasten();
+    else if (!this.#running && !this.#scheduled && this.#timer === null) this.#later();
+  }
+
+  /** Removals go with the next statement. */
+  #hasten(): void {
+    this.#removalsDueMs = 0;
     this.#soon();
+  }
+
+  get #removalsDue(): boolean {
+    return this.#removals.size > 0 && performance.now() >= this.#removalsDueMs;
   }
 
   /** Settles once no removal of this key is to come. */
   async whenRemoved(text: string): Promise<void> {
-    while ((this.#removals.has(text) || this.#removing.has(text)) && !this.#stopped) await this.#turn();
+    while ((this.#removals.has(text) || this.#removing.has(text)) && !this.#stopped) {
+      this.#hasten();
+      await this.#turn();
+    }
   }
 
   get removals(): number {
@@ -150,7 +166,7 @@ export class WriteBehind {
     while (busy() && performance.now() < end && !this.#stopped) {
       for (const record of this.#changed) this.#urgent.add(record);
       this.#changed.clear();
-      this.#soon();
+      this.#hasten();
       await Promise.race([this.#turn(), late]);
     }
     clearTimeout(timer);
@@ -176,7 +192,10 @@ export class WriteBehind {
   }
 
   #later(): void {
-    const waitMs = Math.max(1, Math.min(this.#options.intervalMs, this.#changedDueMs - performance.now() + 1));
+    const changed = this.#changed.size > 0 ? this.#changedDueMs : Number.POSITIVE_INFINITY;
+    const removals = this.#removals.size > 0 ? this.#removalsDueMs : Number.POSITIVE_INFINITY;
+    const untilDueMs = Math.min(changed, removals) - performance.now() + 1;
+    const waitMs = Math.max(1, Math.min(this.#options.intervalMs, untilDueMs));
     this.#timer = setTimeout(this.#tick, waitMs);
   }
 
@@ -208,8 +227,8 @@ export class WriteBehind {
     const back = this.away;
     this.#backoffMs = 0;
     this.#running = false;
-    if (this.#urgent.size > 0 || this.#left.size > 0 || this.#removals.size > 0) this.#soon();
-    else if (this.#changed.size > 0 && !this.#stopped && this.#timer === null) {
+    if (this.#urgent.size > 0 || this.#left.size > 0 || this.#removalsDue) this.#soon();
+    else if ((this.#changed.size > 0 || this.#removals.size > 0) && !this.#stopped && this.#timer === null) {
       this.#later();
     }
     if (back) this.#options.onBack();
@@ -232,7 +251,7 @@ export class WriteBehind {
   }
 
   async #writeRemovals(): Promise<void> {
-    if (this.#removals.size === 0) return;
+    if (!this.#removalsDue) return;
     const keys = [...this.#removals].slice(0, this.#options.rowsMax);
     this.#removing = new Set(keys.map(([text]) => text));
     for (const [text] of keys) this.#removals.delete(text);
