@@ -5,7 +5,7 @@ import { parseUse, type Use } from './inbound.ts';
 /** Records that are looked through at most: before this node started, and before now. */
 const WINDOW_RECORDS = 32_768;
 const READ_BYTES_MAX = 1_048_576;
-/** What was found is forgotten when nobody asks for so long. */
+/** What was found is forgotten after so long, even if somebody goes on asking: it grows with what is published. */
 const KEPT_MS = 300_000;
 const PREFIX = 'mqtt/';
 
@@ -75,9 +75,13 @@ export class EarlierPublishes {
       index = { seen: new Map(), next: -1, reading: null };
       this.#indexes.set(partition, index);
     }
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#indexes.clear(), KEPT_MS);
-    this.#timer.unref();
+    if (this.#timer === null) {
+      this.#timer = setTimeout(() => {
+        this.#timer = null;
+        this.#indexes.clear();
+      }, KEPT_MS);
+      this.#timer.unref();
+    }
     const current = index;
     // Whoever asks while it is read waits for a reading that began after he asked: the log may have gone on.
     if (current.reading !== null) await current.reading.catch(() => {});
