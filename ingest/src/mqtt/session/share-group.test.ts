@@ -99,6 +99,19 @@ test('goes on where it stood when a member that is kept comes back, though no me
   expect(again.texts.toSorted()).toEqual(Array.from({ length: 10 }, (_, index) => `m${index + 15}`));
 });
 
+test('loses nothing when all members leave at once with messages unacknowledged, and come back', async () => {
+  await using stage = new Stage();
+  const names = ['one', 'two'];
+  const before = await Promise.all(names.map((name) => stage.connect(name, { acks: false })));
+  for (const client of before) await client.subscribe(SHARED);
+  await publish(stage, 0, 10);
+  await until('all came', () => all(before).length === 10);
+  for (const client of before) client.leave();
+  await stage.sessions.flush(10_000);
+  const after = await Promise.all(names.map((name) => stage.connect(name)));
+  await until('all came again', () => new Set(all(after)).size === 10);
+});
+
 test('does not give a message to a member who may not read it', async () => {
   await using stage = new Stage();
   const one = await stage.connect('one');

@@ -12,6 +12,7 @@ import type {
 } from '@millrace/core';
 import type { ChannelFilter } from '../topic.ts';
 import type { SessionFilter } from './filter.ts';
+import type { InFlightEntry } from './in-flight.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
 
@@ -23,6 +24,12 @@ const RETURNED_MAX = 10_000;
 interface Place {
   readonly session: ClientSession;
   readonly filter: SessionFilter;
+}
+
+/** A message that a member had not acknowledged when it left. Until another has it, it stays in flight there. */
+interface Returned {
+  readonly from: ClientSession;
+  readonly entry: InFlightEntry;
 }
 
 interface Shared {
@@ -95,7 +102,7 @@ export class ShareGroup implements Subscriber<null> {
   #lead: ClientSession | null = null;
   #turn = 0;
   #refused = false;
-  #returned: Position[] = [];
+  #returned: Returned[] = [];
   #giving = false;
   #room: (() => void) | null = null;
 
@@ -226,8 +233,7 @@ export class ShareGroup implements Subscriber<null> {
     for (const entry of inFlight.entries()) {
       if (entry.origin !== this || entry.released || (entry.qos === 2 && persistent)) continue;
       if (this.#returned.length >= RETURNED_MAX) return;
-      inFlight.drop(entry);
-      this.#returned.push({ partition: entry.partition, offset: entry.offset });
+      this.#returned.push({ from: session, entry });
     }
     if (this.#returned.length === 0 || this.#giving) return;
     this.#giving = true;
@@ -240,17 +246,23 @@ export class ShareGroup implements Subscriber<null> {
 
   async #giveReturned(): Promise<void> {
     const over = (): boolean => this.over;
-    for (let position = this.#returned.shift(); position !== undefined; position = this.#returned.shift()) {
-      const at = position;
-      const found = await untilDone(over, () => this.#shared.delivery.at(at));
+    for (let returned = this.#returned.shift(); returned !== undefined; returned = this.#returned.shift()) {
+      const { entry, from } = returned;
+      const { record, node } = from;
+      const found = await untilDone(over, () => this.#shared.delivery.at(entry));
       if (found === null) return;
-      if (found.value === null) continue;
-      while (!this.over && !this.#give(found.value)) {
+      // Its client has come back meanwhile, and gets it itself.
+      const isBack = (): boolean => record.holder !== null;
+      while (!this.over && !isBack() && found.value !== null && !this.#give(found.value)) {
         await new Promise<void>((resolve) => {
           this.#room = resolve;
         });
         this.#room = null;
       }
+      if (this.over) return;
+      if (isBack()) continue;
+      record.inFlight.drop(entry);
+      node.amend(record);
     }
   }
 
