@@ -18,7 +18,7 @@ export const MqttIngestConfig = z.object({
     .enum(['off', 'optional', 'required'])
     .default('optional')
     .describe(
-      'Whether clients are asked for a certificate. One that a thing carries (PUT /things/<id>/certificates) stands for its password; required: there is no other way.',
+      'Whether clients are asked for a certificate. One that a thing carries (PUT /things/<id>/certificates) stands for its password; required: on this port there is no other way.',
     ),
   MILLRACE_MQTT_CONNECTIONS_MAX: count(1, 1_000_000)
     .default(16_384)
