@@ -34,7 +34,9 @@ export const LogConfig = z.object({
   MILLRACE_LOG_BYTES_MAX: bytes
     .min(MiB)
     .default(16 * 1024 * MiB)
-    .describe('Embedded log: with so many bytes of unprocessed messages it is full and refuses more (503). Give it at least eight times the largest message.'),
+    .describe(
+      'Embedded log: with so many bytes of unprocessed messages it is full and refuses more (503). Give it at least eight times the largest message.',
+    ),
   MILLRACE_LOG_RETENTION_MS: z.coerce
     .number()
     .int()
