@@ -95,6 +95,8 @@ export async function startNode(
           sessionsPerOwnerMax: config.registry.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX,
           retainedPerOrgMax: config.registry.MILLRACE_RETAINED_MESSAGES_MAX,
           sessionsKeptMs: config.mqtt.MILLRACE_MQTT_SESSION_EXPIRY_S * 1_000,
+          config: config.registry,
+          directory: directory.path,
           ...tools,
         }),
       ),
@@ -157,6 +159,7 @@ export async function startNode(
               ...tools,
             }),
           );
+    if (http !== null) registry.listensAt(http.url);
     const started = has('registry') ? await registry.gettingStarted() : null;
     return {
       http: http?.url ?? null,

@@ -1,4 +1,5 @@
 import type { DirectoryChange, DirectoryEntity, Logger, Metrics } from '@millrace/core';
+import { type Audited, writeAudit } from './audit/audit.ts';
 import type { Database, Session } from './database/database.ts';
 import { LOCKS } from './database/migrate.ts';
 
@@ -6,6 +7,8 @@ export type Change = Omit<DirectoryChange, 'version'>;
 /** A transaction whose changes are told to all nodes when it commits. */
 export interface ChangeSession extends Session {
   changed(entity: DirectoryEntity, id: string, org: string | null, voids: readonly string[]): void;
+  /** Writes the change down in the audit, with who asked for it, when it commits. */
+  audit(audited: Audited): void;
 }
 export interface ChangeFeedOptions {
   readonly database: Database;
@@ -85,15 +88,18 @@ export class ChangeFeed {
     await this.#catchingUp?.catch(() => undefined);
   }
 
-  /** Runs a transaction, writes its changes with it, and applies them here before it resolves. */
+  /** Runs a transaction, writes its changes and its audit with it, and applies the changes here before it resolves. */
   async transaction<T>(work: (session: ChangeSession) => Promise<T>): Promise<T> {
     const changes: Change[] = [];
+    const audited: Audited[] = [];
     let last = 0;
     const result = await this.#database.transaction(async (session) => {
       const value = await work({
         query: session.query,
         changed: (entity, id, org, voids) => changes.push({ entity, id, org, voids }),
+        audit: (one) => audited.push(one),
       });
+      if (audited.length > 0) await writeAudit(session, audited);
       if (changes.length > 0) last = await write(session, changes);
       return value;
     });

@@ -1,5 +1,12 @@
 import { onOff } from '@millrace/core';
 import { z } from 'zod';
+import { accessConfig } from './access/config.ts';
+import { applicationsConfig } from './applications/config.ts';
+import { auditConfig } from './audit/config.ts';
+import { certificatesConfig } from './certificates/config.ts';
+import { inventoryConfig } from './inventory/config.ts';
+import { jobsConfig } from './jobs/config.ts';
+import { peopleConfig } from './people/config.ts';
 
 export const RegistryConfig = z.object({
   MILLRACE_POSTGRES_URL: z
@@ -38,5 +45,12 @@ export const RegistryConfig = z.object({
     .max(10_000_000)
     .default(100_000)
     .describe('Topics of one organisation whose retained message is kept; further ones are delivered, but not kept.'),
+  ...peopleConfig,
+  ...inventoryConfig,
+  ...accessConfig,
+  ...applicationsConfig,
+  ...certificatesConfig,
+  ...auditConfig,
+  ...jobsConfig,
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;

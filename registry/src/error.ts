@@ -7,6 +7,10 @@ export type RegistryErrorCode =
   | 'REGISTRY_CONFLICT'
   /** The database cannot keep this value (as U+0000 in text). */
   | 'REGISTRY_VALUE_REFUSED'
+  /** The entity is not at the version that the change was made for (If-Match). */
+  | 'REGISTRY_VERSION_MISMATCH'
+  /** What is left would depend on it; `facts` count what. */
+  | 'REGISTRY_IN_USE'
   /** What a change refers to is gone. */
   | 'REGISTRY_NOT_FOUND'
   /** The owner has as many sessions as it may (MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX). */

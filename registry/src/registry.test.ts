@@ -49,8 +49,10 @@ describe('the first run', () => {
     expect(first.firstRun).toEqual({ email: 'root@example.org', password: expect.stringMatching(/^[\w-]{20}$/) });
     const started = await first.gettingStarted();
     const thing = await first.directory.thingByKey(first.credentials.digest(started?.key ?? ''));
-    expect(thing?.id).toBe(started?.thingId);
-    expect(await first.directory.rules(started?.thingId ?? '', thing?.org ?? '')).toHaveLength(2);
+    expect(thing?.subject.id).toBe(started?.thingId);
+    expect(
+      await first.directory.rules(started?.thingId ?? '', thing?.subject.kind === 'thing' ? thing.subject.org : ''),
+    ).toHaveLength(2);
     const second = await node(url, { admin: { email: 'Root@Example.org' } });
     expect(second.firstRun).toBeNull();
     expect(await second.gettingStarted()).toEqual(started);
@@ -197,13 +199,25 @@ describe('the directory', () => {
     const user = await registry.users.register('d@example.org', '12345678');
     const [{ org } = { org: '' }] = await registry.users.memberships(user.id);
     const [channel] = await registry.channels.create(org, [{ alias: 'hall', contentType: 'application/json' }]);
-    const record = { id: channel?.id, org, enabled: true, alias: 'hall', contentType: 'application/json' };
+    const record = {
+      id: channel?.id,
+      org,
+      enabled: true,
+      alias: 'hall',
+      contentType: 'application/json',
+      groups: [],
+      profile: {},
+      limits: {},
+    };
     expect(await registry.directory.channel(channel?.id ?? '', null)).toEqual(record);
     expect(await registry.directory.channel('hall', org)).toEqual(record);
     expect(await registry.directory.channel('hall', null)).toBeNull();
     expect(await registry.directory.channel('hall', uuidV7())).toBeNull();
     expect(await registry.directory.subject('no uuid')).toBeNull();
-    expect(await registry.directory.rules(user.id, org)).toEqual([{ type: 'g', values: [user.id, 'role:owner', org] }]);
+    expect(await registry.directory.rules(user.id, org)).toEqual([
+      { type: 'g', values: [user.id, 'role:owner', org] },
+      { type: 'p', values: ['role:owner', org, '*', '*', 'allow', ''], source: 'role owner' },
+    ]);
   });
 });
 

@@ -11,22 +11,27 @@ import {
   type TicketStore,
   uuidV7,
 } from '@millrace/core';
+import { createDirectory } from './access/directory.ts';
+import { type Access, createAccess } from './access/index.ts';
+import { type Applications, createApplications } from './applications/index.ts';
+import { type Audit, createAudit } from './audit/audit.ts';
 import { createRetainedStore } from './bridge/retained.ts';
 import { createSessionStore } from './bridge/sessions.ts';
 import { createTickets } from './bridge/tickets.ts';
 import { Upkeep } from './bridge/upkeep.ts';
+import { type Authority, createAuthority } from './certificates/index.ts';
 import { ChangeFeed } from './changes.ts';
 import { RegistryConfig } from './config.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
-import { createDirectory } from './directory.ts';
-import { type Certificates, createCertificates } from './entities/certificates.ts';
-import { type Channels, createChannels } from './entities/channels.ts';
-import { type Connections, createConnections } from './entities/connections.ts';
-import { createRefreshTokens, type RefreshTokens } from './entities/refresh-tokens.ts';
-import { createThings, type Things } from './entities/things.ts';
-import { createUsers, insertOrg, insertUser, normaliseEmail, type Users } from './entities/users.ts';
 import { RegistryError } from './error.ts';
+import { createInventory, type Inventory } from './inventory/index.ts';
+import type { Things } from './inventory/things.ts';
+import { createJobs, type Jobs } from './jobs/index.ts';
+import { createManifests, type Manifests } from './manifest/index.ts';
+import type { Parts, Topic } from './parts.ts';
+import { createPeople, type People } from './people/index.ts';
+import { insertOrg, insertUser, normaliseEmail } from './people/users.ts';
 
 /** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
 export interface CredentialsFactory {
@@ -50,19 +55,22 @@ export interface RegistryOptions {
   readonly retainedPerOrgMax?: number;
   /** So long the sessions of a node are kept that has died (a week), as those of a client that is away. */
   readonly sessionsKeptMs?: number;
+  /** The rest of its settings; their defaults if absent. */
+  readonly config?: Readonly<RegistryConfig>;
+  /** Where it may keep files. */
+  readonly directory?: string;
   /** How often is removed what has expired. */
   readonly sweepMs?: number;
   readonly now?: () => number;
 }
-export interface Registry {
+export interface Registry extends People, Inventory, Authority {
   readonly directory: Directory;
   readonly credentials: Credentials;
-  readonly things: Things;
-  readonly channels: Channels;
-  readonly connections: Connections;
-  readonly users: Users;
-  readonly refreshTokens: RefreshTokens;
-  readonly certificates: Certificates;
+  readonly audit: Audit;
+  readonly access: Access;
+  readonly applications: Applications;
+  readonly jobs: Jobs;
+  readonly manifests: Manifests;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
   readonly tickets: TicketStore;
@@ -70,6 +78,8 @@ export interface Registry {
   readonly firstRun: { readonly email: string; readonly password?: string } | null;
   /** The thing and channel that the first run made; null when one has been deleted. */
   gettingStarted(): Promise<{ thingId: string; key: string; channelId: string } | null>;
+  /** Told by who opens the listener, unless MILLRACE_PUBLIC_URL says it. */
+  listensAt(url: string): void;
   /** null when healthy, else what is wrong and what to do. */
   health(): Promise<string | null>;
 }
@@ -89,6 +99,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
   const database = openDatabase({ url: options.url, connectionsMax: options.connectionsMax ?? 8, logger, metrics });
   const now = options.now ?? Date.now;
   const node = uuidV7();
+  const started: Topic[] = [];
   let feed: ChangeFeed | undefined;
   try {
     const applied = await migrate(database);
@@ -97,7 +108,30 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     feed = new ChangeFeed({ database, logger, metrics, pollMs: options.pollMs ?? 400 });
     await feed.start();
     const firstRun = await makeFirst(database, feed, credentials, options.admin);
-    const things = createThings(database, feed, credentials);
+    const config = options.config ?? DEFAULTS;
+    let listening = '';
+    const audit = createAudit();
+    const parts: Parts = {
+      database,
+      feed,
+      credentials,
+      audit,
+      config,
+      directory: options.directory ?? null,
+      publicUrl: () => (config.MILLRACE_PUBLIC_URL ?? listening).replace(/\/+$/, ''),
+      node,
+      now,
+      logger,
+      metrics,
+    };
+    const people = createPeople(parts);
+    const inventory = createInventory(parts);
+    const authority = createAuthority(parts);
+    const access = createAccess(parts);
+    const applications = createApplications(parts);
+    const jobs = createJobs(parts);
+    const manifests = createManifests(parts);
+    const topics: readonly Topic[] = [people, inventory, authority, access, applications, jobs, manifests];
     const upkeep = new Upkeep({
       database,
       node,
@@ -109,40 +143,61 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     });
     await upkeep.start();
     const tickets = createTickets(database, credentials, now);
-    const certificates = createCertificates(database, feed, now);
     const perOwnerMax = options.sessionsPerOwnerMax ?? DEFAULTS.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX;
     const perOrgMax = options.retainedPerOrgMax ?? DEFAULTS.MILLRACE_RETAINED_MESSAGES_MAX;
     observe(metrics, database, feed);
+    for (const topic of topics) {
+      await topic.start?.();
+      started.push(topic);
+    }
     const following = feed;
     return {
       value: {
-        directory: createDirectory({ session: database, feed, tickets, certificates }),
+        ...people,
+        ...inventory,
+        ...authority,
+        directory: createDirectory({
+          session: database,
+          feed,
+          tickets,
+          certificates: authority.certificates,
+          applicationToken: (digest) => applications.holder(digest),
+          now,
+        }),
         credentials,
-        things,
-        channels: createChannels(database, feed),
-        connections: createConnections(database, feed),
-        users: createUsers(database, feed, credentials),
-        refreshTokens: createRefreshTokens(database, credentials),
-        certificates,
+        audit,
+        access,
+        applications,
+        jobs,
+        manifests,
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
         tickets,
         firstRun,
-        gettingStarted: () => gettingStarted(database, things),
+        gettingStarted: () => gettingStarted(database, inventory.things),
+        listensAt: (url) => {
+          listening = url;
+        },
         health: () => database.health(),
       },
       drain: async () => undefined,
       async stop() {
+        await stopAll(started);
         await upkeep.stop();
         await following.stop();
         await database.close();
       },
     };
   } catch (error) {
+    await stopAll(started).catch(() => undefined);
     await feed?.stop();
     await database.close().catch(() => undefined);
     throw error;
   }
+}
+
+async function stopAll(topics: readonly Topic[]): Promise<void> {
+  for (const topic of [...topics].reverse()) await topic.stop?.();
 }
 
 /** Once all is open: a start that failed and is tried again must not leave its own figures. */

@@ -1,5 +1,5 @@
 import type { Protocol } from '../envelope/envelope.ts';
-import type { ChannelRecord, PolicyRule, SubjectRecord } from './directory.ts';
+import type { ChannelRecord, PolicyRule, Scope, SubjectRecord } from './directory.ts';
 
 export type MessageAction = 'publish' | 'subscribe';
 /** Actions on the control plane are `<entity>.<verb>`, as `things.create`, `channels.connect`, `deadletters.read`. */
@@ -21,6 +21,8 @@ export type Credential =
  *  (WeakMap); once `revoked` is true it must be identified anew. */
 export interface Principal {
   readonly subject: SubjectRecord;
+  /** What the credential carries of the subject's rights; null: all. */
+  readonly scope: Scope | null;
   readonly revoked: boolean;
 }
 
@@ -75,17 +77,46 @@ export interface Gate {
     subtopic: string,
     context: RequestContext,
   ): Admission | Promise<Admission>;
-  /** A decision on the control plane. @param object `<entity>/<id>`, `<entity>` for a collection */
+  /** A decision on the control plane. @param object `<entity>/<id>`, `<entity>` for a collection
+   *  @param groups the group that the object is in and those above it */
   allows(
     principal: Principal,
     org: string,
     object: string,
     action: ControlAction,
     context: RequestContext,
+    groups?: readonly string[],
   ): boolean | Promise<boolean>;
+  /** Judges a request that never happened, with nothing memoised, and tells by which rule. */
+  explain(request: HypotheticalRequest): Promise<Explanation>;
   /** Writes the 16-byte MAC that lets a worker trust an admission: over id, org, channel, subtopic, publisher,
    *  received and payload. @see Sealer */
   readonly sealer: Sealer;
+}
+
+export interface HypotheticalRequest {
+  readonly subject: SubjectRecord;
+  readonly scope: Scope | null;
+  readonly org: string;
+  readonly object: string;
+  readonly action: MessageAction | ControlAction;
+  readonly groups: readonly string[];
+  readonly context: RequestContext;
+  /** Judged beside the subject's own: what a policy would change before it is attached. */
+  readonly extra?: readonly PolicyRule[];
+}
+export interface Explanation {
+  readonly allowed: boolean;
+  readonly reason:
+    | 'allowed'
+    | 'administrator'
+    | 'not_allowed'
+    | 'denied_by_policy'
+    | 'subject_disabled'
+    | 'other_organisation'
+    | 'outside_scope';
+  /** The rule that decided; null where none did. */
+  readonly rule: PolicyRule | null;
 }
 
 /** Makes and checks the MAC of an admission; pure but for the secret, so it also runs in workers. */
@@ -113,6 +144,7 @@ export interface Enforcer {
     subject: string,
     org: string,
     channel: string,
+    groups: readonly string[],
     subtopic: string,
     protocol: Protocol,
     nowMs: number,
@@ -138,10 +170,13 @@ export interface Credentials {
   /** AES-256-GCM under the cluster's secret. @param about bound as associated data (as the owner's id) */
   encrypt(plain: string, about: string): string;
   decrypt(sealed: string, about: string): string;
-  /** Access token of a user: ES256 JWT, 15 min. */
-  issueAccessToken(user: string): Promise<string>;
-  /** The user of an access token, or null. */
-  verifyAccessToken(token: string): Promise<{ readonly user: string; readonly expiresMs: number } | null>;
+  /** Access token of a user or thing: ES256 JWT, 15 min unless told otherwise (1 h at most).
+   *  @param epoch the subject's own at that moment */
+  issueAccessToken(subject: string, epoch: number, seconds?: number): Promise<string>;
+  /** Whose an access token is, or null. Void unless the epoch is still the subject's. */
+  verifyAccessToken(
+    token: string,
+  ): Promise<{ readonly subject: string; readonly epoch: number; readonly expiresMs: number } | null>;
   /** Public keys, as `/.well-known/jwks.json` gives them. */
   jwks(): { readonly keys: readonly Record<string, unknown>[] };
 }

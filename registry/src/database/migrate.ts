@@ -2,9 +2,28 @@ import { RegistryError } from '../error.ts';
 import type { Database } from './database.ts';
 import * as controlPlane from './migrations/0001-control-plane.ts';
 import * as bridge from './migrations/0002-bridge.ts';
+import * as tenancy from './migrations/0003-tenancy.ts';
+import * as people from './migrations/0004-people.ts';
+import * as inventory from './migrations/0005-inventory.ts';
+import * as access from './migrations/0006-access.ts';
+import * as applications from './migrations/0007-applications.ts';
+import * as certificates from './migrations/0008-certificates.ts';
+import * as audit from './migrations/0009-audit.ts';
+import * as jobs from './migrations/0010-jobs.ts';
 
 /** In order; a migration that was released never changes. */
-const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [controlPlane, bridge];
+const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
+  controlPlane,
+  bridge,
+  tenancy,
+  people,
+  inventory,
+  access,
+  applications,
+  certificates,
+  audit,
+  jobs,
+];
 
 /** Advisory locks of the registry, by what they guard. */
 export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03, sweep: 0x4d_4c_04 } as const;

@@ -10,6 +10,8 @@ import {
   Protocol,
   type ReadingsStore,
 } from '@millrace/core';
+import { type Actor, actingAs, setActor } from '../audit/actor.ts';
+import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { identify, userOf } from './identity.ts';
@@ -19,7 +21,6 @@ import type { Call, HealthCheck, Plane } from './plane.ts';
 import { platformRoutes } from './platform.ts';
 import { Refusal, refusalOf, refuse } from './refusal.ts';
 import { checkBody, checkQuery, type Route } from './route.ts';
-import { Throttle } from './throttle.ts';
 
 export interface ControlPlaneOptions {
   readonly registry: Registry;
@@ -86,7 +87,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
   for (const route of served) {
     app.on(route.specification.method, honoPath(route.specification.path), async (context) => {
       const { peer } = context.env;
-      return answer(route, plane, context.req.raw, peer, context.req.param());
+      return actingAs(stranger(peer), () => answer(route, plane, context.req.raw, peer, context.req.param()));
     });
   }
   const allowed = allowedMethods(served);
@@ -125,7 +126,10 @@ async function answer(
     const { specification } = route;
     let known: Promise<Principal> | undefined;
     const principal = (): Promise<Principal> => {
-      known ??= identify(request, plane);
+      known ??= identify(request, plane).then((found) => {
+        setActor(actorOf(found, peer));
+        return found;
+      });
       return known;
     };
     // Strangers learn nothing of what is right or wrong with their request.
@@ -151,6 +155,23 @@ async function answer(
     return refuse(faultOf(error, plane.logger));
   }
 }
+
+const stranger = ({ remoteAddress }: HttpPeer): Actor => ({
+  kind: 'nobody',
+  id: null,
+  name: null,
+  via: null,
+  address: remoteAddress,
+  protocol: 'http',
+});
+
+const actorOf = ({ subject, scope }: Principal, peer: HttpPeer): Actor => ({
+  ...stranger(peer),
+  kind: subject.kind,
+  id: subject.id,
+  name: subject.kind === 'user' ? subject.email : null,
+  via: scope?.id ?? null,
+});
 
 function faultOf(error: unknown, logger: Logger): Refusal {
   const refusal = refusalOf(error);

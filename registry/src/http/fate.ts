@@ -9,8 +9,8 @@ import {
   parseUuid,
   protocolNames,
 } from '@millrace/core';
+import { pageOf } from '../inventory/lookup.ts';
 import { orgOf, permit } from './identity.ts';
-import { pageOf } from './lookup.ts';
 import { mayRead, receivedText } from './messages.ts';
 import type { Plane } from './plane.ts';
 import { notFound, Refusal } from './refusal.ts';
@@ -91,7 +91,7 @@ export const fateRoutes: readonly Route[] = [
       const user = await call.user();
       const everyOrg = user.admin && call.query.org === undefined;
       const org = everyOrg ? null : await orgOf(call, plane);
-      if (org !== null) await permit(call, plane, org, 'deadletters', 'deadletters.read', 'organisation');
+      if (org !== null) await permit(call, plane, org, 'deadletters', 'deadletters.read', { hidden: 'organisation' });
       const { channel, message, reason } = call.query;
       const found = await plane.store.deadLetters({
         org,

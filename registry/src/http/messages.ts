@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { type ChannelRecord, isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
+import { pageOf } from '../inventory/lookup.ts';
 import { isMember, orgOf, permit } from './identity.ts';
-import { pageOf } from './lookup.ts';
 import type { Call, Plane } from './plane.ts';
 import { MessagesQuery, readingsQuery } from './readings-query.ts';
 import { notFound, Refusal } from './refusal.ts';
@@ -125,7 +125,11 @@ export const messageRoutes: readonly Route[] = [
 ];
 
 /** The channel, if the asker may read it.  @throws Refusal 404, 403 */
-async function readable(call: Call<unknown, unknown>, plane: Plane, subtopic: string): Promise<ChannelRecord> {
+async function readable(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  subtopic: string,
+): Promise<Pick<ChannelRecord, 'id' | 'org'>> {
   const principal = await call.principal();
   let reference = call.parameters.id ?? '';
   if (principal.subject.kind === 'user' && !isUuid(reference)) {

@@ -1,7 +1,13 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
-import { certificateRoutes } from './certificates.ts';
-import { channelRoutes } from './channels.ts';
-import { connectionRoutes } from './connections.ts';
+import { accessRoutes } from '../access/index.ts';
+import { applicationRoutes } from '../applications/index.ts';
+import { auditRoutes } from '../audit/index.ts';
+import { authorityRoutes } from '../certificates/index.ts';
+import { dialectRoutes } from '../dialects/index.ts';
+import { inventoryRoutes } from '../inventory/index.ts';
+import { jobRoutes } from '../jobs/index.ts';
+import { manifestRoutes } from '../manifest/index.ts';
+import { peopleRoutes } from '../people/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { fateRoutes } from './fate.ts';
@@ -9,20 +15,22 @@ import { messageRoutes } from './messages.ts';
 import { platformRoutes } from './platform.ts';
 import type { Answer, Route } from './route.ts';
 import { ProblemAnswer } from './schemas.ts';
-import { thingRoutes } from './things.ts';
 import { ticketRoutes } from './tickets.ts';
-import { userRoutes } from './users.ts';
 
 /** Everything that the control plane answers. */
 export const routes: readonly Route[] = [
-  ...userRoutes,
+  ...peopleRoutes,
   ...ticketRoutes,
-  ...thingRoutes,
-  ...certificateRoutes,
-  ...channelRoutes,
-  ...connectionRoutes,
+  ...inventoryRoutes,
+  ...accessRoutes,
+  ...authorityRoutes,
+  ...applicationRoutes,
+  ...auditRoutes,
+  ...jobRoutes,
+  ...manifestRoutes,
   ...messageRoutes,
   ...fateRoutes,
+  ...dialectRoutes,
   ...platformRoutes,
 ];
 
@@ -57,6 +65,7 @@ export function openApiDocument(version: string): OpenApiDocument {
   });
   for (const path of dataPlanePaths) app.openAPIRegistry.registerPath(path);
   for (const { specification } of routes) {
+    if (specification.hidden === true) continue;
     const { body, query } = specification;
     const names = [...specification.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
     app.openAPIRegistry.registerPath({

@@ -9,10 +9,10 @@ import type {
   RequestContext,
   UserRecord,
 } from '@millrace/core';
+import type { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import type { OneByOne } from './one-by-one.ts';
-import type { Throttle } from './throttle.ts';
 
 /** Something whose health counts. */
 export interface HealthCheck {

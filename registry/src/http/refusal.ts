@@ -41,6 +41,10 @@ export function refusalOf(error: unknown): Refusal | null {
       return new Refusal(409, CONFLICTS[String(error.facts.field)] ?? 'This exists already.');
     case 'REGISTRY_NOT_FOUND':
       return new Refusal(404, 'Something that the request refers to does not exist.');
+    case 'REGISTRY_VERSION_MISMATCH':
+      return new Refusal(412, 'It was changed since you read it: read it again, and send its new ETag in If-Match.');
+    case 'REGISTRY_IN_USE':
+      return new Refusal(409, `It is still needed: ${factsOf(error)}. Take that away first, or add ?cascade=true.`);
     case 'REGISTRY_VALUE_REFUSED':
       return new Refusal(422, 'A text holds a character that can not be kept, as U+0000.');
     case 'STORE_QUERY_INVALID':

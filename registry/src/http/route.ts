@@ -9,7 +9,7 @@ export interface Answer {
   readonly type?: string;
 }
 export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> {
-  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete' | 'options';
   /** As OpenAPI writes it: `/things/{id}`. */
   readonly path: string;
   readonly tag: string;
@@ -20,6 +20,17 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly query?: Q;
   readonly body?: B;
   readonly answers: Readonly<Record<number, Answer>>;
+  /** Requests that work against the example organisation (http/examples.ts); each is run by a test. */
+  readonly examples?: readonly RouteExample[];
+  /** Not told in the document: a path for browsers alone. */
+  readonly hidden?: true;
+}
+export interface RouteExample {
+  readonly name: string;
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly status: number;
 }
 /** A route with the types of its query and body erased. */
 export interface Route {
@@ -105,4 +116,5 @@ async function readText(request: Request): Promise<string> {
 export function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Response {
   return new Response(JSON.stringify(value), { status, headers: { 'content-type': 'application/json', ...headers } });
 }
-export const noContent = (): Response => new Response(null, { status: 204 });
+export const noContent = (headers: Readonly<Record<string, string>> = {}): Response =>
+  new Response(null, { status: 204, headers: { ...headers } });

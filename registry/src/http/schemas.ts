@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { thingTypes } from '../entities/things.ts';
+import { thingTypes } from '../inventory/things.ts';
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const METADATA_BYTES_MAX = 64 * 1024;

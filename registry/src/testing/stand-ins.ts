@@ -29,7 +29,7 @@ import type { CredentialsFactory } from '../registry.ts';
 /** The cryptography of the policy room in small: right in kind, cheap for tests. */
 export function standInCredentials(secret = 'test'): CredentialsFactory {
   const key = createHash('sha256').update(secret).digest();
-  const issued = new Map<string, string>();
+  const issued = new Map<string, { subject: string; epoch: number; expiresMs: number }>();
   const hash = (password: string, salt: string): string =>
     `${salt}:${scryptSync(password, salt, 16, { N: 2 }).toString('hex')}`;
   return {
@@ -51,14 +51,13 @@ export function standInCredentials(secret = 'test'): CredentialsFactory {
         decipher.setAuthTag(bytes.subarray(-16));
         return Buffer.concat([decipher.update(bytes.subarray(12, -16)), decipher.final()]).toString();
       },
-      async issueAccessToken(user) {
+      async issueAccessToken(subject, epoch, seconds = 900) {
         const token = `a.${randomBytes(8).toString('hex')}.c`;
-        issued.set(token, user);
+        issued.set(token, { subject, epoch, expiresMs: Date.now() + seconds * 1_000 });
         return token;
       },
       async verifyAccessToken(token) {
-        const user = issued.get(token);
-        return user === undefined ? null : { user, expiresMs: Date.now() + 900_000 };
+        return issued.get(token) ?? null;
       },
       jwks: () => ({ keys: signingKeys.map(({ kid }) => ({ kid })) }),
     }),
@@ -73,7 +72,7 @@ export function standInGate(directory: Directory, credentials: Credentials): Gat
     let subject: SubjectRecord | null = null;
     switch (credential.kind) {
       case 'key':
-        subject = await directory.thingByKey(credentials.digest(credential.key));
+        subject = (await directory.thingByKey(credentials.digest(credential.key)))?.subject ?? null;
         break;
       case 'ticket':
         subject = await directory.redeemTicket(credentials.digest(credential.ticket));
@@ -86,13 +85,13 @@ export function standInGate(directory: Directory, credentials: Credentials): Gat
         break;
       case 'bearer': {
         const verified = await credentials.verifyAccessToken(credential.token);
-        if (verified !== null) subject = await directory.subject(verified.user);
+        if (verified !== null) subject = await directory.subject(verified.subject);
         break;
       }
     }
     if (subject === null) return { kind: 'refused', reason: 'unknown' };
     return subject.enabled
-      ? { kind: 'known', principal: { subject, revoked: false } }
+      ? { kind: 'known', principal: { subject, scope: null, revoked: false } }
       : { kind: 'refused', reason: 'disabled' };
   };
   const roles = async ({ subject }: Principal, org: string): Promise<string[]> =>
@@ -118,6 +117,7 @@ export function standInGate(directory: Directory, credentials: Credentials): Gat
       const held = await roles(principal, org);
       return held.some((role) => role !== 'role:viewer' || READS.test(action));
     },
+    explain: async () => ({ allowed: false, reason: 'not_allowed', rule: null }),
     sealer: { seal: () => undefined, verify: () => false },
   };
 }

@@ -3,7 +3,7 @@ import type { Credentials } from '@millrace/core';
 import type { Database, Session } from '../database/database.ts';
 
 export type Refreshed =
-  | { readonly kind: 'ok'; readonly user: string; readonly refreshToken: string }
+  | { readonly kind: 'ok'; readonly user: string; readonly epoch: number; readonly refreshToken: string }
   | { readonly kind: 'refused'; readonly reason: 'unknown' | 'expired' | 'reused' | 'disabled' };
 
 /** Refresh tokens are kept as digests only. Each is good for one use; a second use of one means that it was stolen (or
@@ -41,8 +41,9 @@ export function createRefreshTokens(database: Database, credentials: Credentials
           used: boolean;
           expired: boolean;
           enabled: boolean;
+          epoch: number;
         }>(
-          `SELECT family, user_id AS user, used_at IS NOT NULL AS used, expires_at < now() AS expired, enabled
+          `SELECT family, user_id AS user, used_at IS NOT NULL AS used, expires_at < now() AS expired, enabled, epoch
            FROM registry.refresh_tokens JOIN registry.users ON users.id = user_id WHERE digest = $1 FOR UPDATE OF refresh_tokens`,
           [digest],
         );
@@ -54,7 +55,7 @@ export function createRefreshTokens(database: Database, credentials: Credentials
         if (row.expired) return { kind: 'refused', reason: 'expired' };
         if (!row.enabled) return { kind: 'refused', reason: 'disabled' };
         await tx.query('UPDATE registry.refresh_tokens SET used_at = now() WHERE digest = $1', [digest]);
-        return { kind: 'ok', user: row.user, refreshToken: await insert(tx, row.user, row.family) };
+        return { kind: 'ok', user: row.user, epoch: row.epoch, refreshToken: await insert(tx, row.user, row.family) };
       }),
   };
 }

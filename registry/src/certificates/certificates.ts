@@ -1,4 +1,5 @@
 import { isUuid, type ThingRecord } from '@millrace/core';
+import { THING_RECORD } from '../access/directory.ts';
 import type { ChangeFeed } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { commonName, isIssuedBy, isWithinValidity, parseCertificate } from './authorities.ts';
@@ -23,12 +24,12 @@ interface TrustRow {
   readonly fingerprint: string | null;
   readonly authority: string | null;
 }
-type FoundRow = Omit<ThingRecord, 'kind'> & TrustRow;
+type FoundRow = ThingRecord & TrustRow;
 
 const KEPT = 'SELECT fingerprint, authority FROM registry.certificates WHERE thing = $1 ORDER BY place';
 /** By fingerprint; else what the named thing trusts. */
-const FIND = `SELECT things.id, org, enabled, metadata, fingerprint, authority
-  FROM registry.certificates JOIN registry.things ON things.id = thing
+const FIND = `SELECT ${THING_RECORD}, fingerprint, authority
+  FROM registry.certificates JOIN registry.things ON things.id = thing JOIN registry.orgs ON orgs.id = things.org
   WHERE fingerprint = $1 OR (thing = $2 AND authority IS NOT NULL) ORDER BY fingerprint IS NULL, place`;
 
 export function createCertificates(session: Session, feed: ChangeFeed, now: () => number): Certificates {
@@ -72,8 +73,8 @@ export function createCertificates(session: Session, feed: ChangeFeed, now: () =
           each.fingerprint !== null || (each.authority !== null && isIssuedBy(certificate, each.authority, nowMs)),
       );
       if (row === undefined) return null;
-      const { id, org, enabled, metadata } = row;
-      return { kind: 'thing', id, org, enabled, metadata };
+      const { fingerprint: _, authority: __, ...found } = row;
+      return found;
     },
   };
 }

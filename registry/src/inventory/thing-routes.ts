@@ -1,11 +1,11 @@
 import type { z } from '@hono/zod-openapi';
-import type { Thing, ThingPatch } from '../entities/things.ts';
-import { orgOf, permit } from './identity.ts';
+import { orgOf, permit } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound } from '../http/refusal.ts';
+import { json, noContent, type Route, route } from '../http/route.ts';
+import { bulk, KeyBody, NewThingBody, page, ThingAnswer, ThingListQuery, ThingPatchBody } from '../http/schemas.ts';
 import { listOf, thingFor } from './lookup.ts';
-import type { Call, Plane } from './plane.ts';
-import { notFound } from './refusal.ts';
-import { json, noContent, type Route, route } from './route.ts';
-import { bulk, KeyBody, NewThingBody, page, ThingAnswer, ThingListQuery, ThingPatchBody } from './schemas.ts';
+import type { Thing, ThingPatch } from './things.ts';
 
 const tag = 'things';
 const one = { description: 'The thing.', schema: ThingAnswer };

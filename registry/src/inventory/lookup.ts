@@ -1,10 +1,10 @@
 import { isUuid } from '@millrace/core';
-import type { Channel } from '../entities/channels.ts';
-import type { ListQuery } from '../entities/page.ts';
-import type { Thing } from '../entities/things.ts';
-import { orgOf, permit } from './identity.ts';
-import type { Call, Plane } from './plane.ts';
-import { notFound } from './refusal.ts';
+import { orgOf, permit } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound } from '../http/refusal.ts';
+import type { Channel } from './channels.ts';
+import type { ListQuery } from './page.ts';
+import type { Thing } from './things.ts';
 
 type Verb = 'read' | 'update' | 'delete';
 

@@ -1,9 +1,9 @@
-import { parseAuthority, parseFingerprint } from '../entities/authorities.ts';
-import type { Trust } from '../entities/certificates.ts';
-import { thingFor } from './lookup.ts';
-import { notFound, Refusal } from './refusal.ts';
-import { json, type Route, route } from './route.ts';
-import { CertificatesAnswer, CertificatesBody, ProblemAnswer } from './schemas.ts';
+import { notFound, Refusal } from '../http/refusal.ts';
+import { json, type Route, route } from '../http/route.ts';
+import { CertificatesAnswer, CertificatesBody, ProblemAnswer } from '../http/schemas.ts';
+import { thingFor } from '../inventory/lookup.ts';
+import { parseAuthority, parseFingerprint } from './authorities.ts';
+import type { Trust } from './certificates.ts';
 
 const tag = 'things';
 const path = '/things/{id}/certificates';

@@ -7,6 +7,7 @@ export interface User {
   readonly email: string;
   readonly admin: boolean;
   readonly enabled: boolean;
+  readonly epoch: number;
   readonly createdAt: Date;
 }
 export interface Membership {
@@ -26,7 +27,7 @@ export interface Users {
   setPassword(id: string, password: string): Promise<boolean>;
 }
 
-export const USER_COLUMNS = 'id, email, admin, enabled, created_at AS "createdAt"';
+export const USER_COLUMNS = 'id, email, admin, enabled, epoch, created_at AS "createdAt"';
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase();
 
 export function createUsers(session: Session, feed: ChangeFeed, credentials: Credentials): Users {

@@ -1,12 +1,12 @@
 import type { z } from '@hono/zod-openapi';
 import { isUuid, type MessageAction } from '@millrace/core';
-import type { Connected } from '../entities/connections.ts';
-import { orgOf, permit } from './identity.ts';
+import { orgOf, permit } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound } from '../http/refusal.ts';
+import { json, noContent, type Route, route } from '../http/route.ts';
+import { ConnectBody, ConnectedAnswer, PageQuery, page } from '../http/schemas.ts';
+import type { Connected } from './connections.ts';
 import { channelFor, pageOf, thingFor } from './lookup.ts';
-import type { Call, Plane } from './plane.ts';
-import { notFound } from './refusal.ts';
-import { json, noContent, type Route, route } from './route.ts';
-import { ConnectBody, ConnectedAnswer, PageQuery, page } from './schemas.ts';
 
 const tag = 'connections';
 const BOTH: readonly MessageAction[] = ['publish', 'subscribe'];
@@ -129,7 +129,7 @@ async function pairs(
   const [first] = found;
   const asked = new URL(call.request.url).searchParams.has('org') || first === undefined;
   const org = asked ? await orgOf(call, plane) : first.org;
-  await permit(call, plane, org, 'connections', action, 'thing');
+  await permit(call, plane, org, 'connections', action, { hidden: 'thing' });
   if (found.length < thingIds.length || found.some((thing) => thing.org !== org)) throw notFound('thing');
   const channels = await plane.registry.channels.many(references, org);
   const byReference = new Set(

@@ -1,11 +1,11 @@
 import type { z } from '@hono/zod-openapi';
-import type { Channel, ChannelPatch } from '../entities/channels.ts';
-import { orgOf, permit } from './identity.ts';
+import { orgOf, permit } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound } from '../http/refusal.ts';
+import { json, noContent, type Route, route } from '../http/route.ts';
+import { bulk, ChannelAnswer, ChannelPatchBody, ListQuery, NewChannelBody, page } from '../http/schemas.ts';
+import type { Channel, ChannelPatch } from './channels.ts';
 import { channelFor, listOf } from './lookup.ts';
-import type { Call, Plane } from './plane.ts';
-import { notFound } from './refusal.ts';
-import { json, noContent, type Route, route } from './route.ts';
-import { bulk, ChannelAnswer, ChannelPatchBody, ListQuery, NewChannelBody, page } from './schemas.ts';
 
 const tag = 'channels';
 const one = { description: 'The channel.', schema: ChannelAnswer };

@@ -1,10 +1,10 @@
-import type { User } from '../entities/users.ts';
-import { CHALLENGE } from './identity.ts';
-import type { Call } from './plane.ts';
-import { Refusal } from './refusal.ts';
-import { json, type Route, route } from './route.ts';
-import { CredentialsBody, NewUserBody, ProblemAnswer, RefreshBody, TokensAnswer, UserAnswer } from './schemas.ts';
+import { CHALLENGE } from '../http/identity.ts';
+import type { Call } from '../http/plane.ts';
+import { Refusal } from '../http/refusal.ts';
+import { json, type Route, route } from '../http/route.ts';
+import { CredentialsBody, NewUserBody, ProblemAnswer, RefreshBody, TokensAnswer, UserAnswer } from '../http/schemas.ts';
 import type { Throttle } from './throttle.ts';
+import type { User } from './users.ts';
 
 const tag = 'users';
 const tokens = { description: 'An access token and a refresh token.', schema: TokensAnswer };
@@ -64,7 +64,7 @@ export const userRoutes: readonly Route[] = [
       plane.throttle.succeeded(who);
       const { credentials, refreshTokens } = plane.registry;
       const [token, refreshToken] = await Promise.all([
-        credentials.issueAccessToken(user.id),
+        credentials.issueAccessToken(user.id, user.epoch),
         refreshTokens.issue(user.id),
       ]);
       return json(201, { token, refresh_token: refreshToken }, { 'cache-control': 'no-store' });
@@ -91,7 +91,7 @@ export const userRoutes: readonly Route[] = [
           );
         throw new Refusal(401, 'The refresh token is unknown, used or expired: log in again.', CHALLENGE);
       }
-      const token = await plane.registry.credentials.issueAccessToken(refreshed.user);
+      const token = await plane.registry.credentials.issueAccessToken(refreshed.user, refreshed.epoch);
       return json(201, { token, refresh_token: refreshed.refreshToken }, { 'cache-control': 'no-store' });
     },
   ),

@@ -1,0 +1,3 @@
+export const name = 'people';
+export const sql = `
+`;

@@ -1,0 +1,3 @@
+export const name = 'inventory';
+export const sql = `
+`;

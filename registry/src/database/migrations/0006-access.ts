@@ -1,0 +1,3 @@
+export const name = 'access';
+export const sql = `
+`;

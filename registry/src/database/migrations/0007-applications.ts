@@ -1,0 +1,3 @@
+export const name = 'applications';
+export const sql = `
+`;

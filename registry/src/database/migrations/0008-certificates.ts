@@ -1,0 +1,3 @@
+export const name = 'certificates';
+export const sql = `
+`;

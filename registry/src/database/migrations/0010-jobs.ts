@@ -1,0 +1,3 @@
+export const name = 'jobs';
+export const sql = `
+`;

@@ -1,0 +1,2 @@
+/** Settings of this topic: parts of RegistryConfig. */
+export const inventoryConfig = {};

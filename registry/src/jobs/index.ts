@@ -1,0 +1,10 @@
+import type { Route } from '../http/route.ts';
+import type { Parts, Topic } from '../parts.ts';
+
+export interface Jobs extends Topic {}
+
+export function createJobs(_parts: Parts): Jobs {
+  return {};
+}
+
+export const jobRoutes: readonly Route[] = [];

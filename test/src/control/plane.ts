@@ -1,0 +1,176 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createLogger, createMetrics, type Gate, type HttpHandler, type ReadingsStore } from '@millrace/core';
+import { createCredentials, createGate, createSealer, generateSigningKey } from '@millrace/policy';
+import { createControlPlane, embeddedPostgres, openRegistry, type Registry, RegistryConfig } from '@millrace/registry';
+
+export const ADMIN = { email: 'admin@example.org', password: 'correct horse battery' };
+const SECRET = Buffer.alloc(32, 7);
+const logger = createLogger({ level: 'silent' });
+
+export interface Answered {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of any shape
+  readonly body: any;
+}
+
+/** Asks a control plane in somebody's name. */
+export class Asker {
+  readonly #handler: HttpHandler;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #address: string;
+
+  constructor(handler: HttpHandler, headers: Readonly<Record<string, string>> = {}, address = '127.0.0.1') {
+    this.#handler = handler;
+    this.#headers = headers;
+    this.#address = address;
+  }
+
+  as(authorization: string): Asker {
+    return this.with({ authorization });
+  }
+
+  with(headers: Readonly<Record<string, string>>): Asker {
+    return new Asker(this.#handler, { ...this.#headers, ...headers }, this.#address);
+  }
+
+  from(address: string): Asker {
+    return new Asker(this.#handler, this.#headers, address);
+  }
+
+  /** Logs in. */
+  async asUser(email: string, password: string): Promise<Asker> {
+    const { status, body } = await this.call('POST', '/tokens', { email, password });
+    if (status !== 201) throw new Error(`login of ${email}: ${status} ${JSON.stringify(body)}`);
+    return this.as(`Bearer ${body.token}`);
+  }
+
+  /** Registers a user and logs in. */
+  async newUser(email: string, password = 'a good password'): Promise<Asker> {
+    const { status, body } = await this.call('POST', '/users', { email, password });
+    if (status !== 201) throw new Error(`registering ${email}: ${status} ${JSON.stringify(body)}`);
+    return this.asUser(email, password);
+  }
+
+  async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answered> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const response = await this.raw(method, path, text, {
+      ...(text === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    });
+    const answer = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(answer) : answer };
+  }
+
+  async raw(
+    method: string,
+    path: string,
+    body?: string | Uint8Array,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
+    const request = new Request(`http://localhost${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: body as string }),
+      headers: { ...this.#headers, ...headers },
+    });
+    return this.#handler(request, { remoteAddress: this.#address, tls: false });
+  }
+}
+
+export interface Node {
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly handler: HttpHandler;
+  /** Somebody who has not said who they are. */
+  readonly stranger: Asker;
+  stop(): Promise<void>;
+}
+
+export interface ControlPlane {
+  /** Of PostgreSQL. */
+  readonly url: string;
+  readonly directory: string;
+  /** A further node on the same database: registry, gate and control plane, all real.
+   *  @param settings of RegistryConfig */
+  node(settings?: Readonly<Record<string, unknown>>): Promise<Node>;
+  dispose(): Promise<void>;
+}
+
+/** A PostgreSQL and the registries, gates and control planes on it: the product without its listeners and engines. */
+export async function startControlPlane(): Promise<ControlPlane> {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-control-'));
+  // mkdtemp makes 0700, which PostgreSQL's own user could not pass.
+  chmodSync(directory, 0o755);
+  const postgres = await embeddedPostgres({ directory: join(directory, 'postgres'), logger }).start();
+  const nodes: Node[] = [];
+  return {
+    url: postgres.value.url,
+    directory,
+    async node(settings = {}) {
+      const metrics = createMetrics();
+      const started = await openRegistry({
+        url: postgres.value.url,
+        credentials: {
+          create: (signingKeys) => createCredentials({ secret: SECRET, signingKeys }),
+          generateSigningKey,
+        },
+        metrics,
+        logger,
+        admin: ADMIN,
+        pollMs: 100,
+        config: RegistryConfig.parse({ MILLRACE_PUBLIC_URL: 'http://localhost', ...settings }),
+        directory,
+      }).start();
+      const registry = started.value;
+      const gate = createGate({
+        directory: registry.directory,
+        credentials: registry.credentials,
+        sealer: createSealer(SECRET),
+        metrics,
+      });
+      const handler = createControlPlane({
+        registry,
+        gate,
+        store: NO_STORE,
+        selfRegister: true,
+        version: '1.2.3',
+        metrics,
+        logger,
+      });
+      let stopped = false;
+      const node: Node = {
+        registry,
+        gate,
+        handler,
+        stranger: new Asker(handler),
+        async stop() {
+          if (stopped) return;
+          stopped = true;
+          gate.stop();
+          await started.stop();
+        },
+      };
+      nodes.push(node);
+      return node;
+    },
+    async dispose() {
+      for (const node of nodes) await node.stop();
+      await postgres.stop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** These tests store no readings. */
+const NO_STORE: ReadingsStore = {
+  write: async () => undefined,
+  readings: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, readings: [] }),
+  payloads: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, payloads: [] }),
+  payload: async () => null,
+  deadLetters: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, deadLetters: [] }),
+  fate: async () => null,
+  health: async () => null,
+};
