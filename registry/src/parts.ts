@@ -1,5 +1,5 @@
 import type { Credentials, Logger, Metrics } from '@millrace/core';
-import type { Audit } from './audit/audit.ts';
+import type { Audit } from './audit/trail.ts';
 import type { ChangeFeed } from './changes.ts';
 import type { RegistryConfig } from './config.ts';
 import type { Database } from './database/database.ts';

@@ -14,7 +14,7 @@ import {
 import { createDirectory } from './access/directory.ts';
 import { type Access, createAccess } from './access/index.ts';
 import { type Applications, createApplications } from './applications/index.ts';
-import { type Audit, createAudit } from './audit/audit.ts';
+import { type Audit, createAudit } from './audit/trail.ts';
 import { createRetainedStore } from './bridge/retained.ts';
 import { createSessionStore } from './bridge/sessions.ts';
 import { createTickets } from './bridge/tickets.ts';
@@ -110,7 +110,13 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const firstRun = await makeFirst(database, feed, credentials, options.admin);
     const config = options.config ?? DEFAULTS;
     let listening = '';
-    const audit = createAudit();
+    const audit = createAudit({
+      session: database,
+      logger,
+      metrics,
+      retentionDays: config.MILLRACE_AUDIT_RETENTION_DAYS,
+      now,
+    });
     const parts: Parts = {
       database,
       feed,
@@ -131,7 +137,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const applications = createApplications(parts);
     const jobs = createJobs(parts);
     const manifests = createManifests(parts);
-    const topics: readonly Topic[] = [people, inventory, authority, access, applications, jobs, manifests];
+    const topics: readonly Topic[] = [audit, people, inventory, authority, access, applications, jobs, manifests];
     const upkeep = new Upkeep({
       database,
       node,

@@ -1,6 +1,7 @@
-import { type AuditTrail, type Denial, uuidV7 } from '@millrace/core';
+import { uuidV7 } from '@millrace/core';
 import type { Session } from '../database/database.ts';
-import { type Actor, currentActor } from './actor.ts';
+import { currentActor } from './actor.ts';
+import { withoutSecrets } from './changed-fields.ts';
 
 /** One change, as the audit tells it. Never a secret: no key, token, password or their digests. */
 export interface Audited {
@@ -12,11 +13,6 @@ export interface Audited {
   readonly org: string | null;
   /** What was changed, for people. */
   readonly detail?: Readonly<Record<string, unknown>>;
-}
-
-export interface Audit extends AuditTrail {
-  /** Of something that no route refused, as a wrong password. */
-  note(audited: Audited & { readonly outcome: 'done' | 'denied' }, actor?: Actor): void;
 }
 
 /** Writes changes down in the transaction that makes them: what is undone leaves no trace, what is done always does. */
@@ -34,7 +30,7 @@ export async function writeAudit(session: Session, entries: readonly Audited[]):
           action,
           entity,
           entity_id: id,
-          detail,
+          detail: withoutSecrets(detail),
         })),
       ),
       actor.kind,
@@ -45,8 +41,4 @@ export async function writeAudit(session: Session, entries: readonly Audited[]):
       actor.protocol,
     ],
   );
-}
-
-export function createAudit(): Audit {
-  return { denied: (_: Denial) => undefined, note: () => undefined };
 }

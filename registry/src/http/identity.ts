@@ -49,6 +49,14 @@ export async function userOf(principal: Principal): Promise<UserRecord> {
   throw new Refusal(403, 'This is for users; a thing can not ask for it.');
 }
 
+/** Lets pass who came by themselves: what concerns the account itself is not for API keys and applications.
+ *  @throws Refusal 403 */
+export async function unscoped(call: Call<unknown, unknown>): Promise<Principal> {
+  const principal = await call.principal();
+  if (principal.scope === null) return principal;
+  throw new Refusal(403, 'An API key or application may not do this: log in and use the token of POST /tokens.');
+}
+
 /** The org that a request is about: `?org=` if given, else that of the key or token, else the user's first, else the
  *  thing's own.
  *  @throws Refusal 404 if the user has none */

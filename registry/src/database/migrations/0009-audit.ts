@@ -10,7 +10,7 @@ CREATE TABLE registry.audit (
   entity text NOT NULL,
   entity_id text NOT NULL,
   outcome text NOT NULL CHECK (outcome IN ('done', 'denied')),
-  -- user, thing, app (a key or an application acts for them), system, nobody.
+  -- user, thing, system, nobody.
   actor_kind text NOT NULL,
   actor text,
   actor_name text,
@@ -25,5 +25,11 @@ CREATE TABLE registry.audit (
 CREATE INDEX audit_org ON registry.audit (org, at DESC, id DESC);
 CREATE INDEX audit_entity ON registry.audit (entity, entity_id, at DESC);
 CREATE INDEX audit_actor ON registry.audit (actor, at DESC) WHERE actor IS NOT NULL;
-CREATE INDEX audit_at ON registry.audit (at);
+CREATE INDEX audit_at ON registry.audit (at, id);
+-- What was written down stays as it was; only age takes it away.
+CREATE FUNCTION registry.refuse_update() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'the audit can only be added to';
+END $$;
+CREATE TRIGGER audit_append_only BEFORE UPDATE ON registry.audit FOR EACH STATEMENT EXECUTE FUNCTION registry.refuse_update();
 `;
