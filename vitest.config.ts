@@ -5,7 +5,7 @@ export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
   test: {
-    include: ['*/src/**/*.test.ts'],
+    include: ['*/src/**/*.test.ts', 'sdk/*/src/**/*.test.ts'],
     pool: 'forks',
     execArgv: ['--import', 'tsx', '--conditions=source'],
     testTimeout: 30_000,
