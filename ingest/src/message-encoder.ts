@@ -7,6 +7,7 @@ import {
   type SealedFields,
   writeUuidV7,
 } from '@millrace/core';
+import { type ChannelLimit, ChannelLimits } from './channel-limits.ts';
 
 // hot
 export type Allowed = Extract<Admission, { kind: 'allow' }>;
@@ -25,6 +26,8 @@ export interface PublishTarget {
   readonly subtopicText: string;
   readonly publisher: Uint8Array;
   readonly contentType: Uint8Array;
+  /** What the channel lets its publishers do; null: anything. */
+  readonly limit: ChannelLimit | null;
 }
 
 /** What one message may say beyond its target. */
@@ -42,6 +45,7 @@ export class MessageEncoder {
   /** Of the message encoded last.  @shape 16 bytes, UUIDv7 */
   readonly id = new Uint8Array(16);
   readonly #gate: Gate;
+  readonly #limits: ChannelLimits;
   readonly #partitionCount: number;
   readonly #encoder = new EnvelopeEncoder();
   readonly #mac = new Uint8Array(16);
@@ -51,6 +55,7 @@ export class MessageEncoder {
 
   constructor(protocol: Protocol, gate: Gate, partitionCount: number) {
     this.#gate = gate;
+    this.#limits = ChannelLimits.of(gate);
     this.#partitionCount = partitionCount;
     const { id } = this;
     const text = { org: '', channel: '', subtopic: '', publisher: '' };
@@ -84,6 +89,7 @@ export class MessageEncoder {
       subtopicText: subtopic,
       publisher: utf8.encode(subject.id),
       contentType: utf8.encode(contentType === '' ? (channel.contentType ?? '') : contentType),
+      limit: this.#limits.limitOf(channel),
     };
   }
 

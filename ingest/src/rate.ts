@@ -33,4 +33,10 @@ export class RateLimit {
     bucket.tokens -= count;
     return 0;
   }
+
+  /** What was taken was not used: something else refused the messages. */
+  giveBack(client: Principal, count: number): void {
+    const bucket = this.#buckets.get(client);
+    if (bucket !== undefined) bucket.tokens = Math.min(this.#burst, bucket.tokens + count);
+  }
 }

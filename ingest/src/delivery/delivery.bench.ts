@@ -19,7 +19,16 @@ const CHANNELS = 1_000;
 const ROUNDS = 3;
 
 const principal: Principal = {
-  subject: { kind: 'thing', id: 'reader', org: '01890000-0000-7000-8000-00000000000a', enabled: true, metadata: {} },
+  subject: {
+    kind: 'thing',
+    id: 'reader',
+    org: '01890000-0000-7000-8000-00000000000a',
+    type: 'device',
+    enabled: true,
+    metadata: {},
+    epoch: 0,
+  },
+  scope: null,
   revoked: false,
 };
 const admissions = new Map<string, Admission>();
@@ -29,7 +38,16 @@ const gate = {
     let admission = admissions.get(channel);
     if (admission === undefined) {
       const { subject } = principal;
-      const record = { id: channel, org: 'org', enabled: true, alias: null, contentType: null };
+      const record = {
+        id: channel,
+        org: 'org',
+        enabled: true,
+        alias: null,
+        contentType: null,
+        groups: [],
+        profile: {},
+        limits: {},
+      };
       admission = { kind: 'allow', channel: record, subject, action: 'subscribe', version: 1, valid: true };
       admissions.set(channel, admission);
     }

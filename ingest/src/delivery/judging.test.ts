@@ -79,8 +79,15 @@ describe('who may read', () => {
 
   test('a user gets what it may read of every channel', async () => {
     await using stage = openStage();
-    const subject: UserRecord = { kind: 'user', id: 'many-user', email: 'u@example.org', enabled: true, admin: false };
-    const principal: Principal = { subject, revoked: false };
+    const subject: UserRecord = {
+      kind: 'user',
+      id: 'many-user',
+      email: 'u@example.org',
+      enabled: true,
+      admin: false,
+      epoch: 0,
+    };
+    const principal: Principal = { subject, scope: null, revoked: false };
     const subscriber = new TestSubscriber(principal);
     stage.gate.unreadable.add('many-user/chan-b');
     const answer = await stage.delivery.attach(subscriber).subscribe({ channel: null, subtopic: '+' }, 't');

@@ -14,6 +14,9 @@ export const REFUSALS = [
   'too_large',
   'encoding',
   'rate',
+  // The channel's own limits.
+  'channel_rate',
+  'channel_too_large',
   'log_full',
   'log_unreachable',
   'registry_unreachable',

@@ -1,10 +1,13 @@
 import {
   type Admission,
+  type AuditTrail,
+  type DenyReason,
   type Gate,
   type Identified,
   type Log,
   type Logger,
   MillraceError,
+  type Presence,
   type Principal,
   Protocol,
   uuidText,
@@ -13,6 +16,7 @@ import type { WallClock } from '../clock.ts';
 import type { IngestCounts } from '../counts.ts';
 import { type Allowed, MessageEncoder, type PublishTarget } from '../message-encoder.ts';
 import type { RateLimit } from '../rate.ts';
+import { auditRefusal } from '../refused-access.ts';
 import { BATCH_CONTENT_TYPES, BatchReceipt, contentTypeOfLine, splitLines } from './batch.ts';
 import type { Exchange } from './exchange.ts';
 import type { Head } from './head.ts';
@@ -33,6 +37,10 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/;
 export interface PublisherOptions {
   readonly log: Log;
   readonly gate: Gate;
+  /** Hears of refusals. */
+  readonly audit?: AuditTrail | undefined;
+  /** Hears of things. */
+  readonly presence?: Presence | undefined;
   readonly clock: WallClock;
   readonly counts: IngestCounts;
   readonly rate: RateLimit;
@@ -148,12 +156,20 @@ export class Publisher {
     const { head } = exchange;
     const { route } = head;
     if (route?.kind !== 'publish') return;
+    const { presence } = this.#options;
+    const { subject } = principal;
+    if (presence !== undefined && subject.kind === 'thing') {
+      const { context } = exchange.connection;
+      presence.seen(subject.id, subject.org, Protocol.http, context.remoteAddress, context.nowMs);
+    }
     if (admission.kind === 'deny') {
+      this.#audit(exchange, principal, admission.reason);
       if (admission.reason === 'no_such_channel') exchange.refuse(404, 'no_such_channel', NO_SUCH_CHANNEL);
       else exchange.refuse(403, 'forbidden', FORBIDDEN[admission.reason]);
       return;
     }
     if (route.org !== null && route.org !== admission.channel.org) {
+      this.#audit(exchange, principal, 'no_such_channel');
       exchange.refuse(404, 'no_such_channel', NO_SUCH_CHANNEL);
       return;
     }
@@ -169,7 +185,15 @@ export class Publisher {
       exchange.refuse(400, 'bad_body', 'The message is empty.');
       return;
     }
-    if (this.#limited(exchange, principal, 1, nowUs) || this.#full(exchange, 1, body.length)) return;
+    if (target.limit !== null && body.length > target.limit.payloadBytesMax) {
+      exchange.refuse(
+        413,
+        'channel_too_large',
+        `A message of this channel has at most ${target.limit.payloadBytesMax} bytes.`,
+      );
+      return;
+    }
+    if (this.#limited(exchange, principal, target, 1, nowUs) || this.#full(exchange, 1, body.length)) return;
     const record = this.#encode(head, target, body, target.contentType, nowUs, '');
     const id = uuidText(this.#encoder.id);
     const receipt = new PublishReceipt(exchange, counts, this.#options.clock, id, body.length, nowUs);
@@ -192,6 +216,7 @@ export class Publisher {
       exchange.refuse(413, 'too_large', `A batch has at most ${batchMessagesMax} messages.`);
       return;
     }
+    const bytesMax = target.limit?.payloadBytesMax ?? Number.POSITIVE_INFINITY;
     const types: Uint8Array[] = [];
     for (const [index, line] of lines.entries()) {
       const type = named ?? contentTypeOfLine(line);
@@ -203,6 +228,11 @@ export class Publisher {
         exchange.refuse(413, 'too_large', `Line ${index + 1} is larger than a message may be.`);
         return;
       }
+      if (line.length > bytesMax) {
+        const detail = `Line ${index + 1} is too large: a message of this channel has at most ${bytesMax} bytes.`;
+        exchange.refuse(413, 'channel_too_large', detail);
+        return;
+      }
       types.push(utf8.encode(type));
     }
     if (lines.length === 0) {
@@ -210,7 +240,8 @@ export class Publisher {
       return;
     }
     const { body } = exchange;
-    if (this.#limited(exchange, client, lines.length, nowUs) || this.#full(exchange, lines.length, body.length)) return;
+    if (this.#limited(exchange, client, target, lines.length, nowUs) || this.#full(exchange, lines.length, body.length))
+      return;
     // All or nothing: once there is room for all, none is refused in this turn of the event loop.
     const refusal = log.refusalOf(body.length + lines.length * ENVELOPE_BYTES_MAX);
     if (refusal !== null) {
@@ -262,10 +293,23 @@ export class Publisher {
     return true;
   }
 
-  #limited(exchange: Exchange, client: Principal, messages: number, nowUs: number): boolean {
-    const waitMs = this.#options.rate.take(client, messages, nowUs / 1_000);
+  #limited(exchange: Exchange, client: Principal, { limit }: PublishTarget, messages: number, nowUs: number): boolean {
+    const { rate } = this.#options;
+    let waitMs = rate.take(client, messages, nowUs / 1_000);
+    if (waitMs > 0) {
+      exchange.refuse(429, 'rate', 'Too many messages from this client.', Math.ceil(waitMs / 1_000));
+      return true;
+    }
+    waitMs = limit === null ? 0 : limit.take(messages);
     if (waitMs === 0) return false;
-    exchange.refuse(429, 'rate', 'Too many messages from this client.', Math.ceil(waitMs / 1_000));
+    rate.giveBack(client, messages);
+    exchange.refuse(429, 'channel_rate', 'Too many messages on this channel.', Math.ceil(waitMs / 1_000));
     return true;
+  }
+
+  #audit({ head, connection }: Exchange, principal: Principal, reason: DenyReason): void {
+    const { route } = head;
+    if (route?.kind !== 'publish') return;
+    auditRefusal(this.#options.audit, principal, 'publish', route, reason, connection.context);
   }
 }

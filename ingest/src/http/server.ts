@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
-import type { Component, Gate, HttpHandler, Log, Logger, Metrics, Started } from '@millrace/core';
+import type { AuditTrail, Component, Gate, HttpHandler, Log, Logger, Metrics, Presence, Started } from '@millrace/core';
 import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
 import { IngestError } from '../error.ts';
@@ -28,7 +28,14 @@ export interface HttpServerOptions {
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** The data plane; absent on nodes without the role. */
-  readonly publish?: { readonly log: Log; readonly gate: Gate };
+  readonly publish?: {
+    readonly log: Log;
+    readonly gate: Gate;
+    /** Hears of refused publishes. */
+    readonly audit?: AuditTrail | undefined;
+    /** Hears of things that publish. */
+    readonly presence?: Presence | undefined;
+  };
   /** Asked in this order for what is no publish. Drained with the server; started and stopped by whoever made them. */
   readonly natives?: readonly NativeHandler[];
   /** Answers every other path; without it they are 404. */

@@ -1,4 +1,5 @@
 import {
+  type AuditTrail,
   type Component,
   type Delivery,
   type Gate,
@@ -6,6 +7,7 @@ import {
   type Logger,
   type Metrics,
   MillraceError,
+  type Presence,
   type Started,
 } from '@millrace/core';
 import { WallClock } from '../clock.ts';
@@ -37,6 +39,10 @@ export interface LiveServerOptions {
   readonly log: Log;
   readonly gate: Gate;
   readonly delivery: Delivery;
+  /** Hears of refused publishes and subscriptions. */
+  readonly audit?: AuditTrail | undefined;
+  /** Hears of things that connect. */
+  readonly presence?: Presence | undefined;
   /** Takes what is opened at `/mqtt`; without it there is nothing. */
   readonly mqtt?: MqttOverWebSocket;
   readonly metrics: Metrics;
@@ -95,6 +101,7 @@ class LiveServer implements NativeHandler {
         log,
         gate,
         logger,
+        audit: options.audit,
         clock: this.#clock,
         counts: this.#counts,
         rate: new RateLimit(config.MILLRACE_WS_RATE_PER_SECOND, config.MILLRACE_WS_RATE_BURST),

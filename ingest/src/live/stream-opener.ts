@@ -2,6 +2,7 @@ import { Protocol } from '@millrace/core';
 import type { Exchange } from '../http/exchange.ts';
 import { refuseIdentity, UNAUTHENTICATED } from '../http/refusals.ts';
 import type { Address } from '../http/route.ts';
+import { auditRefusal } from '../refused-access.ts';
 import { Client, shownCredential } from './client.ts';
 import { EventStream } from './event-stream.ts';
 import { readLiveQuery } from './query.ts';
@@ -33,6 +34,10 @@ export async function openStream(host: LiveHost, exchange: Exchange, address: Ad
     refuseIdentity(exchange, client);
     return;
   }
+  const { subject } = client.principal;
+  if (subject.kind === 'thing') {
+    host.presence?.seen(subject.id, subject.org, Protocol.http, client.context.remoteAddress, client.context.nowMs);
+  }
   const stream = new EventStream(connection.socket, {
     client,
     measures: host.measures('stream'),
@@ -45,7 +50,11 @@ export async function openStream(host: LiveHost, exchange: Exchange, address: Ad
   const feed = host.makeFeed('stream', client, stream.outbox, stream, query.slow);
   let opened = false;
   try {
-    const start = await feed.subscribe({ channel: address.channel, subtopic: query.filter ?? '#' }, query.from);
+    const filter = { channel: address.channel, subtopic: query.filter ?? '#' };
+    const start = await feed.subscribe(filter, query.from);
+    if (start.kind === 'denied') {
+      auditRefusal(host.audit, client.principal, 'subscribe', filter, start.reason, client.context);
+    }
     if (start.kind !== 'begun') {
       const { status, reason, detail } = startRefusal(start);
       exchange.refuse(status, reason, detail);

@@ -1,5 +1,15 @@
-import { type Credential, type Gate, MillraceError, type Principal, type RequestContext } from '@millrace/core';
+import {
+  type AuditTrail,
+  type Credential,
+  type DenyReason,
+  type Gate,
+  isUuid,
+  MillraceError,
+  type Principal,
+  type RequestContext,
+} from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
+import { auditRefusal } from '../refused-access.ts';
 import { type PacketReader, protocolOf } from './packet-reader.ts';
 import {
   CONNACK_CLIENT_ID,
@@ -48,6 +58,10 @@ export const CONNECT_REASONS = [
   'malformed',
 ] as const;
 export type ConnectReason = (typeof CONNECT_REASONS)[number];
+
+/** Larger than its channel takes.  @holds its route has been aimed */
+export const isTooLarge = ({ route, payload }: Will): boolean =>
+  payload.length > (route.target?.limit?.payloadBytesMax ?? Number.POSITIVE_INFINITY);
 
 const refused = (code: number, reason: ConnectReason): ConnectRefusal => ({ kind: 'refused', code, reason });
 
@@ -99,8 +113,11 @@ export function clientIdFault(packet: IConnectPacket, bytesMax: number): Connect
   return bad ? refused(CONNACK_CLIENT_ID, 'client_id') : null;
 }
 
+/** How API keys begin. */
+const API_KEY = 'mrk_';
+
 /** What a CONNECT shows to say who it is; null: nothing.
- *  @shape password: a key, an API key, or an access token, which has two dots
+ *  @shape password: a thing's key; an API key; or an access token or device JWT, which has two dots
  *  @param passwords whether one stands for a certificate that is shown as well */
 export function credentialOf(
   packet: IConnectPacket,
@@ -110,9 +127,18 @@ export function credentialOf(
   const password = packet.password?.toString() ?? '';
   const user = packet.username ?? '';
   if (password === '' || (certificate !== null && !passwords)) return certificate;
-  if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(password)) return { kind: 'bearer', token: password };
+  if (password.startsWith(API_KEY) || /^[\w-]+\.[\w-]+\.[\w-]+$/.test(password))
+    return { kind: 'bearer', token: password };
   return user === '' ? { kind: 'key', key: password } : { kind: 'key', key: password, thing: user };
 }
+
+/** Whether a user name that is an id is somebody else's: what a bearer shows says alone who it is, but a device that was
+ *  given another's token should hear of it. */
+const isMistaken = (packet: IConnectPacket, credential: Credential, principal: Principal): boolean =>
+  credential.kind === 'bearer' &&
+  packet.username !== undefined &&
+  isUuid(packet.username) &&
+  packet.username.toLowerCase() !== principal.subject.id;
 
 /** Identifies a client and judges its will. Rejects never: what can't be asked is refused as unavailable. */
 export async function admit(
@@ -120,6 +146,7 @@ export async function admit(
   credential: Credential | null,
   gate: Gate,
   context: RequestContext,
+  audit: AuditTrail | undefined,
   aim: (route: Route, admission: Extract<Awaited<ReturnType<Gate['may']>>, { kind: 'allow' }>) => boolean,
 ): Promise<Admitted | ConnectRefusal> {
   if (credential === null) return refused(CONNACK_CREDENTIALS, 'credentials');
@@ -131,6 +158,7 @@ export async function admit(
         : refused(CONNACK_CREDENTIALS, 'credentials');
     }
     const { principal } = identified;
+    if (isMistaken(packet, credential, principal)) return refused(CONNACK_CREDENTIALS, 'credentials');
     const byCertificate = credential.kind === 'certificate';
     let will: Will | null = null;
     if (packet.will !== undefined) {
@@ -139,9 +167,14 @@ export async function admit(
       const route = new Route(to);
       const judged = { ...context, mutualTls: byCertificate };
       const admission = await gate.may(principal, 'publish', to.channel, to.subtopic, judged);
-      if (admission.kind === 'deny' || !aim(route, admission)) return refused(CONNACK_NOT_AUTHORISED, 'will');
+      if (admission.kind === 'deny' || !aim(route, admission)) {
+        const reason: DenyReason = admission.kind === 'deny' ? admission.reason : 'no_such_channel';
+        auditRefusal(audit, principal, 'publish', to, reason, judged);
+        return refused(CONNACK_NOT_AUTHORISED, 'will');
+      }
       const { qos = 0, retain = false, payload } = packet.will;
       will = { route, qos, retain, payload: Buffer.from(payload) };
+      if (isTooLarge(will)) return refused(CONNACK_NOT_AUTHORISED, 'will');
     }
     return { kind: 'admitted', principal, credential, byCertificate, will };
   } catch (error) {

@@ -1,6 +1,15 @@
 // hot
 import type { Duplex } from 'node:stream';
-import { type Credential, type Gate, type Logger, MillraceError, type Principal, Protocol } from '@millrace/core';
+import {
+  type AuditTrail,
+  type Credential,
+  type Gate,
+  type Logger,
+  MillraceError,
+  type Presence,
+  type Principal,
+  Protocol,
+} from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { WallClock } from '../clock.ts';
 import type { Refusal } from '../http/answer.ts';
@@ -34,6 +43,8 @@ export interface ConnectionHost {
   readonly rate: RateLimit;
   readonly clock: WallClock;
   readonly logger: Logger;
+  readonly audit: AuditTrail | undefined;
+  readonly presence: Presence | undefined;
   /** Monotonic time in ms, renewed a few times a second: for deadlines. */
   readonly coarseMs: number;
   /** Answers are due: `answer` is called before the loop turns. */
@@ -80,6 +91,8 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
   #principal: Principal | null = null;
   #credential: Credential | null = null;
   #will: Will | null = null;
+  /** Tells that the thing is gone. */
+  #absent: (() => void) | null = null;
   /** What forbids to read on. */
   #holds = 0;
   #consuming = false;
@@ -348,6 +361,11 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     this.#takenMs = host.coarseMs;
     this.write(connack(CONNACK_ACCEPTED, present));
     host.connected('accepted');
+    const { subject } = this.principal;
+    if (subject.kind === 'thing') {
+      const { remoteAddress } = this.#peer;
+      this.#absent = host.presence?.connected(subject.id, subject.org, Protocol.mqtt, remoteAddress) ?? null;
+    }
     session.begin();
   }
 
@@ -376,6 +394,7 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     this.#will = null;
     this.#reader.publishes.end();
     this.session?.leave();
+    this.#absent?.();
     if (will !== null) this.host.fire(will, this);
     this.#inbound.clear();
     if (this.#corked) this.uncork();

@@ -1,4 +1,12 @@
-import { type Credential, type Gate, type Logger, MillraceError, type RequestContext, uuidV7 } from '@millrace/core';
+import {
+  type AuditTrail,
+  type Credential,
+  type Gate,
+  type Logger,
+  MillraceError,
+  type RequestContext,
+  uuidV7,
+} from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { MqttIngestConfig } from './config.ts';
 import { type Admitted, admit, type ConnectRefusal, clientIdFault, credentialOf, type Will } from './connect.ts';
@@ -12,6 +20,7 @@ export interface OpeningHost {
   readonly publisher: Publisher;
   readonly sessions: Sessions;
   readonly logger: Logger;
+  readonly audit: AuditTrail | undefined;
 }
 
 export interface OpenedClient {
@@ -32,12 +41,12 @@ export async function openClient(
   context: RequestContext,
   known: (admitted: Admitted) => Outlet | null,
 ): Promise<OpenedClient | ConnectRefusal | null> {
-  const { config, gate, publisher, sessions, logger } = host;
+  const { config, gate, publisher, sessions, logger, audit } = host;
   const fault = clientIdFault(packet, config.MILLRACE_MQTT_CLIENT_ID_BYTES_MAX);
   if (fault !== null) return fault;
   // Anybody can make a certificate: where one is required, it must be known, and a password does not excuse it.
   const credential = credentialOf(packet, certificate, config.MILLRACE_MQTT_TLS_CLIENT_CERTIFICATES !== 'required');
-  const admitted = await admit(packet, credential, gate, context, (route, admission) =>
+  const admitted = await admit(packet, credential, gate, context, audit, (route, admission) =>
     publisher.aim(route, admission),
   );
   if (admitted.kind === 'refused') return admitted;

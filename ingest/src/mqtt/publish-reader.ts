@@ -1,7 +1,8 @@
 // hot
-import type { Admission, Logger, Principal, RequestContext } from '@millrace/core';
+import type { Admission, AuditTrail, Logger, Principal, RequestContext } from '@millrace/core';
 import type { PublishTarget } from '../message-encoder.ts';
 import type { RateLimit } from '../rate.ts';
+import { auditRefusal } from '../refused-access.ts';
 import type { CloseReason, MqttQos, Retransmission, Session } from './contract.ts';
 import { Publication, type Route } from './publisher.ts';
 import { Publishes, type PublishingConnection } from './publishes.ts';
@@ -12,6 +13,7 @@ export interface ReadConnection extends PublishingConnection {
   readonly host: PublishingConnection['host'] & {
     readonly rate: RateLimit;
     readonly logger: Logger;
+    readonly audit: AuditTrail | undefined;
   };
   readonly principal: Principal;
   readonly context: RequestContext;
@@ -86,6 +88,19 @@ export class PublishReader {
     }
     const packetId = qos > 0 ? bytes.readUInt16BE(topicEnd) : 0;
     const payload = bytes.subarray(payloadAt, end);
+    const { limit } = route.target as PublishTarget;
+    if (limit !== null) {
+      if (payload.length > limit.payloadBytesMax) {
+        this.#tooLarge(route, payload.length, limit.payloadBytesMax);
+        return true;
+      }
+      const channelWaitMs = limit.take(1);
+      if (channelWaitMs > 0) {
+        rate.giveBack(principal, 1);
+        connection.waitMs(channelWaitMs);
+        return false;
+      }
+    }
     const retain = (first & 1) === 1;
     if (qos === 2) return this.#takeOnce(route, packetId, retain, payload, (first & 8) !== 0);
     this.publishes.append(new Publication(publisher, this.publishes, route, packetId, qos, retain, payload));
@@ -129,9 +144,20 @@ export class PublishReader {
     this.#connection.end(close);
   }
 
+  #tooLarge({ to }: Route, size: number, sizeMax: number): void {
+    const { host, principal } = this.#connection;
+    host.refused('channel_too_large');
+    host.logger.warn(
+      { client: principal.subject.id, channel: to.channel.slice(0, 128), size, sizeMax },
+      'mqtt: a publish is larger than its channel takes; the client is disconnected',
+    );
+    this.#connection.end('too_large');
+  }
+
   #forbid({ to }: Route, admission: Admission): void {
     const reason = admission.kind === 'deny' ? admission.reason : 'no_such_channel';
-    const { host, principal } = this.#connection;
+    const { host, principal, context } = this.#connection;
+    auditRefusal(host.audit, principal, 'publish', to, reason, context);
     host.refused(reason === 'no_such_channel' ? 'no_such_channel' : 'forbidden');
     host.logger.warn(
       { client: principal.subject.id, channel: to.channel.slice(0, 128), subtopic: to.subtopic, reason },

@@ -4,12 +4,14 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type {
+  AuditTrail,
   Component,
   Delivery,
   Gate,
   Log,
   Logger,
   Metrics,
+  Presence,
   RetainedStore,
   SessionStore,
   Started,
@@ -43,6 +45,10 @@ export interface MqttServerOptions {
   readonly delivery: Delivery;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
+  /** Hears of refused publishes and subscriptions. */
+  readonly audit?: AuditTrail | undefined;
+  /** Hears of things that connect. */
+  readonly presence?: Presence | undefined;
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** As `$SYS/broker/version` tells it. */
@@ -83,6 +89,8 @@ class MqttServer implements ConnectionHost {
   readonly rate: RateLimit;
   readonly clock = new WallClock();
   readonly logger: Logger;
+  readonly audit: AuditTrail | undefined;
+  readonly presence: Presence | undefined;
   coarseMs = performance.now();
   readonly #host: string;
   readonly #listeners: Server[] = [];
@@ -104,6 +112,8 @@ class MqttServer implements ConnectionHost {
     this.config = config;
     this.gate = gate;
     this.logger = logger;
+    this.audit = options.audit;
+    this.presence = options.presence;
     this.#host = options.host;
     this.rate = new RateLimit(config.MILLRACE_MQTT_RATE_PER_SECOND, config.MILLRACE_MQTT_RATE_BURST);
     this.#counts = IngestCounts.of(metrics, 'mqtt');
@@ -124,11 +134,12 @@ class MqttServer implements ConnectionHost {
       retained: options.retained,
       gate,
       config,
+      audit: options.audit,
       metrics,
       logger,
       version: options.version,
     });
-    this.#wills = new WillPublisher(this.publisher, gate, logger, metrics);
+    this.#wills = new WillPublisher(this.publisher, gate, logger, metrics, options.audit);
     this.#connects = metrics.counter('millrace_mqtt_connects_total', 'CONNECTs by how they ended.', ['result']);
     this.#closes = metrics.counter('millrace_mqtt_closes_total', 'Connections by why they ended.', ['reason']);
     this.#faults = metrics.counter('millrace_mqtt_faults_total', 'Faults in the handling of a packet.');

@@ -1,26 +1,40 @@
-import type { Gate, LogError, Logger, Metrics, Principal, RequestContext } from '@millrace/core';
-import type { Will } from './connect.ts';
+import type {
+  AuditTrail,
+  DenyReason,
+  Gate,
+  LogError,
+  Logger,
+  Metrics,
+  Principal,
+  RequestContext,
+} from '@millrace/core';
+import { auditRefusal } from '../refused-access.ts';
+import { isTooLarge, type Will } from './connect.ts';
 import { Publication, type Publisher, type Publishing } from './publisher.ts';
 
 /** What became of a will that was due. */
 type WillOutcome = 'published' | 'denied' | 'lost';
 const RETRY_MS = 500;
 const RETRIES_MAX = 20;
+/** A will that its channel's rate holds back longer is lost. */
+const HELD_MS_MAX = RETRY_MS * RETRIES_MAX;
 
 /** Publishes the wills of clients that went without a word: judged again, by the same road as every message. */
 export class WillPublisher implements Publishing {
   readonly #publisher: Publisher;
   readonly #gate: Gate;
   readonly #logger: Logger;
+  readonly #audit: AuditTrail | undefined;
   readonly #outcomes;
   readonly #tries = new WeakMap<Publication, number>();
   /** Wills that are due and not over. */
   pending = 0;
 
-  constructor(publisher: Publisher, gate: Gate, logger: Logger, metrics: Metrics) {
+  constructor(publisher: Publisher, gate: Gate, logger: Logger, metrics: Metrics, audit: AuditTrail | undefined) {
     this.#publisher = publisher;
     this.#gate = gate;
     this.#logger = logger;
+    this.#audit = audit;
     this.#outcomes = metrics.counter('millrace_mqtt_wills_total', 'Wills that were due, by what became of them.', [
       'outcome',
     ]);
@@ -34,8 +48,7 @@ export class WillPublisher implements Publishing {
           this.#over('denied');
           return;
         }
-        const { route, qos, retain, payload } = will;
-        this.#publisher.append(new Publication(this.#publisher, this, route, 0, qos, retain, payload));
+        this.#append(will, performance.now() + HELD_MS_MAX);
       })
       .catch((error: unknown) => {
         this.#logger.warn({ err: error, client: principal.subject.id }, 'mqtt: a will could not be published');
@@ -62,6 +75,18 @@ export class WillPublisher implements Publishing {
     this.#over('lost');
   }
 
+  /** As soon as the channel's rate lets it. */
+  #append(will: Will, untilMs: number): void {
+    const { route, qos, retain, payload } = will;
+    const waitMs = route.target?.limit?.take(1) ?? 0;
+    if (waitMs === 0) {
+      this.#publisher.append(new Publication(this.#publisher, this, route, 0, qos, retain, payload));
+    } else if (performance.now() + waitMs > untilMs) {
+      this.#logger.warn({ channel: route.to.channel.slice(0, 128) }, 'mqtt: a will came too fast for its channel');
+      this.#over('lost');
+    } else setTimeout(() => this.#append(will, untilMs), waitMs).unref();
+  }
+
   async #judge(will: Will, principal: Principal, context: RequestContext): Promise<boolean> {
     let who = principal;
     if (who.revoked) {
@@ -70,7 +95,10 @@ export class WillPublisher implements Publishing {
       who = identified.principal;
     }
     const admission = await this.#publisher.may(who, will.route, context);
-    return admission.kind === 'allow' && this.#publisher.aim(will.route, admission);
+    if (admission.kind === 'allow' && this.#publisher.aim(will.route, admission)) return !isTooLarge(will);
+    const reason: DenyReason = admission.kind === 'deny' ? admission.reason : 'no_such_channel';
+    auditRefusal(this.#audit, who, 'publish', will.route.to, reason, context);
+    return false;
   }
 
   #over(outcome: WillOutcome): void {

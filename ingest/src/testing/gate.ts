@@ -1,7 +1,9 @@
 import type {
   Admission,
+  ChannelLimits,
   ChannelRecord,
   Credential,
+  Explanation,
   Gate,
   Identified,
   Principal,
@@ -24,6 +26,8 @@ export class TestGate implements Gate {
   failure: Error | null = null;
   asked = 0;
   contentType: string | null = null;
+  /** Of every channel. Call `changed` when you change it. */
+  limits: ChannelLimits = {};
   readonly sealed: SealedFields[] = [];
   keepSealed = false;
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
@@ -81,6 +85,10 @@ export class TestGate implements Gate {
     return true;
   }
 
+  async explain(): Promise<Explanation> {
+    return { allowed: true, reason: 'allowed', rule: null };
+  }
+
   #admission(principal: Principal, action: 'publish' | 'subscribe', channel: string, subtopic: string): Admission {
     const { id } = principal.subject;
     if (principal.revoked) return { kind: 'deny', reason: 'subject_disabled' };
@@ -109,8 +117,16 @@ export class TestGate implements Gate {
     let principal = this.#principals.get(secret);
     if (principal === undefined) {
       const id = secret === KEY ? THING : secret;
-      const subject: ThingRecord = { kind: 'thing', id, org: ORG, enabled: true, metadata: {} };
-      principal = { subject, revoked: false };
+      const subject: ThingRecord = {
+        kind: 'thing',
+        id,
+        org: ORG,
+        type: 'device',
+        enabled: true,
+        metadata: {},
+        epoch: 0,
+      };
+      principal = { subject, scope: null, revoked: false };
       this.#principals.set(secret, principal);
     }
     return { kind: 'known', principal };
@@ -122,7 +138,16 @@ export class TestGate implements Gate {
     if (channel === 'other') return { kind: 'deny', reason: 'denied_by_policy' };
     const id = channel === 'room' ? CHANNEL : channel;
     if (id !== CHANNEL && !id.startsWith('chan-')) return { kind: 'deny', reason: 'no_such_channel' };
-    const record: ChannelRecord = { id, org: ORG, enabled: true, alias: null, contentType: this.contentType };
+    const record: ChannelRecord = {
+      id,
+      org: ORG,
+      enabled: true,
+      alias: null,
+      contentType: this.contentType,
+      groups: [],
+      profile: {},
+      limits: this.limits,
+    };
     return { kind: 'allow', channel: record, subject: principal.subject, action, version: 3, valid: true };
   }
 }

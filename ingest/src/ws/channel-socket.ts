@@ -7,6 +7,7 @@ import type { PublishTarget } from '../message-encoder.ts';
 import { payloadFrame } from './frame.ts';
 import { Inbox } from './inbox.ts';
 import {
+  CHANNEL_TOO_FAST,
   type Destination,
   EMPTY_MESSAGE,
   type PublishRefusal,
@@ -132,7 +133,8 @@ export class ChannelSocket implements LiveConnection, Reader {
     if (decided instanceof Promise) return this.#persist(destination, payload, decided);
     const refusal = this.#attempt(decided, payload);
     if (refusal === null) return null;
-    if (!this.#options.acknowledges && isPassing(refusal)) return this.#persist(destination, payload, decided);
+    if (refusal === CHANNEL_TOO_FAST || (!this.#options.acknowledges && isPassing(refusal)))
+      return this.#persist(destination, payload, decided);
     this.#refuse(refusal);
     return null;
   }
@@ -143,12 +145,14 @@ export class ChannelSocket implements LiveConnection, Reader {
     if ('kind' in decided) return decided;
     const full = publisher.fullness(payload.length);
     if (full !== null) return full;
-    if (publisher.waitMs(client) > 0) return TOO_FAST;
+    const limited = publisher.limited(client, decided, payload.length);
+    if (limited !== null) return limited;
     publisher.publish(decided, payload, this.#waiter());
     return null;
   }
 
-  /** The slow way. Without acknowledgements a client can't be told to come again: it is made to wait, for a time. */
+  /** The slow way. Without acknowledgements a client can't be told to come again: it is made to wait, for a time. A
+   *  channel that takes no more makes every client wait; who has left meanwhile, for a time. */
   async #persist(
     destination: Destination,
     payload: Buffer,
@@ -159,8 +163,9 @@ export class ChannelSocket implements LiveConnection, Reader {
     for (let decided = await first; ; decided = await publisher.decide(client, destination)) {
       const refusal = this.#attempt(decided, payload);
       if (refusal === null) return;
-      const over = performance.now() >= end && refusal !== TOO_FAST;
-      if (acknowledges || over || !isPassing(refusal)) {
+      const waits = refusal === CHANNEL_TOO_FAST;
+      const over = performance.now() >= end && ((refusal !== TOO_FAST && !waits) || this.#closed);
+      if ((acknowledges && !waits) || over || !isPassing(refusal)) {
         this.#refuse(refusal);
         return;
       }
@@ -186,7 +191,8 @@ export class ChannelSocket implements LiveConnection, Reader {
   }
 
   #refuse(refusal: PublishRefusal): void {
-    this.#options.publisher.count(refusal);
+    const { publisher, client, destination } = this.#options;
+    if (destination !== null) publisher.count(refusal, client, destination);
     if (this.#options.acknowledges) this.#answer(this.#newReply(), errorText(refusal));
     else if (refusal !== EMPTY_MESSAGE) this.#closeFor(refusal);
   }

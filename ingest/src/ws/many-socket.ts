@@ -1,4 +1,4 @@
-import { type Gate, MillraceError, Protocol, positionText, problem } from '@millrace/core';
+import { type AuditTrail, type Gate, MillraceError, Protocol, positionText, problem } from '@millrace/core';
 import { FORBIDDEN } from '../http/refusals.ts';
 import { Client, type Peer } from '../live/client.ts';
 import type { LiveConnection } from '../live/connection.ts';
@@ -7,8 +7,15 @@ import type { LiveEnd } from '../live/measures.ts';
 import type { Outbox } from '../live/outbox.ts';
 import { startRefusal } from '../live/start-refusal.ts';
 import type { PublishTarget } from '../message-encoder.ts';
+import { auditRefusal } from '../refused-access.ts';
 import { Inbox } from './inbox.ts';
-import { Destination, EMPTY_MESSAGE, type PublishRefusal, type SocketPublisher, TOO_FAST } from './publisher.ts';
+import {
+  CHANNEL_TOO_FAST,
+  Destination,
+  EMPTY_MESSAGE,
+  type PublishRefusal,
+  type SocketPublisher,
+} from './publisher.ts';
 import {
   type AuthenticateRequest,
   credentialIn,
@@ -26,17 +33,20 @@ const FAULTS_MAX = 16;
 const UNKNOWN_BYTES_MAX = 16_384;
 /** Destinations that are remembered. */
 const DESTINATIONS_MAX = 64;
+/** How often a channel that takes no more just now is looked at again. */
+const RETRY_MS = 50;
 const UNKNOWN = 'The credential is not known, or no longer holds.';
 
 export interface ManySocketOptions {
   readonly gate: Gate;
+  readonly audit: AuditTrail | undefined;
   readonly peer: Peer;
   /** null: it must authenticate first. */
   readonly client: Client | null;
   readonly publisher: SocketPublisher;
   makeFeed(client: Client, outbox: Outbox, reader: Reader, slow: SlowPolicy): Feed;
   /** It has said who it is. */
-  onKnown(): void;
+  onKnown(client: Client): void;
   onFault(error: unknown): void;
   readonly subscriptionsMax: number;
   readonly inFlightMax: number;
@@ -186,7 +196,7 @@ export class ManySocket implements LiveConnection {
     const client = await Client.identify(gate, credential, Protocol.ws, peer);
     if (client instanceof Client) {
       this.#client = client;
-      this.#options.onKnown();
+      this.#options.onKnown(client);
       this.#tell({ type: 'authenticated', ...(request.id === undefined ? {} : { id: request.id }) });
       return;
     }
@@ -214,6 +224,9 @@ export class ManySocket implements LiveConnection {
       start = await feed.subscribe({ channel, subtopic }, from);
     } finally {
       if (start?.kind !== 'begun' || this.#closed || !this.#socket.open) feed.close();
+    }
+    if (start.kind === 'denied') {
+      auditRefusal(this.#options.audit, client.principal, 'subscribe', request, start.reason, client.context);
     }
     if (start.kind !== 'begun') {
       const { status, detail } = startRefusal(start);
@@ -244,28 +257,53 @@ export class ManySocket implements LiveConnection {
       return null;
     }
     if (payload.bytes.length === 0) {
-      this.#refuse(request.id, EMPTY_MESSAGE);
+      this.#refuse(client, request, EMPTY_MESSAGE);
       return null;
     }
     const destination = this.#destinationOf(request, payload.contentType);
     const decided = this.#options.publisher.decide(client, destination);
-    if (!(decided instanceof Promise)) {
-      this.#append(client, request.id, decided, payload.bytes);
-      return null;
-    }
-    return decided.then((later) => this.#append(client, request.id, later, payload.bytes));
+    const attempt = decided instanceof Promise ? null : this.#append(client, request, decided, payload.bytes);
+    return attempt === 'done' ? null : this.#persist(client, request, destination, payload.bytes, decided);
   }
 
-  #append(client: Client, id: string | undefined, decided: PublishTarget | PublishRefusal, payload: Buffer): void {
-    const { publisher } = this.#options;
-    if ('kind' in decided) {
-      this.#refuse(id, decided);
-      return;
+  /** The slow way: a decision that is cold, or a channel that takes no more just now. Who has left meanwhile does not wait
+   *  for ever. */
+  async #persist(
+    client: Client,
+    request: PublishRequest,
+    destination: Destination,
+    payload: Buffer,
+    first: ReturnType<SocketPublisher['decide']>,
+  ): Promise<void> {
+    const { publisher, stallMsMax } = this.#options;
+    const end = performance.now() + stallMsMax;
+    for (let decided = await first; ; decided = await publisher.decide(client, destination)) {
+      if (this.#append(client, request, decided, payload) === 'done') return;
+      if (this.#closed && performance.now() >= end) {
+        publisher.count(CHANNEL_TOO_FAST, client, request);
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    const refusal = publisher.fullness(payload.length) ?? (publisher.waitMs(client) > 0 ? TOO_FAST : null);
-    if (refusal !== null) {
-      this.#refuse(id, refusal);
-      return;
+  }
+
+  /** @returns 'waits' if the channel takes no more just now */
+  #append(
+    client: Client,
+    request: PublishRequest,
+    decided: PublishTarget | PublishRefusal,
+    payload: Buffer,
+  ): 'done' | 'waits' {
+    const { publisher } = this.#options;
+    const { id } = request;
+    const refusal =
+      'kind' in decided
+        ? decided
+        : (publisher.fullness(payload.length) ?? publisher.limited(client, decided, payload.length));
+    if (refusal === CHANNEL_TOO_FAST) return 'waits';
+    if (refusal !== null || 'kind' in decided) {
+      this.#refuse(client, request, refusal as PublishRefusal);
+      return 'done';
     }
     this.#inFlight++;
     publisher.publish(decided, payload, {
@@ -280,11 +318,12 @@ export class ManySocket implements LiveConnection {
         this.#inbox.pump();
       },
     });
+    return 'done';
   }
 
-  #refuse(id: string | undefined, refusal: PublishRefusal): void {
-    this.#options.publisher.count(refusal);
-    this.#tellError(id, refusal.status, refusal.detail);
+  #refuse(client: Client, request: PublishRequest, refusal: PublishRefusal): void {
+    this.#options.publisher.count(refusal, client, request);
+    this.#tellError(request.id, refusal.status, refusal.detail);
   }
 
   #destinationOf({ channel, subtopic }: PublishRequest, contentType: string): Destination {

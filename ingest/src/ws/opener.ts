@@ -15,6 +15,7 @@ import { filterFault, hasWildcard, type SocketPath } from '../live/path.ts';
 import { readLiveQuery } from '../live/query.ts';
 import type { LiveHost } from '../live/server.ts';
 import { type StartRefusal, startRefusal } from '../live/start-refusal.ts';
+import { auditRefusal } from '../refused-access.ts';
 import { subtopicFault } from '../subtopic.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { ManySocket } from './many-socket.ts';
@@ -140,11 +141,15 @@ export class SocketOpener {
     const { remoteAddress, tls, mutualTls } = connection.context;
     const many = new ManySocket(socket, {
       gate: host.gate,
+      audit: host.audit,
       peer: { remoteAddress, tls, mutualTls },
       client,
       publisher: host.publisher,
       makeFeed: (known, outbox, reader, slow) => host.makeFeed('many', known, outbox, reader, slow),
-      onKnown: settle,
+      onKnown: (known) => {
+        settle();
+        this.#present(known, socket);
+      },
       onFault: (error) => host.onFault(error),
       subscriptionsMax: config.MILLRACE_WS_SUBSCRIPTIONS_MAX,
       inFlightMax: config.MILLRACE_WS_IN_FLIGHT_MESSAGES_MAX,
@@ -152,6 +157,7 @@ export class SocketOpener {
       authenticateMsMax: config.MILLRACE_WS_AUTHENTICATE_MS_MAX,
     });
     this.#kept(many, socket);
+    if (client !== null) this.#present(client, socket);
     socket.read(true);
   }
 
@@ -203,6 +209,12 @@ export class SocketOpener {
       const start = elsewhere ? NOWHERE : await feed.subscribe(filter, query.from);
       if (start.kind === 'begun') channel.feed = feed;
       else if (!mayPublish || start.kind !== 'denied') {
+        const { audit } = host;
+        if (unpublished !== null) publisher.auditRefused(unpublished, client, address);
+        if (start.kind === 'denied') {
+          const asked = { channel: address.channel, subtopic: filter.subtopic };
+          auditRefusal(audit, client.principal, 'subscribe', asked, start.reason, client.context);
+        }
         refuseOpening(exchange, unpublished, startRefusal(start));
         return;
       }
@@ -212,6 +224,7 @@ export class SocketOpener {
     }
     if (opened === null) return;
     this.#kept(channel, opened);
+    this.#present(client, opened);
     channel.open(opened);
     opened.read(true);
   }
@@ -221,6 +234,15 @@ export class SocketOpener {
     if (org === null) return false;
     const admission = await this.#host.gate.may(client.principal, 'subscribe', channel, subtopic, client.context);
     return admission.kind === 'allow' && admission.channel.org !== org;
+  }
+
+  /** A thing is there as long as its socket is. */
+  #present({ principal, context }: Client, { ws }: LiveSocket): void {
+    const { presence } = this.#host;
+    const { subject } = principal;
+    if (presence === undefined || subject.kind !== 'thing' || ws.readyState === ws.CLOSED) return;
+    const gone = presence.connected(subject.id, subject.org, Protocol.ws, context.remoteAddress);
+    ws.once('close', gone);
   }
 
   #kept<C extends LiveConnection>(connection: C, socket: LiveSocket): C {

@@ -1,5 +1,6 @@
 import {
   type AppendReceipt,
+  type AuditTrail,
   type DenyReason,
   type Gate,
   type Log,
@@ -16,6 +17,7 @@ import { FORBIDDEN, NO_SUCH_CHANNEL, UNAUTHENTICATED } from '../http/refusals.ts
 import type { Client } from '../live/client.ts';
 import { MessageEncoder, NO_EXTRAS, type PublishTarget } from '../message-encoder.ts';
 import type { RateLimit } from '../rate.ts';
+import { auditRefusal } from '../refused-access.ts';
 
 /** Why a message was not taken, in HTTP's terms. */
 export interface PublishRefusal {
@@ -23,6 +25,8 @@ export interface PublishRefusal {
   readonly status: 400 | 401 | 403 | 404 | 413 | 429 | 500 | 503;
   readonly reason: Refusal;
   readonly detail: string;
+  /** The gate's word, where it was the gate's. */
+  readonly denied?: DenyReason;
 }
 const refused = (status: PublishRefusal['status'], reason: Refusal, detail: string): PublishRefusal => ({
   kind: 'refused',
@@ -64,6 +68,8 @@ export interface SocketPublisherOptions {
   readonly counts: IngestCounts;
   readonly rate: RateLimit;
   readonly logger: Logger;
+  /** Hears of refusals. */
+  readonly audit?: AuditTrail | undefined;
 }
 
 /** Publishes what comes by WebSocket, of all sockets: may → envelope → append. */
@@ -96,10 +102,17 @@ export class SocketPublisher {
     return error === null ? null : refusalByLog(error);
   }
 
-  /** ms until the client may publish again by its rate; 0: now, and it is counted. */
-  waitMs(client: Client): number {
+  /** Why the channel's limits, or the client's rate, do not let it be published now. null: they do, and it is counted */
+  limited(client: Client, { limit }: PublishTarget, size: number): PublishRefusal | null {
+    if (limit !== null && size > limit.payloadBytesMax) {
+      return refused(413, 'channel_too_large', `A message of this channel has at most ${limit.payloadBytesMax} bytes.`);
+    }
     const { rate, clock } = this.#options;
-    return rate.take(client.principal, 1, clock.nowUs() / 1_000);
+    const { principal } = client;
+    if (rate.take(principal, 1, clock.nowUs() / 1_000) > 0) return TOO_FAST;
+    if (limit === null || limit.take(1) === 0) return null;
+    rate.giveBack(principal, 1);
+    return CHANNEL_TOO_FAST;
   }
 
   publish(target: PublishTarget, payload: Uint8Array, waiter: PublishWaiter): void {
@@ -112,8 +125,19 @@ export class SocketPublisher {
     log.append(target.partition, target.admission.channel.id, record, receipt);
   }
 
-  count(refusal: PublishRefusal): void {
+  /** Counts what is told to the client, and has it written down where the gate refused. */
+  count(refusal: PublishRefusal, client: Client, to: { readonly channel: string; readonly subtopic: string }): void {
     this.#options.counts.refused(refusal.reason);
+    this.auditRefused(refusal, client, to);
+  }
+
+  auditRefused(
+    refusal: PublishRefusal,
+    client: Client,
+    to: { readonly channel: string; readonly subtopic: string },
+  ): void {
+    if (refusal.denied === undefined) return;
+    auditRefusal(this.#options.audit, client.principal, 'publish', to, refusal.denied, client.context);
   }
 
   async #decideLater(client: Client, destination: Destination): Promise<PublishTarget | PublishRefusal> {
@@ -152,9 +176,12 @@ export const REGISTRY_AWAY = refused(503, 'registry_unreachable', 'The registry 
 export const EMPTY_MESSAGE = refused(400, 'bad_body', 'The message is empty.');
 export const TOO_FAST = refused(429, 'rate', 'Too many messages from this client.');
 
-export function refusalByGate(reason: DenyReason): PublishRefusal {
-  if (reason === 'no_such_channel') return refused(404, 'no_such_channel', NO_SUCH_CHANNEL);
-  return refused(403, 'forbidden', FORBIDDEN[reason]);
+/** The channel takes no more just now. Nobody is told to come again: the socket waits. */
+export const CHANNEL_TOO_FAST = refused(429, 'channel_rate', 'Too many messages on this channel.');
+
+export function refusalByGate(denied: DenyReason): PublishRefusal {
+  if (denied === 'no_such_channel') return { ...refused(404, 'no_such_channel', NO_SUCH_CHANNEL), denied };
+  return { ...refused(403, 'forbidden', FORBIDDEN[denied]), denied };
 }
 
 function refusalByLog(error: LogError): PublishRefusal {

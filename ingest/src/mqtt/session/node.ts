@@ -1,4 +1,4 @@
-import type { Delivery, Gate, Logger, RetainedStore } from '@millrace/core';
+import type { AuditTrail, Delivery, Gate, Logger, RetainedStore } from '@millrace/core';
 import type { EarlierPublishes } from './earlier-publishes.ts';
 import type { Packets } from './publish-packet.ts';
 import type { SessionRecord } from './record.ts';
@@ -22,6 +22,7 @@ export interface SessionLimits {
 export interface Node {
   readonly delivery: Delivery;
   readonly gate: Gate;
+  readonly audit: AuditTrail | undefined;
   readonly retained: RetainedStore | null;
   readonly lookups: Turnstile;
   readonly packets: Packets;

@@ -1,4 +1,14 @@
-import type { Delivery, Gate, Log, Logger, Metrics, RetainedStore, SessionKey, SessionStore } from '@millrace/core';
+import type {
+  AuditTrail,
+  Delivery,
+  Gate,
+  Log,
+  Logger,
+  Metrics,
+  RetainedStore,
+  SessionKey,
+  SessionStore,
+} from '@millrace/core';
 import type { Session, SessionOpening, Sessions } from '../contract.ts';
 import { EarlierPublishes } from './earlier-publishes.ts';
 import { SessionError } from './error.ts';
@@ -40,6 +50,8 @@ export interface SessionsOptions {
   /** null: nothing is retained. */
   readonly retained: RetainedStore | null;
   readonly gate: Gate;
+  /** Hears of refused subscriptions. */
+  readonly audit?: AuditTrail | undefined;
   readonly config: SessionsConfig;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -57,6 +69,7 @@ export function createSessions(options: SessionsOptions): Sessions {
 class NodeSessions implements Sessions, Node {
   readonly delivery: Delivery;
   readonly gate: Gate;
+  readonly audit: AuditTrail | undefined;
   readonly retained: RetainedStore | null;
   readonly lookups = new Turnstile(LOOKUPS_MAX);
   readonly packets = new Packets();
@@ -87,6 +100,7 @@ class NodeSessions implements Sessions, Node {
     const { delivery, gate, retained, store, config, metrics, logger } = options;
     this.delivery = delivery;
     this.gate = gate;
+    this.audit = options.audit;
     this.retained = retained;
     this.logger = logger;
     this.nowMs = options.nowMs ?? Date.now;

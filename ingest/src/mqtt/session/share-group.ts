@@ -125,6 +125,7 @@ export class ShareGroup implements Subscriber<null> {
   start(place: Place, from: 'tail' | readonly Position[]): Promise<boolean> {
     this.#lead = place.session;
     const start = this.#attachment.subscribe(this.#parsed.filter, null, from).then((subscribed) => {
+      if (subscribed.kind === 'denied') place.session.subscriptions.refused(place.filter, subscribed.reason);
       if (subscribed.kind !== 'subscribed') return false;
       this.#places.push(place);
       return true;
@@ -148,6 +149,7 @@ export class ShareGroup implements Subscriber<null> {
     const { principal, context } = place.session;
     if (channel !== null) {
       const admission = await this.#shared.gate.may(principal, 'subscribe', channel, subtopic, context);
+      if (admission.kind === 'deny') place.session.subscriptions.refused(place.filter, admission.reason);
       if (admission.kind === 'deny' || this.over) return false;
     } else if (this.over) return false;
     this.#places.push(place);

@@ -1,4 +1,5 @@
-import type { Attachment, Position } from '@millrace/core';
+import type { Attachment, DenyReason, Position } from '@millrace/core';
+import { auditRefusal } from '../../refused-access.ts';
 import { type MqttQos, SUBSCRIBE_FAILED } from '../contract.ts';
 import { type ChannelFilter, parseFilter } from '../topic.ts';
 import { SessionError } from './error.ts';
@@ -95,6 +96,15 @@ export class Subscriptions {
     }
   }
 
+  /** The gate refused what a client asked for. What it had before, and lost while it was away, it did not ask for. */
+  refused({ parsed }: SessionFilter, reason: DenyReason): void {
+    const { node, principal, context, resuming } = this.#session;
+    const { channel, subtopic } = parsed.filter;
+    if (!resuming) {
+      auditRefusal(node.audit, principal, 'subscribe', { channel: channel ?? '*', subtopic }, reason, context);
+    }
+  }
+
   /** The subscriber may no longer read what the filter names. */
   ended(filter: SessionFilter): void {
     if (this.#filters.get(filter.topic) !== filter) return;
@@ -174,8 +184,11 @@ export class Subscriptions {
       return true;
     }
     const { subject } = principal;
-    if (parsed.org !== null && subject.kind === 'thing' && parsed.org !== subject.org) return false;
     const filter = new SessionFilter(topic, parsed, qos);
+    if (parsed.org !== null && subject.kind === 'thing' && parsed.org !== subject.org) {
+      this.refused(filter, 'no_such_channel');
+      return false;
+    }
     this.#pending++;
     try {
       if (!(await (parsed.share === null ? this.#subscribe(filter, from) : this.#join(filter, parsed, from))))
@@ -191,6 +204,7 @@ export class Subscriptions {
 
   async #subscribe(filter: SessionFilter, from: 'tail' | readonly Position[]): Promise<boolean> {
     const subscribed = await this.#session.attachment.subscribe(filter.parsed.filter, filter, from);
+    if (subscribed.kind === 'denied') this.refused(filter, subscribed.reason);
     if (subscribed.kind !== 'subscribed') return false;
     filter.subscription = subscribed.subscription;
     filter.from = subscribed.from;

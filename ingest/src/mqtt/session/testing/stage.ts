@@ -195,8 +195,8 @@ export function thing(gate: TestGate, name: string): Principal {
 }
 
 export function user(id: string, admin: boolean): Principal {
-  const subject: SubjectRecord = { kind: 'user', id, email: `${id}@example.org`, enabled: true, admin };
-  return { subject, revoked: false };
+  const subject: SubjectRecord = { kind: 'user', id, email: `${id}@example.org`, enabled: true, admin, epoch: 0 };
+  return { subject, scope: null, revoked: false };
 }
 
 /** What a client was sent, in order; a client that keeps its side of QoS 1 and 2 as a real one does. */
