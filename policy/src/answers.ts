@@ -1,5 +1,5 @@
 import type { RequestContext } from '@millrace/core';
-import { PART_ADDRESS, PART_MUTUAL_TLS, PART_PROTOCOL, PART_TIME, PART_TLS } from './condition.ts';
+import { PART_ADDRESS, PART_MUTUAL_TLS, PART_PROTOCOL, PART_SUBTOPIC, PART_TIME, PART_TLS } from './condition.ts';
 import { Generations } from './generations.ts';
 import type { Relevance } from './rule-set.ts';
 
@@ -25,7 +25,7 @@ export class Answers<T> {
 
   constructor(relevance: Relevance) {
     this.#subtopic = relevance.subtopic;
-    this.#parts = relevance.parts & ~PART_TIME;
+    this.#parts = relevance.parts & ~PART_TIME & ~PART_SUBTOPIC;
     this.#variants = this.#subtopic || this.#parts !== 0 ? new Generations(VARIANT_COUNT_MAX) : null;
   }
 

@@ -8,6 +8,8 @@ const at: Circumstances = {
   mutualTls: false,
   nowMs: Date.UTC(2026, 0, 5, 12),
   metadata: {},
+  subtopic: null,
+  groups: [],
 };
 
 describe('conditionText', () => {

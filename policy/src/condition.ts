@@ -11,6 +11,10 @@ export interface Circumstances {
   readonly mutualTls: boolean | null;
   readonly nowMs: number;
   readonly metadata: Readonly<Record<string, unknown>> | null;
+  /** Of the message; null where the request is about no message. */
+  readonly subtopic: string | null;
+  /** The group that the object is in and those above it. */
+  readonly groups: readonly string[];
 }
 
 /** Bits of what an answer depends on. Metadata is no part: a subject's change voids all its answers. */
@@ -19,6 +23,7 @@ export const PART_ADDRESS = 2;
 export const PART_TLS = 4;
 export const PART_MUTUAL_TLS = 8;
 export const PART_TIME = 16;
+export const PART_SUBTOPIC = 32;
 
 /** Three values: what rests on something unknown is 'unknown'. */
 export type Truth = 'yes' | 'no' | 'unknown';
@@ -38,6 +43,11 @@ const MINUTE_MS = 60_000;
 const DEPTH_MAX = 8;
 const minuteText = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/);
 const moment = z.iso.datetime({ offset: true });
+const SUBTOPIC_SIZE_MAX = 1_024;
+const subtopicText = z
+  .string()
+  .max(SUBTOPIC_SIZE_MAX)
+  .refine(isSubtopicPattern, '+ must be a whole segment, # the last one');
 const addressText = z.string().refine((text) => readBlock(text) !== null, 'no address and no CIDR block');
 
 /** The conditions that a rule may carry. Unknown members are refused: they would be read as "no condition". */
@@ -54,6 +64,7 @@ export const ConditionSchema: z.ZodType<Condition> = z.strictObject({
       days: z.array(z.int().min(1).max(7)).min(1).exactOptional(),
     })
     .exactOptional(),
+  subtopic: z.array(subtopicText).min(1).max(100).exactOptional(),
   metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).exactOptional(),
   get not() {
     return ConditionSchema.exactOptional();
@@ -120,7 +131,7 @@ function isOdd(value: unknown): boolean {
 
 function build(condition: Condition): ReadyCondition {
   const all: ReadyCondition[] = [];
-  const { protocol, address, tls, mutualTls, time, hours, metadata, not } = condition;
+  const { protocol, address, tls, mutualTls, time, hours, subtopic, metadata, not } = condition;
   if (protocol !== undefined) all.push(untimed(PART_PROTOCOL, (at) => truth(protocol.includes(at.protocol))));
   if (address !== undefined) {
     const within = addressTest(address);
@@ -129,6 +140,10 @@ function build(condition: Condition): ReadyCondition {
   if (tls !== undefined) all.push(untimed(PART_TLS, (at) => (at.tls === null ? 'unknown' : truth(at.tls === tls))));
   if (mutualTls !== undefined) {
     all.push(untimed(PART_MUTUAL_TLS, (at) => (at.mutualTls === null ? 'unknown' : truth(at.mutualTls === mutualTls))));
+  }
+  if (subtopic !== undefined) {
+    const within = subtopicTest(subtopic);
+    all.push(untimed(PART_SUBTOPIC, (at) => (at.subtopic === null ? 'unknown' : truth(within(at.subtopic)))));
   }
   if (metadata !== undefined) {
     const wanted = Object.entries(metadata);
@@ -226,6 +241,33 @@ function conjunction(all: readonly ReadyCondition[]): ReadyCondition {
     untilMs: (nowMs) => Math.min(...all.map((one) => one.untilMs(nowMs))),
   };
 }
+
+function isSubtopicPattern(text: string): boolean {
+  return text
+    .split('/')
+    .every((segment, index, { length }) =>
+      segment === '#' ? index === length - 1 : segment === '+' || !/[+#]/.test(segment),
+    );
+}
+
+/** @source MQTT 5.0 §4.7.1; beside that, a message without subtopic has no segment, so `+` does not match it */
+function subtopicTest(patterns: readonly string[]): (subtopic: string) => boolean {
+  const wanted = patterns.map(segmentsOf);
+  return (subtopic) => {
+    const given = segmentsOf(subtopic);
+    return wanted.some((pattern) => {
+      const open = pattern.at(-1) === '#';
+      const count = open ? pattern.length - 1 : pattern.length;
+      if (open ? given.length < count : given.length !== count) return false;
+      for (let index = 0; index < count; index++) {
+        if (pattern[index] !== '+' && pattern[index] !== given[index]) return false;
+      }
+      return true;
+    });
+  };
+}
+
+const segmentsOf = (subtopic: string): readonly string[] => (subtopic === '' ? [] : subtopic.split('/'));
 
 function addressTest(blocks: readonly string[]): (address: string) => Truth {
   const list = new BlockList();

@@ -90,13 +90,22 @@ describe('encryption', () => {
 
 describe('access tokens', () => {
   const forge = (sign: (jwt: SignJWT) => SignJWT, claims: Record<string, unknown> = {}): SignJWT =>
-    sign(new SignJWT({ iss: 'millrace', aud: 'millrace', sub: 'u1', exp: Math.floor(nowMs / 1_000) + 60, ...claims }));
+    sign(
+      new SignJWT({
+        iss: 'millrace',
+        aud: 'millrace',
+        sub: 'u1',
+        ep: 3,
+        exp: Math.floor(nowMs / 1_000) + 60,
+        ...claims,
+      }),
+    );
   const header = { alg: 'ES256', typ: 'at+jwt' } as const;
   const privateKey = () => createPrivateKey({ key, format: 'jwk' });
 
   test('name their user for 15 minutes', async () => {
-    const token = await credentials.issueAccessToken('u1');
-    expect(await credentials.verifyAccessToken(token)).toEqual({ user: 'u1', expiresMs: nowMs + 900_000 });
+    const token = await credentials.issueAccessToken('u1', 3);
+    expect(await credentials.verifyAccessToken(token)).toEqual({ subject: 'u1', epoch: 3, expiresMs: nowMs + 900_000 });
     nowMs += 899_999;
     expect(await credentials.verifyAccessToken(token)).not.toBeNull();
     nowMs += 1;
@@ -105,11 +114,11 @@ describe('access tokens', () => {
 
   test('of a key that was rotated out of signing still hold; of one that is gone do not', async () => {
     const rotating = createCredentials({ secret, signingKeys: [key], now });
-    const old = await rotating.issueAccessToken('u1');
+    const old = await rotating.issueAccessToken('u1', 3);
     const next = await generateSigningKey();
     rotating.importSigningKeys([next, key]);
-    expect(await rotating.verifyAccessToken(old)).toMatchObject({ user: 'u1' });
-    expect(await credentials.verifyAccessToken(await rotating.issueAccessToken('u1'))).toBeNull();
+    expect(await rotating.verifyAccessToken(old)).toMatchObject({ subject: 'u1' });
+    expect(await credentials.verifyAccessToken(await rotating.issueAccessToken('u1', 3))).toBeNull();
     rotating.importSigningKeys([next]);
     expect(await rotating.verifyAccessToken(old)).toBeNull();
   });
@@ -128,7 +137,7 @@ describe('access tokens', () => {
   test('must bear the right type, issuer, audience, user and end, and a known key', async () => {
     const kid = key.kid;
     const good = forge((jwt) => jwt.setProtectedHeader({ ...header, kid }));
-    expect(await credentials.verifyAccessToken(await good.sign(privateKey()))).toMatchObject({ user: 'u1' });
+    expect(await credentials.verifyAccessToken(await good.sign(privateKey()))).toMatchObject({ subject: 'u1' });
     const bad = [
       forge((jwt) => jwt.setProtectedHeader({ ...header, kid, typ: 'JWT' })),
       forge((jwt) => jwt.setProtectedHeader({ ...header, kid: 'other' })),
@@ -137,6 +146,8 @@ describe('access tokens', () => {
       forge((jwt) => jwt.setProtectedHeader({ ...header, kid }), { aud: 'other' }),
       forge((jwt) => jwt.setProtectedHeader({ ...header, kid }), { sub: undefined }),
       forge((jwt) => jwt.setProtectedHeader({ ...header, kid }), { exp: undefined }),
+      forge((jwt) => jwt.setProtectedHeader({ ...header, kid }), { ep: undefined }),
+      forge((jwt) => jwt.setProtectedHeader({ ...header, kid }), { ep: '3' }),
     ];
     for (const jwt of bad) expect(await credentials.verifyAccessToken(await jwt.sign(privateKey()))).toBeNull();
     for (const odd of ['', '.', '..', 'a.b.c', 'x'.repeat(10_000)]) {
@@ -151,7 +162,7 @@ describe('access tokens', () => {
 
   test('can not be issued without a key; a broken key is refused without being told', async () => {
     const bare = createCredentials({ secret });
-    await expect(bare.issueAccessToken('u1')).rejects.toMatchObject({ code: 'SIGNING_KEY_MISSING' });
+    await expect(bare.issueAccessToken('u1', 3)).rejects.toMatchObject({ code: 'SIGNING_KEY_MISSING' });
     const { d, ...publicOnly } = key;
     expect(() => bare.importSigningKeys([publicOnly])).toThrow('SIGNING_KEY_INVALID');
     expect(() => bare.importSigningKeys([{ ...key, d: 'broken' }])).toThrow(/^SIGNING_KEY_INVALID$/);

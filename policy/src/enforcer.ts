@@ -31,14 +31,16 @@ export function createEnforcer(): Enforcer {
   // What is not known is the same for every question, so only protocol and time keep answers apart.
   const context = { protocol: 0 as Protocol, remoteAddress: '', tls: false, mutualTls: false, nowMs: 0 };
   return {
-    mayPublish(subject, org, channel, subtopic, protocol, nowMs, given) {
+    mayPublish(subject, org, channel, groups, subtopic, protocol, nowMs, given) {
       const ready = readyRules(subjects, subject, org, given);
       context.protocol = protocol;
       context.nowMs = nowMs;
-      let answers = ready.channels.get(channel);
+      // No id holds a line break.
+      const place = groups.length === 0 ? channel : `${groups.join()}\n${channel}`;
+      let answers = ready.channels.get(place);
       if (answers === undefined) {
-        answers = new Answers(ready.rules.relevance(channel, 'publish'));
-        ready.channels.set(channel, answers);
+        answers = new Answers(ready.rules.relevance(channel, 'publish', groups));
+        ready.channels.set(place, answers);
       }
       const kept = answers.find(subtopic, context satisfies RequestContext);
       if (kept !== undefined) return kept;
@@ -51,8 +53,10 @@ export function createEnforcer(): Enforcer {
           mutualTls: null,
           nowMs,
           metadata: null,
+          subtopic,
+          groups,
         }) === 'allow';
-      const [fromMs, untilMs] = ready.rules.stretch(object, 'publish', nowMs);
+      const [fromMs, untilMs] = ready.rules.stretch(object, 'publish', groups, nowMs);
       answers.keep(subtopic, context, { value: allowed, fromMs, untilMs });
       return allowed;
     },

@@ -1,10 +1,11 @@
 // How fast the gate is: `node policy/dist/gate.bench.js` after a build.
-import { connectionRules, Protocol, statementRule } from '@millrace/core';
+import { connectionRules, Protocol } from '@millrace/core';
 import { createCredentials } from './credentials.ts';
 import { createEnforcer } from './enforcer.ts';
 import { createGate } from './gate.ts';
 import { createSealer } from './sealer.ts';
 import { MemoryDirectory } from './testing/directory.ts';
+import { ruleOf } from './testing/rules.ts';
 
 const THINGS = 1_000;
 const secret = new Uint8Array(32).fill(1);
@@ -44,7 +45,7 @@ for (let index = 0; index < THINGS; index++) {
   if (index % 2 === 1) {
     const object = `channels/channel-${index}/messages/secret*`;
     const condition = { address: ['10.0.0.0/8'] };
-    rules.push(statementRule({ subject: id, org: 'org', object, action: 'publish', effect: 'deny', condition }));
+    rules.push(ruleOf({ subject: id, org: 'org', object, action: 'publish', effect: 'deny', condition }));
   }
   directory.setRules(id, 'org', rules);
 }
@@ -83,7 +84,7 @@ measure('may, new subtopic each time (Casbin only)', 20_000, (index) => {
 const enforcer = createEnforcer();
 const rules = await directory.rules('thing-1', 'org');
 measure('enforcer, warm', 2_000_000, () => {
-  enforcer.mayPublish('thing-1', 'org', 'channel-1', '', Protocol.unknown, context.nowMs, rules);
+  enforcer.mayPublish('thing-1', 'org', 'channel-1', [], '', Protocol.unknown, context.nowMs, rules);
 });
 
 const fields = {

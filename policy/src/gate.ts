@@ -4,7 +4,9 @@ import type {
   Credential,
   Credentials,
   Directory,
+  Explanation,
   Gate,
+  HypotheticalRequest,
   Identified,
   Logger,
   MessageAction,
@@ -12,12 +14,14 @@ import type {
   Principal,
   RequestContext,
   Sealer,
+  SubjectRecord,
 } from '@millrace/core';
-import { messagesObject, protocolNames } from '@millrace/core';
+import { messagesObject } from '@millrace/core';
 import { Answers } from './answers.ts';
-import type { Circumstances } from './condition.ts';
+import { circumstances } from './circumstances.ts';
 import { type GateLimits, gateLimits, PolicyConfig } from './config.ts';
 import { PolicyError } from './errors.ts';
+import { explain } from './explanation.ts';
 import { Generations } from './generations.ts';
 import {
   Allowance,
@@ -25,14 +29,16 @@ import {
   type ChannelState,
   denials,
   KnownPrincipal,
+  type Memo,
   SUBJECT_CHANNELS_MAX,
   SUBJECT_OBJECTS_MAX,
   type SubjectState,
 } from './holders.ts';
 import { Identities } from './identities.ts';
 import { ATTEMPTS_MAX, Knowledge } from './knowledge.ts';
-import { Judge } from './model.ts';
-import type { RuleSet } from './rule-set.ts';
+import { Judge, type Verdict } from './model.ts';
+import type { Relevance, RuleSet } from './rule-set.ts';
+import { scopeCovers, scopeDivides } from './scope.ts';
 import { exposeTally, Tally } from './tally.ts';
 
 // hot
@@ -109,9 +115,9 @@ class MemoGate implements StoppableGate {
     subtopic: string,
     context: RequestContext,
   ): Admission | Promise<Admission> {
-    const { state, revoked } = principal as KnownPrincipal;
+    const { memo, revoked } = principal as KnownPrincipal;
     if (revoked) return denials.subject_disabled;
-    const known = (action === 'publish' ? state.publish : state.subscribe)?.get(channel);
+    const known = (action === 'publish' ? memo.publish : memo.subscribe)?.get(channel);
     if (known?.channel.alive) {
       const answer = known.answers.find(subtopic, context);
       if (answer !== undefined) {
@@ -128,25 +134,38 @@ class MemoGate implements StoppableGate {
     object: string,
     action: ControlAction,
     context: RequestContext,
+    groups: readonly string[] = NO_GROUPS,
   ): boolean | Promise<boolean> {
-    const { state, revoked } = asKnown(principal);
-    if (revoked) return false;
+    const known = asKnown(principal);
+    if (known.revoked) return false;
+    const { state, scope } = known;
     const { record } = state;
-    if (record.kind === 'user' ? record.admin : record.org !== org) return record.kind === 'user';
-    const answer = state.control?.get(controlKey(org, object, action))?.find('', context);
-    if (answer !== undefined) return answer;
-    const rules = state.rules?.get(org);
-    if (rules !== undefined) return this.#settleControl(state, rules, object, action, context);
+    if (record.kind === 'thing' && record.org !== org) return false;
+    if (scope !== null && scope.org !== null && scope.org !== org) return false;
+    const admin = administers(record);
+    if (admin && scope === null) return true;
+    const answer = known.memo.control?.get(controlKey(org, object, action, groups))?.find('', context);
+    if (answer !== undefined) {
+      this.#tally.warmControls++;
+      return answer;
+    }
+    const request = { org, object, action, groups, context };
+    const rules = admin ? NO_RULES : state.rules?.get(org);
+    if (rules !== undefined) return this.#settleControl(known, rules, request);
     return this.#cold(state, async () => {
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         const { epoch } = state;
         const loaded = await this.#knowledge.rules(state, org);
-        if (asKnown(principal).revoked) return false;
-        if (state.epoch === epoch) return this.#settleControl(state, loaded, object, action, context);
+        if (known.revoked) return false;
+        if (state.epoch === epoch) return this.#settleControl(known, loaded, request);
         this.#tally.retries++;
       }
       throw new PolicyError('POLICY_BUSY', 'later', { cause: 'the policy keeps changing' });
     });
+  }
+
+  async explain(request: HypotheticalRequest): Promise<Explanation> {
+    return explain(this.#judge, this.#knowledge, request);
   }
 
   stop(): void {
@@ -161,13 +180,13 @@ class MemoGate implements StoppableGate {
     subtopic: string,
     context: RequestContext,
   ): Admission | Promise<Admission> {
-    const { state } = principal;
+    const { state, scope } = principal;
     const { record } = state;
-    const org = record.kind === 'thing' ? record.org : null;
+    const org = record.kind === 'thing' ? record.org : (scope?.org ?? null);
     const channel = this.#knowledge.channelNow(reference, org, context.nowMs);
     if (channel === null) return denials.no_such_channel;
     if (channel !== undefined) {
-      const settled = this.#settle(state, channel, action, reference, subtopic, context);
+      const settled = this.#settle(principal, channel, action, reference, subtopic, context);
       if (settled !== undefined) return settled;
     }
     return this.#cold(state, async () => {
@@ -178,11 +197,11 @@ class MemoGate implements StoppableGate {
         if (found === null) return denials.no_such_channel;
         if (principal.revoked) return denials.subject_disabled;
         if (found.alive) {
-          const settled = this.#settle(state, found, action, reference, subtopic, context);
+          const settled = this.#settle(principal, found, action, reference, subtopic, context);
           if (settled !== undefined) return settled;
           await this.#knowledge.rules(state, found.record.org);
           if (principal.revoked) return denials.subject_disabled;
-          const settledNow = found.alive && this.#settle(state, found, action, reference, subtopic, context);
+          const settledNow = found.alive && this.#settle(principal, found, action, reference, subtopic, context);
           if (settledNow) return settledNow;
         }
         this.#tally.retries++;
@@ -193,27 +212,28 @@ class MemoGate implements StoppableGate {
 
   /** Judges with what is known and keeps the answer; undefined if the rules are not known. */
   #settle(
-    state: SubjectState,
+    principal: KnownPrincipal,
     channel: ChannelState,
     action: MessageAction,
     reference: string,
     subtopic: string,
     context: RequestContext,
   ): Admission | undefined {
+    const { state, scope } = principal;
     const { record } = state;
     const { record: target } = channel;
     if (record.kind === 'thing' && record.org !== target.org) return denials.no_such_channel;
-    const administers = record.kind === 'user' && record.admin;
-    const rules = administers ? NO_RULES : state.rules?.get(target.org);
+    if (scope !== null && scope.org !== null && scope.org !== target.org) return denials.no_such_channel;
+    const rules = administers(record) ? NO_RULES : state.rules?.get(target.org);
     if (rules === undefined) return undefined;
     // Who is nothing in an organisation learns nothing of it, not even that the channel is there.
     if (record.kind === 'user' && rules !== NO_RULES && rules.given.length === 0) return denials.no_such_channel;
-    if (action === 'publish') state.publish ??= new Generations(SUBJECT_CHANNELS_MAX);
-    else state.subscribe ??= new Generations(SUBJECT_CHANNELS_MAX);
-    const memo = (action === 'publish' ? state.publish : state.subscribe) as Generations<string, ChannelAnswers>;
+    const memo = messagesMemo(principal.memo, action);
     let known = memo.get(reference);
     if (known === undefined || known.channel !== channel) {
-      const relevance = rules === NO_RULES ? NOTHING_MATTERS : rules.relevance(target.id, action);
+      let relevance: Relevance =
+        rules === NO_RULES ? NOTHING_MATTERS : rules.relevance(target.id, action, target.groups);
+      if (scope !== null && scopeDivides(scope, target.id, action)) relevance = { ...relevance, subtopic: true };
       known = { channel, answers: new Answers(relevance) };
       memo.set(reference, known);
     }
@@ -226,11 +246,16 @@ class MemoGate implements StoppableGate {
     const { version } = this.#knowledge;
     if (!target.enabled) {
       answer = denials.channel_disabled;
-    } else if (rules === NO_RULES) {
-      answer = new Allowance(state, channel, action, version, FOR_EVER, this.#now);
     } else {
-      const verdict = this.#judge.judge(rules, record.id, object, action, circumstances(state, context));
-      stretch = rules.stretch(object, action, context.nowMs);
+      let verdict: Verdict = 'allow';
+      if (rules !== NO_RULES) {
+        const { groups } = target;
+        verdict = this.#judge.judge(rules, record.id, object, action, circumstances(record, context, subtopic, groups));
+        stretch = rules.stretch(object, action, groups, context.nowMs);
+      }
+      if (verdict === 'allow' && scope !== null && !scopeCovers(scope, target.org, object, action, target.groups)) {
+        verdict = 'not_allowed';
+      }
       answer =
         verdict === 'allow' ? new Allowance(state, channel, action, version, stretch, this.#now) : denials[verdict];
     }
@@ -242,21 +267,29 @@ class MemoGate implements StoppableGate {
   }
 
   #settleControl(
-    state: SubjectState,
-    rules: RuleSet,
-    object: string,
-    action: ControlAction,
-    context: RequestContext,
+    principal: KnownPrincipal,
+    rules: RuleSet | typeof NO_RULES,
+    { org, object, action, groups, context }: ControlRequest,
   ): boolean {
-    const allowed =
-      this.#judge.judge(rules, state.record.id, object, action, circumstances(state, context)) === 'allow';
-    const [fromMs, untilMs] = rules.stretch(object, action, context.nowMs);
-    state.control ??= new Generations(SUBJECT_OBJECTS_MAX);
-    const key = controlKey(rules.org, object, action);
-    let answers = state.control.get(key);
+    const { scope, memo } = principal;
+    const { record } = principal.state;
+    let allowed = true;
+    let [fromMs, untilMs]: readonly [number, number] = FOR_EVER;
+    let parts = 0;
+    if (rules !== NO_RULES) {
+      const met = circumstances(record, context, null, groups);
+      allowed = this.#judge.judge(rules, record.id, object, action, met) === 'allow';
+      [fromMs, untilMs] = rules.stretch(object, action, groups, context.nowMs);
+      parts = rules.parts(object, action, groups);
+    }
+    allowed &&= scope === null || scopeCovers(scope, org, object, action, groups);
+    this.#tally.coldControls++;
+    memo.control ??= new Generations(SUBJECT_OBJECTS_MAX);
+    const key = controlKey(org, object, action, groups);
+    let answers = memo.control.get(key);
     if (answers === undefined) {
-      answers = new Answers<boolean>({ subtopic: false, parts: rules.parts(object, action) });
-      state.control.set(key, answers);
+      answers = new Answers<boolean>({ subtopic: false, parts });
+      memo.control.set(key, answers);
     }
     answers.keep('', context, { value: allowed, fromMs, untilMs });
     this.#count();
@@ -287,17 +320,32 @@ class MemoGate implements StoppableGate {
 const NO_RULES = Symbol('no rules');
 const NOTHING_MATTERS = { subtopic: false, parts: 0 } as const;
 
-/** @holds neither ids of orgs nor actions hold a line break: the object stands last */
-const controlKey = (org: string, object: string, action: string): string => `${org}\n${action}\n${object}`;
+const NO_GROUPS: readonly string[] = [];
 
-const circumstances = (state: SubjectState, context: RequestContext): Circumstances => ({
-  protocol: protocolNames[context.protocol] ?? 'unknown',
-  remoteAddress: context.remoteAddress,
-  tls: context.tls,
-  mutualTls: context.mutualTls,
-  nowMs: context.nowMs,
-  metadata: state.record.kind === 'thing' ? state.record.metadata : {},
-});
+interface ControlRequest {
+  readonly org: string;
+  readonly object: string;
+  readonly action: ControlAction;
+  readonly groups: readonly string[];
+  readonly context: RequestContext;
+}
+
+const administers = (record: SubjectRecord): boolean => record.kind === 'user' && record.admin;
+
+function messagesMemo(memo: Memo, action: MessageAction): Generations<string, ChannelAnswers> {
+  if (action === 'publish') {
+    memo.publish ??= new Generations(SUBJECT_CHANNELS_MAX);
+    return memo.publish;
+  }
+  memo.subscribe ??= new Generations(SUBJECT_CHANNELS_MAX);
+  return memo.subscribe;
+}
+
+/** @holds neither ids of orgs and groups nor actions hold a line break: the object stands last */
+function controlKey(org: string, object: string, action: string, groups: readonly string[]): string {
+  const place = groups.length === 0 ? '' : groups.join();
+  return `${org}\n${action}\n${place}\n${object}`;
+}
 
 function asKnown(principal: Principal): KnownPrincipal {
   if (principal instanceof KnownPrincipal) return principal;

@@ -1,25 +1,16 @@
 import type { RoleManager } from 'casbin';
-import { objectMatches } from './pattern.ts';
 
 const DEPTH_MAX = 16;
 
-/** Who or what belongs to what, in one organisation: the links behind Casbin's `g` and `g2`.
- *  Casbin's own role manager remembers every name it is asked for; this one remembers only its links, so a client that
- *  invents subtopics can't make it grow.
+/** Who has which roles, in one organisation: the links behind Casbin's `g`.
+ *  Casbin's own role manager remembers every name it is asked for; this one remembers only its links.
  *  @holds a chain of more than DEPTH_MAX links and a cycle end in "no" */
 export class Hierarchy implements RoleManager {
   readonly #org: string;
-  /** Children are patterns of paths. */
-  readonly #patterns: boolean;
   readonly #parents = new Map<string, string[]>();
 
-  constructor(org: string, children: 'names' | 'patterns') {
+  constructor(org: string) {
     this.#org = org;
-    this.#patterns = children === 'patterns';
-  }
-
-  get size(): number {
-    return this.#parents.size;
   }
 
   link(child: string, parent: string): void {
@@ -28,26 +19,10 @@ export class Hierarchy implements RoleManager {
     else if (!parents.includes(parent)) parents.push(parent);
   }
 
-  hasParent(name: string): boolean {
-    for (const parents of this.#parents.values()) if (parents.includes(name)) return true;
-    return false;
-  }
-
-  children(): IterableIterator<string> {
-    return this.#parents.keys();
-  }
-
   syncedHasLink(name: string, ancestor: string, ...domain: string[]): boolean {
     if (domain[0] !== this.#org) return false;
-    if (name === ancestor) return !this.#patterns;
-    let level = new Set<string>();
-    if (this.#patterns) {
-      for (const [child, parents] of this.#parents) {
-        if (objectMatches(name, child)) for (const parent of parents) level.add(parent);
-      }
-    } else {
-      for (const parent of this.#parents.get(name) ?? []) level.add(parent);
-    }
+    if (name === ancestor) return true;
+    let level: ReadonlySet<string> = new Set(this.#parents.get(name));
     const seen = new Set(level);
     for (let depth = 0; depth < DEPTH_MAX && level.size > 0; depth++) {
       if (level.has(ancestor)) return true;

@@ -1,4 +1,12 @@
-import type { Admission, ChannelRecord, DenyReason, MessageAction, Principal, SubjectRecord } from '@millrace/core';
+import type {
+  Admission,
+  ChannelRecord,
+  DenyReason,
+  MessageAction,
+  Principal,
+  Scope,
+  SubjectRecord,
+} from '@millrace/core';
 import type { Answers } from './answers.ts';
 import type { Generations } from './generations.ts';
 import { Flights } from './limiter.ts';
@@ -24,6 +32,28 @@ export interface ChannelAnswers {
   readonly answers: Answers<Admission>;
 }
 
+/** Answers that were given to a subject, or to one of its scoped principals. Each is made when first needed: most things
+ *  only publish. */
+export class Memo {
+  /** By the channel's id or alias, as it was asked for. */
+  publish: Generations<string, ChannelAnswers> | null = null;
+  subscribe: Generations<string, ChannelAnswers> | null = null;
+  control: Generations<string, Answers<boolean>> | null = null;
+  /** SubjectState.forgotten at that time. */
+  stamp = 0;
+
+  clear(): void {
+    this.publish = null;
+    this.subscribe = null;
+    this.control = null;
+  }
+}
+
+/** Whether an API key, or an application's grant, still is what it was: shared by all principals that came by it. */
+export class ScopeLife {
+  over = false;
+}
+
 /** What the gate knows of a subject, shared by all its principals and admissions.
  *  The gate's index holds it weakly and its memo strongly: forgetting a memo never makes an open session
  *  irrevocable, since the session's principal or admission keeps this alive. */
@@ -35,18 +65,18 @@ export class SubjectState {
   epoch = 0;
   /** Cold decisions under way. */
   cold = 0;
-  /** By the channel's id or alias, as it was asked for. Made when first needed: most things only publish. */
-  publish: Generations<string, ChannelAnswers> | null = null;
-  subscribe: Generations<string, ChannelAnswers> | null = null;
-  control: Generations<string, Answers<boolean>> | null = null;
+  /** Counted up when answers are forgotten, void or not: scoped principals clear theirs when they see it. */
+  forgotten = 0;
+  /** Answers for the subject itself, with all its rights. */
+  readonly memo = new Memo();
   rules: Generations<string, RuleSet> | null = null;
   loading = new Flights<RuleSet>();
-  /** The principal of credentials that do not expire. */
+  /** The principal of credentials that neither expire nor carry a scope. */
   readonly principal: KnownPrincipal;
 
   constructor(record: SubjectRecord) {
     this.record = record;
-    this.principal = new KnownPrincipal(this, Number.POSITIVE_INFINITY, Date.now);
+    this.principal = new KnownPrincipal(this, Number.POSITIVE_INFINITY, null, null, Date.now);
   }
 
   voidAnswers(): void {
@@ -58,9 +88,8 @@ export class SubjectState {
 
   /** Forgets the answers, which stay true for who holds one. */
   forget(): void {
-    this.publish = null;
-    this.subscribe = null;
-    this.control = null;
+    this.forgotten++;
+    this.memo.clear();
   }
 
   revoke(): void {
@@ -69,16 +98,33 @@ export class SubjectState {
   }
 }
 
-/** A client that showed a credential; expires with it. */
+/** A client that showed a credential; expires with it.
+ *  @holds answers under a scope are kept apart from the subject's own, and from those under any other */
 export class KnownPrincipal implements Principal {
   readonly state: SubjectState;
   readonly expiresMs: number;
+  readonly scope: Scope | null;
+  readonly #life: ScopeLife | null;
+  readonly #own: Memo | null;
   readonly #now: () => number;
 
-  constructor(state: SubjectState, expiresMs: number, now: () => number) {
+  constructor(state: SubjectState, expiresMs: number, scope: Scope | null, life: ScopeLife | null, now: () => number) {
     this.state = state;
     this.expiresMs = expiresMs;
+    this.scope = scope;
+    this.#life = life;
+    this.#own = scope === null ? null : new Memo();
     this.#now = now;
+  }
+
+  get memo(): Memo {
+    const own = this.#own;
+    if (own === null) return this.state.memo;
+    if (own.stamp !== this.state.forgotten) {
+      own.clear();
+      own.stamp = this.state.forgotten;
+    }
+    return own;
   }
 
   get subject(): SubjectRecord {
@@ -86,7 +132,8 @@ export class KnownPrincipal implements Principal {
   }
 
   get revoked(): boolean {
-    return this.state.revoked || (this.expiresMs !== Number.POSITIVE_INFINITY && this.#now() >= this.expiresMs);
+    if (this.state.revoked || this.#life?.over) return true;
+    return this.expiresMs !== Number.POSITIVE_INFINITY && this.#now() >= this.expiresMs;
   }
 }
 

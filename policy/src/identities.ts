@@ -1,5 +1,14 @@
 import { hash, randomBytes, X509Certificate } from 'node:crypto';
-import type { Credential, Credentials, Directory, DirectoryEntity, Identified, SubjectRecord } from '@millrace/core';
+import type {
+  Credential,
+  Credentials,
+  Directory,
+  DirectoryEntity,
+  Holder,
+  Identified,
+  Scope,
+  SubjectRecord,
+} from '@millrace/core';
 import type { GateLimits } from './config.ts';
 import { Generations } from './generations.ts';
 import { KnownPrincipal } from './holders.ts';
@@ -15,7 +24,7 @@ const CREDENTIAL_SIZE_MAX = 4_096;
 const CERTIFICATE_SIZE_MAX = 65_536;
 /** So long a certificate is taken for its thing's without asking again: the end of its authority makes no change. */
 const CERTIFICATE_MEMO_MS_MAX = 300_000;
-const SUBJECTS: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key', 'certificate', 'org']);
+const SUBJECTS: ReadonlySet<DirectoryEntity> = new Set(['thing', 'user', 'key', 'certificate', 'app', 'org']);
 
 interface Known {
   readonly identified: Identified;
@@ -29,6 +38,7 @@ interface Found {
   readonly record: SubjectRecord | null;
   /** When the credential ends. */
   readonly expiresMs: number;
+  readonly scope: Scope | null;
   readonly memoMsMax: number;
   /** Whether a null stays one, whatever changes in the registry. */
   readonly final: boolean;
@@ -37,9 +47,12 @@ interface Found {
 const lasting = (record: SubjectRecord | null): Found => ({
   record,
   expiresMs: Number.POSITIVE_INFINITY,
+  scope: null,
   memoMsMax: Number.POSITIVE_INFINITY,
   final: false,
 });
+const held = (holder: Holder | null): Found =>
+  holder === null ? lasting(null) : { ...lasting(holder.subject), expiresMs: holder.expiresMs, scope: holder.scope };
 const NOBODY: Found = { ...lasting(null), final: true };
 
 interface Refused {
@@ -92,10 +105,9 @@ export class Identities {
   identify(credential: Credential): Identified | Promise<Identified> {
     switch (credential.kind) {
       case 'key':
-        return this.#secret(credential.key, false, credential.thing);
+        return this.#secret(credential.key, 'key', credential.thing);
       case 'bearer':
-        // A bearer that is no JWT may be a key.
-        return this.#secret(credential.token, credential.token.includes('.'), undefined);
+        return this.#secret(credential.token, isJwt(credential.token) ? 'token' : 'bearer', undefined);
       case 'ticket':
         return this.#ticket(credential.ticket);
       case 'certificate':
@@ -105,14 +117,20 @@ export class Identities {
     }
   }
 
-  #secret(secret: string, token: boolean, thing: string | undefined): Identified | Promise<Identified> {
+  #secret(secret: string, kind: SecretKind, thing: string | undefined): Identified | Promise<Identified> {
     if (secret.length === 0 || secret.length > CREDENTIAL_SIZE_MAX) return UNKNOWN;
-    const tag = hash('sha256', (token ? 'token ' : 'key ') + this.#salt + secret, 'base64url');
+    const tag = hash('sha256', `${kind} ${this.#salt}${secret}`, 'base64url');
     const warm = this.#warm(tag);
     if (warm !== undefined) return belongs(warm, thing);
-    const flight = this.#cold(tag, token ? () => this.#findByToken(secret) : () => this.#findByKey(secret));
+    const flight = this.#cold(tag, () => this.#find[kind](secret));
     return thing === undefined ? flight : flight.then((identified) => belongs(identified, thing));
   }
+
+  readonly #find: Readonly<Record<SecretKind, (secret: string) => Promise<Found>>> = {
+    token: (secret) => this.#findByToken(secret),
+    key: (secret) => this.#findByKey(this.#credentials.digest(secret)),
+    bearer: (secret) => this.#findByBearer(this.#credentials.digest(secret)),
+  };
 
   /** A certificate is as good as its hash: what a fingerprint is remembered for is that certificate's. */
   #certificate(fingerprint: string, certificate: Uint8Array): Identified | Promise<Identified> {
@@ -172,11 +190,15 @@ export class Identities {
   async #lookUp(tag: string | null, find: () => Promise<Found>): Promise<Identified> {
     for (let attempt = 1; ; attempt++) {
       const mark = this.#knowledge.recent.mark();
-      const { record, expiresMs, memoMsMax, final } = await find();
+      const { record, expiresMs, scope, memoMsMax, final } = await find();
       const stale =
         record === null
           ? !final && this.#knowledge.recent.changed(mark, SUBJECTS)
-          : this.#knowledge.recent.touched(mark, [record.id, record.kind === 'thing' ? record.org : record.id]);
+          : this.#knowledge.recent.touched(mark, [
+              record.id,
+              record.kind === 'thing' ? record.org : record.id,
+              scope?.id ?? record.id,
+            ]);
       if (stale && attempt < ATTEMPTS_MAX) {
         this.#tally.retries++;
         continue;
@@ -187,8 +209,9 @@ export class Identities {
       }
       this.#tally.coldKnown++;
       const state = this.#knowledge.subject(record);
-      const expires = expiresMs !== Number.POSITIVE_INFINITY;
-      const principal = expires ? new KnownPrincipal(state, expiresMs, this.#now) : state.principal;
+      const whole = expiresMs === Number.POSITIVE_INFINITY && scope === null;
+      const life = scope === null ? null : this.#knowledge.scope(scope.id);
+      const principal = whole ? state.principal : new KnownPrincipal(state, expiresMs, scope, life, this.#now);
       const identified: Identified = Object.freeze({ kind: 'known', principal });
       const untilMs = memoMsMax === Number.POSITIVE_INFINITY ? memoMsMax : this.#now() + memoMsMax;
       if (tag !== null) this.#known.set(tag, { identified, principal, untilMs });
@@ -199,13 +222,20 @@ export class Identities {
   async #findByToken(token: string): Promise<Found> {
     const verified = await this.#credentials.verifyAccessToken(token);
     if (verified === null) return NOBODY;
-    const record = await this.#read(verified.user);
-    return { ...lasting(record?.kind === 'user' ? record : null), expiresMs: verified.expiresMs };
+    const record = await this.#read(verified.subject);
+    return { ...lasting(record?.epoch === verified.epoch ? record : null), expiresMs: verified.expiresMs };
   }
 
-  async #findByKey(key: string): Promise<Found> {
+  async #findByKey(digest: string): Promise<Found> {
     this.#tally.keyLookups++;
-    return lasting(await this.#directory.thingByKey(this.#credentials.digest(key)));
+    return held(await this.#directory.thingByKey(digest));
+  }
+
+  /** An API key or an application's token; or a thing's own key, since not every client can say which it is. */
+  async #findByBearer(digest: string): Promise<Found> {
+    this.#tally.bearerLookups++;
+    const holder = await this.#directory.bearer(digest);
+    return holder === null ? this.#findByKey(digest) : held(holder);
   }
 
   async #findByCertificate(fingerprint: string, certificate: Uint8Array): Promise<Found> {
@@ -213,7 +243,7 @@ export class Identities {
     if (expiresMs === null || this.#now() >= expiresMs) return NOBODY;
     this.#tally.certificateLookups++;
     const record = await this.#directory.thingByCertificate(fingerprint, certificate);
-    return { record, expiresMs, memoMsMax: CERTIFICATE_MEMO_MS_MAX, final: false };
+    return { record, expiresMs, scope: null, memoMsMax: CERTIFICATE_MEMO_MS_MAX, final: false };
   }
 
   #read(id: string): Promise<SubjectRecord | null> {
@@ -228,6 +258,10 @@ export class Identities {
     return identified;
   }
 }
+
+type SecretKind = 'key' | 'token' | 'bearer';
+
+const isJwt = (token: string): boolean => token.split('.', 4).length === 3;
 
 /** When a certificate ends, ms since 1970; null if it is none. */
 function expiryOf(certificate: Uint8Array): number | null {

@@ -5,6 +5,5 @@ export { createEnforcer } from './enforcer.ts';
 export { PolicyError, type PolicyErrorCode } from './errors.ts';
 export { createGate, type GateOptions, type StoppableGate } from './gate.ts';
 export { MODEL } from './model.ts';
-export { roleActions, roleRules } from './roles.ts';
 export { createSealer } from './sealer.ts';
-export { ACCESS_TOKEN_SECONDS, generateSigningKey, type SigningKey } from './tokens.ts';
+export { ACCESS_TOKEN_SECONDS, ACCESS_TOKEN_SECONDS_MAX, generateSigningKey, type SigningKey } from './tokens.ts';

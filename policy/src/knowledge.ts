@@ -1,9 +1,9 @@
-import type { Directory, DirectoryChange, DirectoryEntity, SubjectRecord } from '@millrace/core';
+import type { Directory, DirectoryChange, DirectoryEntity, PolicyRule, SubjectRecord } from '@millrace/core';
 import { RecentChanges } from './changes.ts';
 import type { GateLimits } from './config.ts';
 import { PolicyError } from './errors.ts';
 import { Generations } from './generations.ts';
-import { ChannelState, SubjectState, WeakIndex } from './holders.ts';
+import { ChannelState, ScopeLife, SubjectState, WeakIndex } from './holders.ts';
 import { Flights, Limiter } from './limiter.ts';
 import { RuleSet } from './rule-set.ts';
 import type { Tally } from './tally.ts';
@@ -20,6 +20,8 @@ export const LOOKUP_WAIT_MS_MAX = 5_000;
 export class Knowledge {
   readonly subjects = new WeakIndex<SubjectState>();
   readonly channels = new WeakIndex<ChannelState>();
+  /** By the id of the key or grant. */
+  readonly scopes = new WeakIndex<ScopeLife>();
   readonly recent = new RecentChanges();
   readonly #directory: Directory;
   readonly #tally: Tally;
@@ -56,6 +58,15 @@ export class Knowledge {
     const state = new SubjectState(record);
     this.subjects.set(record.id, state);
     return state;
+  }
+
+  /** Takes note of a key or grant that somebody came by. */
+  scope(id: string): ScopeLife {
+    const known = this.scopes.get(id);
+    if (known !== undefined) return known;
+    const life = new ScopeLife();
+    this.scopes.set(id, life);
+    return life;
   }
 
   /** A channel that is known without asking; null: known not to exist. */
@@ -121,6 +132,13 @@ export class Knowledge {
     );
   }
 
+  /** The rules of a subject as the registry gives them now, with nothing remembered. */
+  async freshRules(subject: string, org: string, extra: readonly PolicyRule[]): Promise<RuleSet> {
+    this.#tally.rulesLookups++;
+    const given = await this.ask(this.#lookups, () => this.#directory.rules(subject, org));
+    return new RuleSet([...given, ...extra], org);
+  }
+
   /** @throws PolicyError POLICY_BUSY, POLICY_CLOSED */
   async ask<T>(limiter: Limiter, work: () => Promise<T>): Promise<T> {
     if (this.closed) throw new PolicyError('POLICY_CLOSED', 'later');
@@ -160,6 +178,11 @@ export class Knowledge {
       if (revokes) state.revoke();
       else state.voidAnswers();
       if (state.revoked) this.subjects.delete(id);
+    }
+    const scope = this.scopes.get(id);
+    if (scope !== undefined) {
+      scope.over = true;
+      this.scopes.delete(id);
     }
     const channel = this.channels.get(id);
     if (channel !== undefined) {

@@ -1,10 +1,11 @@
 import { Enforcer, FunctionMap, type Model, newModelFromString } from 'casbin';
 import { type Circumstances, readCondition } from './condition.ts';
-import { actionMatches, objectMatches } from './pattern.ts';
+import { actionMatches, objectCovered } from './pattern.ts';
 import type { RuleSet } from './rule-set.ts';
 
 /** The one policy of the platform, in Casbin's terms.
- *  @shape p_eft: allow | deny; p_cond: JSON of a Condition, "" for none */
+ *  @shape p_eft: allow | deny; p_cond: JSON of a Condition, "" for none; r_ctx: Circumstances, the object's groups among
+ *         them */
 export const MODEL = `
 [request_definition]
 r = sub, org, obj, act, ctx
@@ -14,13 +15,12 @@ p = sub, org, obj, act, eft, cond
 
 [role_definition]
 g = _, _, _
-g2 = _, _, _
 
 [policy_effect]
 e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 
 [matchers]
-m = r.org == p.org && actionMatches(r.act, p.act) && g(r.sub, p.sub, r.org) && (objectMatches(r.obj, p.obj) || g2(r.obj, p.obj, r.org)) && conditionHolds(p.cond, p.eft, r.ctx)
+m = r.org == p.org && actionMatches(r.act, p.act) && g(r.sub, p.sub, r.org) && covered(r.obj, p.obj, r.ctx) && conditionHolds(p.cond, p.eft, r.ctx)
 `;
 
 export type Verdict = 'allow' | 'not_allowed' | 'denied_by_policy';
@@ -31,34 +31,59 @@ export type Verdict = 'allow' | 'not_allowed' | 'denied_by_policy';
 export class Judge extends Enforcer {
   readonly #rules: { policy: string[][] };
   readonly #roles: { rm: unknown };
-  readonly #groups: { rm: unknown };
 
   constructor() {
     super();
     const model = newModelFromString(MODEL);
     const functions = new FunctionMap();
-    functions.addFunction('objectMatches', objectMatches);
+    functions.addFunction('covered', covered);
     functions.addFunction('actionMatches', actionMatches);
     functions.addFunction('conditionHolds', conditionHolds);
     this.fm = functions;
     this.setModel(model);
     this.#rules = assertion(model, 'p', 'p');
     this.#roles = assertion(model, 'g', 'g');
-    this.#groups = assertion(model, 'g', 'g2');
   }
 
   judge(rules: RuleSet, subject: string, object: string, action: string, circumstances: Circumstances): Verdict {
-    const candidates = rules.candidates(object);
+    return this.#verdict(rules, subject, object, action, circumstances, rules.candidates(object, action, circumstances))
+      .verdict;
+  }
+
+  /** The same, with the rule that decided: the one that denies, or the first that allows.
+   *  @shape because: a rule's values, empty where none decided */
+  explain(
+    rules: RuleSet,
+    subject: string,
+    object: string,
+    action: string,
+    circumstances: Circumstances,
+  ): { readonly verdict: Verdict; readonly because: readonly string[] } {
+    // Casbin tells the last rule that allows: from the end, that is the first.
+    const candidates = rules.candidates(object, action, circumstances).reverse();
+    return this.#verdict(rules, subject, object, action, circumstances, candidates);
+  }
+
+  #verdict(
+    rules: RuleSet,
+    subject: string,
+    object: string,
+    action: string,
+    circumstances: Circumstances,
+    candidates: string[][],
+  ): { readonly verdict: Verdict; readonly because: readonly string[] } {
     // Casbin judges an empty policy by the matcher alone.
-    if (candidates.length === 0) return 'not_allowed';
+    if (candidates.length === 0) return { verdict: 'not_allowed', because: [] };
     this.#rules.policy = candidates;
     this.#roles.rm = rules.roles;
-    this.#groups.rm = rules.groups;
     const [allowed, because] = this.enforceExSync(subject, rules.org, object, action, circumstances);
-    if (allowed) return 'allow';
-    return because[4] === 'deny' ? 'denied_by_policy' : 'not_allowed';
+    if (allowed) return { verdict: 'allow', because };
+    return { verdict: because[4] === 'deny' ? 'denied_by_policy' : 'not_allowed', because };
   }
 }
+
+const covered = (object: string, pattern: string, { groups }: Circumstances): boolean =>
+  objectCovered(object, pattern, groups);
 
 /** @holds what rests on something unknown never lets in: an allow does not apply, a deny does */
 function conditionHolds(condition: string, effect: string, circumstances: Circumstances): boolean {

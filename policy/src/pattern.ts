@@ -21,9 +21,27 @@ function segmentsMatch(object: string, pattern: string): boolean {
   return end.endsWith('*') ? rest.startsWith(end.slice(0, -1)) : rest === end;
 }
 
-/** @shape pattern: an action, `*`, `<entity>.*` or `*.<verb>`; the last two never cover publish and subscribe */
+const GROUP = 'group:';
+
+/** What a rule's object says: the group that it holds in, and the pattern of what it covers there.
+ *  @shape group: null if it holds everywhere; a rule of a group that names no pattern covers nothing */
+export function readObject(object: string): { readonly group: string | null; readonly pattern: string } {
+  if (!object.startsWith(GROUP)) return { group: null, pattern: object };
+  const slash = object.indexOf('/');
+  if (slash === -1) return { group: object.slice(GROUP.length), pattern: '' };
+  return { group: object.slice(GROUP.length, slash), pattern: object.slice(slash + 1) };
+}
+
+/** Whether a rule's object covers an object that lies in these groups. */
+export function objectCovered(object: string, covering: string, groups: readonly string[]): boolean {
+  const { group, pattern } = readObject(covering);
+  return (group === null || groups.includes(group)) && objectMatches(object, pattern);
+}
+
+/** @shape pattern: an action, `*`, `<entity>.*`, `*.<verb>` or `*.*`; the last three never cover publish and subscribe */
 export function actionMatches(action: string, pattern: string): boolean {
   if (pattern === '*' || pattern === action) return true;
+  if (pattern === '*.*') return action.includes('.');
   if (pattern.endsWith('.*')) return action.startsWith(pattern.slice(0, -1));
   return pattern.startsWith('*.') && action.endsWith(pattern.slice(1));
 }

@@ -2,14 +2,12 @@ import {
   type Admission,
   type Condition,
   connectionRules,
-  memberRule,
+  groupObject,
   messagesObject,
   type PolicyRule,
   type Principal,
   Protocol,
   type RequestContext,
-  resourceGroupRule,
-  statementRule,
 } from '@millrace/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -19,6 +17,7 @@ import { createGate } from './gate.ts';
 import { createSealer } from './sealer.ts';
 import { MemoryDirectory } from './testing/directory.ts';
 import { referenceAllows } from './testing/reference.ts';
+import { builtInMember, ruleOf } from './testing/rules.ts';
 
 const secret = new Uint8Array(32).fill(5);
 const START_MS = Date.UTC(2026, 0, 1);
@@ -39,8 +38,10 @@ const objects = [
   'channels/*/messages/*/b',
   'channels/c2/messages*',
   'channels/c1',
-  'groups/g1',
-  'groups/g2',
+  groupObject('g1', '*'),
+  groupObject('g2', 'channels/*/messages/a*'),
+  groupObject('g1', 'channels/c1/messages/a'),
+  'group:g1',
 ];
 const condition: fc.Arbitrary<Condition> = fc.letrec<{ one: Condition }>((tie) => ({
   one: fc.oneof(
@@ -54,6 +55,9 @@ const condition: fc.Arbitrary<Condition> = fc.letrec<{ one: Condition }>((tie) =
       { tls: false, protocol: ['http'] },
       { mutualTls: true },
       { metadata: { site: 'north' } },
+      { subtopic: ['a/#', 'secret'] },
+      { subtopic: ['+'] },
+      { subtopic: ['+/b/#', ''] },
       { time: { from: new Date(START_MS + 1_000).toISOString() } },
       { time: { to: new Date(START_MS + 2_000).toISOString() } },
       { time: { from: new Date(START_MS + 500).toISOString(), to: new Date(START_MS + 1_500).toISOString() } },
@@ -71,7 +75,7 @@ const statement = (subjects: readonly string[]): fc.Arbitrary<PolicyRule> =>
       effect: fc.constantFrom('allow' as const, 'allow' as const, 'deny' as const),
       condition: fc.option(condition, { nil: undefined, freq: 2 }),
     })
-    .map(({ condition: when, ...rest }) => statementRule(when === undefined ? rest : { ...rest, condition: when }));
+    .map(({ condition: when, ...rest }) => ruleOf(when === undefined ? rest : { ...rest, condition: when }));
 const link = (subject: string): fc.Arbitrary<PolicyRule> =>
   fc.constantFrom<PolicyRule>(
     { type: 'g', values: [subject, 'group:a', 'o1'] },
@@ -79,12 +83,9 @@ const link = (subject: string): fc.Arbitrary<PolicyRule> =>
     { type: 'g', values: ['group:b', 'group:a', 'o1'] },
     { type: 'g', values: [subject, 'group:c', 'o2'] },
     { type: 'g', values: ['group:b', 'role:viewer', 'o1'] },
-    memberRule(subject, 'editor', 'o1'),
-    resourceGroupRule('channels/c1/messages*', 'groups/g1', 'o1'),
-    resourceGroupRule('channels/c1/messages/a', 'groups/g1', 'o1'),
-    resourceGroupRule('channels/c2/messages*', 'groups/g1', 'o2'),
-    resourceGroupRule('groups/g1', 'groups/g2', 'o1'),
+    { type: 'g', values: [subject, 'role:editor', 'o1'] },
   );
+const roleDefinitions = (['editor', 'viewer'] as const).flatMap((role) => builtInMember('someone', role, 'o1'));
 const policy = (subject: string): fc.Arbitrary<PolicyRule[]> =>
   fc
     .tuple(
@@ -96,6 +97,7 @@ const policy = (subject: string): fc.Arbitrary<PolicyRule[]> =>
       ...connected.flatMap((id) => connectionRules(subject, 'o1', id, { publish: true, subscribe: id === 'c1' })),
       ...statements,
       ...links,
+      ...roleDefinitions,
     ]);
 const question = fc.record({
   action: fc.constantFrom('publish' as const, 'subscribe' as const),
@@ -110,12 +112,14 @@ const question = fc.record({
 });
 const questions = fc.array(question, { minLength: QUESTIONS_PER_WORLD, maxLength: QUESTIONS_PER_WORLD });
 
+const groupsOf: Readonly<Record<string, readonly string[]>> = { c1: ['g2', 'g1'], c2: ['g2'], cx: [] };
+
 async function world(rules: readonly PolicyRule[], metadata: Readonly<Record<string, unknown>>) {
   const directory = new MemoryDirectory();
   const credentials = createCredentials({ secret });
   directory.thing('t1', 'o1', credentials.digest('key'), { metadata });
-  directory.putChannel('c1', 'o1', { alias: 'room' });
-  directory.putChannel('c2', 'o1');
+  directory.putChannel('c1', 'o1', { alias: 'room', groups: groupsOf.c1 ?? [] });
+  directory.putChannel('c2', 'o1', { groups: groupsOf.c2 ?? [] });
   directory.putChannel('cx', 'o2');
   directory.setRules('t1', 'o1', rules);
   const gate = createGate({ directory, credentials, sealer: createSealer(secret) });
@@ -155,7 +159,8 @@ describe('the gate and the definition of the policy', () => {
         const given: Admission = await gate.may(principal, action, channel, subtopic, context);
         const id = channel === 'room' ? 'c1' : channel;
         const object = messagesObject(id, subtopic);
-        const expected = id !== 'cx' && referenceAllows(rules, 't1', 'o1', object, action, context, metadata);
+        const expected =
+          id !== 'cx' && referenceAllows(rules, 't1', 'o1', object, action, context, metadata, groupsOf[id] ?? []);
         if ((given.kind === 'allow') !== expected) {
           throw new Error(`${JSON.stringify({ action, channel, subtopic, context, rules, metadata, expected })}`);
         }
@@ -173,9 +178,19 @@ describe('the gate and the definition of the policy', () => {
         for (const { channel, subtopic, action: _, ...context } of asked) {
           if (channel === 'room') continue;
           const object = messagesObject(channel, subtopic);
-          const expected = referenceAllows(rules, 't1', 'o1', object, 'publish', context, metadata);
+          const groups = groupsOf[channel] ?? [];
+          const expected = referenceAllows(rules, 't1', 'o1', object, 'publish', context, metadata, groups);
           const { protocol, nowMs } = context;
-          const given = enforcer.mayPublish('t1', 'o1', channel, subtopic, protocol, nowMs, structuredClone(rules));
+          const given = enforcer.mayPublish(
+            't1',
+            'o1',
+            channel,
+            groups,
+            subtopic,
+            protocol,
+            nowMs,
+            structuredClone(rules),
+          );
           if (known) expect(given).toBe(expected);
           else if (given) expect(expected).toBe(true);
         }

@@ -1,8 +1,7 @@
 import { messagesObject, type PolicyRule } from '@millrace/core';
-import { readCondition } from './condition.ts';
+import { PART_SUBTOPIC, readCondition } from './condition.ts';
 import { Hierarchy } from './hierarchy.ts';
-import { actionMatches, coverageBelow, rootOf } from './pattern.ts';
-import { builtInRole, roleRules } from './roles.ts';
+import { actionMatches, coverageBelow, readObject, rootOf } from './pattern.ts';
 
 /** What of a request an answer depends on, and until when the clock lets it stand. */
 export interface Relevance {
@@ -12,100 +11,118 @@ export interface Relevance {
   readonly parts: number;
 }
 
-/** The rules of one subject in one organisation, with those of its built-in roles, ready to be judged by.
+/** Where an object lies.  @shape the group that it is in and those above it */
+export interface Place {
+  readonly groups: readonly string[];
+}
+
+interface ReadyRule {
+  /** As Casbin takes it. */
+  readonly values: string[];
+  readonly group: string | null;
+  readonly pattern: string;
+}
+
+/** The rules of one subject in one organisation, ready to be judged by.
  *  A rule that is malformed or of another organisation is left out.
- *  @holds `candidates` gives every rule whose object may cover the object asked for */
+ *  @holds `candidates` gives every rule that may cover the object asked for, in the action asked for */
 export class RuleSet {
   readonly org: string;
   readonly roles: Hierarchy;
-  readonly groups: Hierarchy;
   /** Rules that the directory gave, in its order: to tell whether it gives the same again. */
   readonly given: readonly PolicyRule[];
-  readonly #byRoot = new Map<string, string[][]>();
-  readonly #anywhere: string[][] = [];
+  readonly #byRoot = new Map<string, ReadyRule[]>();
+  readonly #anywhere: ReadyRule[] = [];
 
   constructor(given: readonly PolicyRule[], org: string) {
     this.org = org;
     this.given = given;
-    this.roles = new Hierarchy(org, 'names');
-    this.groups = new Hierarchy(org, 'patterns');
-    const builtIn = new Set<string>();
-    for (const { type, values } of given) {
-      const [child, parent, domain] = values;
-      if (type === 'p' || child === undefined || parent === undefined || domain !== org) continue;
-      if (type === 'g2') {
-        this.groups.link(child, parent);
-      } else {
-        this.roles.link(child, parent);
-        builtIn.add(parent);
-      }
-    }
-    for (const rule of given) if (rule.type === 'p') this.#add(rule);
-    for (const parent of builtIn) {
-      const role = builtInRole(parent);
-      if (role !== undefined) for (const rule of roleRules(role, org)) this.#add(rule);
+    this.roles = new Hierarchy(org);
+    for (const rule of given) {
+      if (rule.type === 'p') this.#add(rule);
+      else this.#link(rule);
     }
     for (const rules of this.#byRoot.values()) rules.push(...this.#anywhere);
+  }
+
+  #link({ values: [child, parent, domain] }: PolicyRule): void {
+    if (child !== undefined && parent !== undefined && domain === this.org) this.roles.link(child, parent);
   }
 
   #add(rule: PolicyRule): void {
     const [subject, org, object, action, effect, condition = ''] = rule.values;
     if (subject === undefined || object === undefined || action === undefined || org !== this.org) return;
     if (effect !== 'allow' && effect !== 'deny') return;
-    const values = [subject, org, object, action, effect, condition];
-    const root = this.groups.size > 0 && this.groups.hasParent(object) ? null : rootOf(object);
+    const { group, pattern } = readObject(object);
+    const ready = { values: [subject, org, object, action, effect, condition], group, pattern };
+    const root = rootOf(pattern);
     if (root === null) {
-      this.#anywhere.push(values);
+      this.#anywhere.push(ready);
       return;
     }
     const beside = this.#byRoot.get(root);
-    if (beside === undefined) this.#byRoot.set(root, [values]);
-    else beside.push(values);
+    if (beside === undefined) this.#byRoot.set(root, [ready]);
+    else beside.push(ready);
   }
 
-  candidates(object: string): string[][] {
+  /** A new array each time. */
+  candidates(object: string, action: string, { groups }: Place): string[][] {
+    const found: string[][] = [];
+    for (const { values, group } of this.#concerning(object)) {
+      if (group !== null && !groups.includes(group)) continue;
+      if (actionMatches(action, values[3] as string)) found.push(values);
+    }
+    return found;
+  }
+
+  #concerning(object: string): readonly ReadyRule[] {
     const root = rootOf(object);
     return (root === null ? undefined : this.#byRoot.get(root)) ?? this.#anywhere;
   }
 
-  /** What the answers for a channel's messages depend on. */
-  relevance(channel: string, action: string): Relevance {
+  /** What the answers for a channel's messages depend on, while it lies in these groups. */
+  relevance(channel: string, action: string, groups: readonly string[]): Relevance {
     const base = messagesObject(channel);
     let subtopic = false;
     let parts = 0;
-    let grouped = false;
-    for (const [, , object = '', pattern = '', , condition = ''] of this.candidates(base)) {
-      if (!actionMatches(action, pattern)) continue;
-      parts |= readCondition(condition).parts;
-      subtopic ||= coverageBelow(base, object) === 'some';
-      grouped ||= this.groups.size > 0 && this.groups.hasParent(object);
+    for (const { values, group, pattern } of this.#concerning(base)) {
+      if (group !== null && !groups.includes(group)) continue;
+      if (!actionMatches(action, values[3] as string)) continue;
+      parts |= readCondition(values[5] as string).parts;
+      subtopic ||= coverageBelow(base, pattern) === 'some';
     }
-    if (grouped && !subtopic) {
-      for (const child of this.groups.children()) subtopic ||= coverageBelow(base, child) === 'some';
-    }
-    return { subtopic, parts };
+    return { subtopic: subtopic || (parts & PART_SUBTOPIC) !== 0, parts };
   }
 
   /** What the answers for an object of the control plane depend on: bits PART_*. */
-  parts(object: string, action: string): number {
+  parts(object: string, action: string, groups: readonly string[]): number {
     let parts = 0;
-    for (const [, , , pattern = '', , condition = ''] of this.candidates(object)) {
-      if (actionMatches(action, pattern)) parts |= readCondition(condition).parts;
-    }
+    for (const values of this.candidates(object, action, { groups })) parts |= readCondition(values[5] as string).parts;
     return parts;
   }
 
   /** The stretch around a moment in which the clock changes no answer.  @shape [from, until) in ms since 1970 */
-  stretch(object: string, action: string, nowMs: number): readonly [fromMs: number, untilMs: number] {
+  stretch(
+    object: string,
+    action: string,
+    groups: readonly string[],
+    nowMs: number,
+  ): readonly [fromMs: number, untilMs: number] {
     let from = Number.NEGATIVE_INFINITY;
     let until = Number.POSITIVE_INFINITY;
-    for (const [, , , pattern = '', , text = ''] of this.candidates(object)) {
-      if (text === '' || !actionMatches(action, pattern)) continue;
-      const condition = readCondition(text);
+    for (const values of this.candidates(object, action, { groups })) {
+      const condition = readCondition(values[5] as string);
       from = Math.max(from, condition.fromMs(nowMs));
       until = Math.min(until, condition.untilMs(nowMs));
     }
     return [from, until];
+  }
+
+  /** The rule as it was given.  @param values as `candidates` gave them */
+  givenAs(values: readonly string[]): PolicyRule | null {
+    const same = (rule: PolicyRule): boolean =>
+      rule.type === 'p' && values.every((value, index) => (rule.values[index] ?? '') === value);
+    return values.length === 0 ? null : (this.given.find(same) ?? null);
   }
 }
 

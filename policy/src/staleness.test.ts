@@ -11,7 +11,7 @@ import type { GateLimits } from './config.ts';
 import { createCredentials } from './credentials.ts';
 import { createGate, type StoppableGate } from './gate.ts';
 import { createSealer } from './sealer.ts';
-import { MemoryDirectory } from './testing/directory.ts';
+import { MemoryDirectory, plainChannel } from './testing/directory.ts';
 
 const secret = new Uint8Array(32).fill(7);
 const BOTH = { publish: true, subscribe: true };
@@ -248,13 +248,7 @@ describe('bounds', () => {
     const principal = await thing();
     const first = await ask(principal);
     for (let index = 0; index < 40; index++) {
-      directory.channels.set(`d${index}`, {
-        id: `d${index}`,
-        org: 'o1',
-        enabled: true,
-        alias: null,
-        contentType: null,
-      });
+      directory.channels.set(`d${index}`, plainChannel(`d${index}`, 'o1'));
       await ask(principal, `d${index}`);
     }
     expect(first).toMatchObject({ kind: 'allow', valid: true });

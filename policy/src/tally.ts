@@ -5,10 +5,13 @@ export class Tally {
   warmDecisions = 0;
   coldAllows = 0;
   coldDenies = 0;
+  warmControls = 0;
+  coldControls = 0;
   warmIdentifications = 0;
   coldKnown = 0;
   coldRefused = 0;
   keyLookups = 0;
+  bearerLookups = 0;
   certificateLookups = 0;
   ticketLookups = 0;
   subjectLookups = 0;
@@ -44,12 +47,18 @@ export function exposeTally(metrics: Metrics, tally: Tally, sizes: () => MemoSiz
   rows.push([decisions, { memo: 'warm', outcome: 'any' }, 'warmDecisions']);
   rows.push([decisions, { memo: 'cold', outcome: 'allow' }, 'coldAllows']);
   rows.push([decisions, { memo: 'cold', outcome: 'deny' }, 'coldDenies']);
+  const controls = metrics.counter('millrace_policy_control_decisions_total', 'Decisions on the control plane', [
+    'memo',
+  ]);
+  rows.push([controls, { memo: 'warm' }, 'warmControls']);
+  rows.push([controls, { memo: 'cold' }, 'coldControls']);
   const identified = metrics.counter('millrace_policy_identifications_total', 'Credentials shown', ['memo', 'outcome']);
   rows.push([identified, { memo: 'warm', outcome: 'any' }, 'warmIdentifications']);
   rows.push([identified, { memo: 'cold', outcome: 'known' }, 'coldKnown']);
   rows.push([identified, { memo: 'cold', outcome: 'refused' }, 'coldRefused']);
   const lookups = metrics.counter('millrace_policy_lookups_total', 'Questions to the registry', ['kind']);
   rows.push([lookups, { kind: 'key' }, 'keyLookups']);
+  rows.push([lookups, { kind: 'bearer' }, 'bearerLookups']);
   rows.push([lookups, { kind: 'certificate' }, 'certificateLookups']);
   rows.push([lookups, { kind: 'ticket' }, 'ticketLookups']);
   rows.push([lookups, { kind: 'subject' }, 'subjectLookups']);

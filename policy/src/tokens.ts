@@ -9,13 +9,17 @@ import {
   verify,
 } from 'node:crypto';
 import { promisify } from 'node:util';
+import type { Credentials } from '@millrace/core';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { PolicyError } from './errors.ts';
 
 export const ACCESS_TOKEN_SECONDS = 900;
+export const ACCESS_TOKEN_SECONDS_MAX = 3_600;
 const ISSUER = 'millrace';
 const AUDIENCE = 'millrace';
 const TYPE = 'at+jwt';
+/** Claim of the subject's epoch at that moment. */
+const EPOCH = 'ep';
 const TOKEN_SIZE_MAX = 4_096;
 
 /** A private P-256 key as the registry keeps it (sealed). */
@@ -31,8 +35,8 @@ interface KeyPair {
 export interface Tokens {
   /** Replaces all keys: the first signs, all verify. @throws PolicyError SIGNING_KEY_INVALID; then nothing changed */
   importSigningKeys(keys: readonly JsonWebKey[]): void;
-  issueAccessToken(user: string): Promise<string>;
-  verifyAccessToken(token: string): Promise<{ readonly user: string; readonly expiresMs: number } | null>;
+  issueAccessToken: Credentials['issueAccessToken'];
+  verifyAccessToken: Credentials['verifyAccessToken'];
   jwks(): { readonly keys: readonly Record<string, unknown>[] };
 }
 
@@ -43,24 +47,26 @@ export async function generateSigningKey(): Promise<SigningKey> {
   return { ...jwk, kid: thumbprint(jwk) };
 }
 
-/** Access tokens: ES256 and nothing else, typed `at+jwt`, for this issuer and audience.  @source RFC 7519, RFC 9068 */
+/** Access tokens of users and things: ES256 and nothing else, typed `at+jwt`, for this issuer and audience.  @source RFC 7519, RFC 9068 */
 export function createTokens(signingKeys: readonly JsonWebKey[], now: () => number): Tokens {
   let pairs: readonly KeyPair[] = signingKeys.map(importPair);
   return {
     importSigningKeys(keys) {
       pairs = keys.map(importPair);
     },
-    async issueAccessToken(user) {
+    async issueAccessToken(subject, epoch, seconds = ACCESS_TOKEN_SECONDS) {
       const signer = pairs[0];
       if (signer === undefined) throw new PolicyError('SIGNING_KEY_MISSING', 'never');
+      // Whoever asks for longer than is good gets what is good.
+      const lives = Math.min(Math.max(1, Math.floor(seconds)), ACCESS_TOKEN_SECONDS_MAX);
       const issued = Math.floor(now() / 1_000);
-      return new SignJWT()
+      return new SignJWT({ [EPOCH]: epoch })
         .setProtectedHeader({ alg: 'ES256', typ: TYPE, kid: signer.kid })
         .setIssuer(ISSUER)
         .setAudience(AUDIENCE)
-        .setSubject(user)
+        .setSubject(subject)
         .setIssuedAt(issued)
-        .setExpirationTime(issued + ACCESS_TOKEN_SECONDS)
+        .setExpirationTime(issued + lives)
         .sign(signer.privateKey);
     },
     async verifyAccessToken(token) {
@@ -79,11 +85,12 @@ export function createTokens(signingKeys: readonly JsonWebKey[], now: () => numb
             audience: AUDIENCE,
             typ: TYPE,
             currentDate: new Date(now()),
-            requiredClaims: ['sub', 'exp'],
+            requiredClaims: ['sub', 'exp', EPOCH],
           },
         );
-        const { sub, exp } = payload;
-        return sub === undefined || exp === undefined ? null : { user: sub, expiresMs: exp * 1_000 };
+        const { sub, exp, [EPOCH]: epoch } = payload;
+        if (sub === undefined || exp === undefined || typeof epoch !== 'number') return null;
+        return { subject: sub, epoch, expiresMs: exp * 1_000 };
       } catch (error) {
         if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
         throw error;

@@ -32,6 +32,9 @@ export class Connections implements Directory {
   async thingByKey(): Promise<null> {
     return null;
   }
+  async bearer(): Promise<null> {
+    return null;
+  }
   async thingByCertificate(): Promise<null> {
     return null;
   }
@@ -39,10 +42,11 @@ export class Connections implements Directory {
     return null;
   }
   async subject(id: string): Promise<SubjectRecord | null> {
-    return { kind: 'thing', id, org: ORG, enabled: true, metadata: {} };
+    return { kind: 'thing', id, org: ORG, type: 'device', enabled: true, metadata: {}, epoch: 0 };
   }
   async channel(id: string): Promise<ChannelRecord | null> {
-    return CHANNELS.includes(id) ? { id, org: ORG, enabled: true, alias: null, contentType: null } : null;
+    if (!CHANNELS.includes(id)) return null;
+    return { id, org: ORG, enabled: true, alias: null, contentType: null, groups: [], profile: {}, limits: {} };
   }
   async rules(subject: string, org: string): Promise<readonly PolicyRule[]> {
     if (org !== ORG || this.cut.has(subject)) return [];

@@ -194,6 +194,7 @@ export class BatchNormaliser {
       grant.subject,
       grant.org,
       grant.channelId,
+      grant.groups,
       envelope.subtopic,
       envelope.protocol,
       Math.floor(envelope.receivedUs / 1_000),

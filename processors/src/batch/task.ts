@@ -13,6 +13,8 @@ export interface Grant extends Need {
   readonly forbidden: string | null;
   /** Id of the channel, where the need names it by its alias. */
   readonly channelId: string;
+  /** The group that the channel is in and those above it. */
+  readonly groups: readonly string[];
   readonly rules: readonly PolicyRule[];
 }
 

@@ -25,6 +25,7 @@ async function resolveNeed(directory: Directory, need: Need): Promise<Grant> {
   return {
     ...need,
     forbidden,
+    groups: forbidden === null ? (channel?.groups ?? []) : [],
     channelId: channel !== null && channel.org === need.org ? channel.id : need.channel,
     rules,
   };

@@ -20,13 +20,31 @@ const rogueUrl = siblingUrl(import.meta.url, '../testing/rogue-worker');
 const directory: Directory = {
   version: 1,
   thingByKey: async () => null,
+  bearer: async () => null,
   thingByCertificate: async () => null,
   redeemTicket: async () => null,
-  subject: async (id) => ({ kind: 'thing', id, org: id === 'stranger' ? 'other' : 'org', enabled: true, metadata: {} }),
+  subject: async (id) => ({
+    kind: 'thing',
+    id,
+    org: id === 'stranger' ? 'other' : 'org',
+    type: 'device',
+    enabled: true,
+    metadata: {},
+    epoch: 0,
+  }),
   channel: async (id) =>
     id === 'nowhere'
       ? null
-      : { id: id === 'alias' ? 'channel' : id, org: 'org', enabled: true, alias: null, contentType: null },
+      : {
+          id: id === 'alias' ? 'channel' : id,
+          org: 'org',
+          enabled: true,
+          alias: null,
+          contentType: null,
+          groups: [],
+          profile: {},
+          limits: {},
+        },
   rules: async (subject, org) =>
     subject === 'thing' ? [{ type: 'p', values: [subject, org, 'channels/channel', 'publish', 'allow', ''] }] : [],
   onChange: () => () => {},

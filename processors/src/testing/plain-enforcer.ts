@@ -4,7 +4,7 @@ import type { Enforcer, Sealer } from '@millrace/core';
 /** An EnforcerModule that is easy to see through: a rule `p, subject, org, channels/<id>` lets publish. */
 export function createEnforcer(): Enforcer {
   return {
-    mayPublish: (subject, org, channel, _subtopic, _protocol, _nowMs, rules) =>
+    mayPublish: (subject, org, channel, _groups, _subtopic, _protocol, _nowMs, rules) =>
       rules.some(
         ({ type, values: [who, where, what] }) =>
           type === 'p' && who === subject && where === org && what === `channels/${channel}`,
