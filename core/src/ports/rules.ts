@@ -12,7 +12,7 @@ export type RuleErrorCode =
   'RULE_ID_INVALID';
 export class RuleError extends MillraceError<RuleErrorCode> {}
 
-/** What a member of an organisation is. What each may is the gate's own table (policy/src/roles.ts). */
+/** What a member of an organisation is. What each may: `roleActions`. */
 export const orgRoles = ['owner', 'admin', 'editor', 'viewer'] as const;
 export type OrgRole = (typeof orgRoles)[number];
 
@@ -163,11 +163,10 @@ export function statementRules(
   org: string,
   source: string,
 ): PolicyRule[] {
-  const condition =
-    statement.condition === undefined ? '' : filledIn(JSON.stringify(statement.condition), subject, 'json');
+  const condition = statement.condition === undefined ? '' : conditionFilledIn(statement.condition, subject);
   const rules: PolicyRule[] = [];
   for (const resource of statement.resources) {
-    const object = filledIn(resource, subject, 'pattern');
+    const object = filledIn(resource, subject, /[*/]|^$/);
     const unknown = object === null || condition === null;
     if (unknown && statement.effect === 'allow') continue;
     for (const action of statement.actions) {
@@ -180,13 +179,43 @@ export function statementRules(
 
 const VARIABLE = /\$\{([^}]*)\}/g;
 
+/** Members whose texts are patterns, and what in a value would widen them. */
+const WIDENING: Readonly<Record<string, RegExp>> = { subtopic: /[+#/]|^$/, address: /\/|^$/ };
+
+/** As JSON. @returns null where a variable has no value that can stand there */
+function conditionFilledIn(condition: Condition, subject: SubjectRecord): string | null {
+  let known = true;
+  const fill = (text: string, widening: RegExp | null): string => {
+    const filled = filledIn(text, subject, widening);
+    if (filled === null) known = false;
+    return filled ?? '';
+  };
+  const text = JSON.stringify(condition, (name, value: unknown) => {
+    const widening = WIDENING[name];
+    if (Array.isArray(value) && widening !== undefined) {
+      return value.map((each) => (typeof each === 'string' ? new Filled(fill(each, widening)) : each));
+    }
+    if (value instanceof Filled) return value.text;
+    return typeof value === 'string' ? fill(value, null) : value;
+  });
+  return known ? text : null;
+}
+
+/** A text that has been filled in already: what came in by a value is no variable. */
+class Filled {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 /** @returns null where a variable has no value that can stand there */
-function filledIn(text: string, subject: SubjectRecord, kind: 'pattern' | 'json'): string | null {
+function filledIn(text: string, subject: SubjectRecord, widening: RegExp | null): string | null {
   let known = true;
   const filled = text.replace(VARIABLE, (_, name: string) => {
     const value = variable(name, subject);
-    if (value === null || (kind === 'pattern' && /[*/]|^$/.test(value))) known = false;
-    return kind === 'json' ? JSON.stringify(value ?? '').slice(1, -1) : (value ?? '');
+    if (value === null || widening?.test(value)) known = false;
+    return value ?? '';
   });
   return known ? filled : null;
 }
