@@ -34,8 +34,10 @@ export interface DirectoryOptions {
   readonly now: () => number;
 }
 
-/** A thing as the gate knows it. @holds joined with registry.orgs */
-export const THING_RECORD = `'thing' AS kind, things.id, things.org, things.type, things.enabled AND NOT orgs.frozen AS enabled,
+/** A thing as the gate knows it: one of a group that is disabled is disabled too. @holds joined with registry.orgs */
+export const THING_RECORD = `'thing' AS kind, things.id, things.org, things.type,
+  things.enabled AND NOT orgs.frozen
+    AND coalesce((SELECT place.active FROM registry.groups AS place WHERE place.id = things.group_id), true) AS enabled,
   things.metadata, things.epoch`;
 const USER_RECORD = `'user' AS kind, users.id, users.email, users.enabled, users.admin, users.epoch`;
 const THING_BY_KEY = `SELECT ${THING_RECORD},
@@ -47,7 +49,8 @@ const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyO
     (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresMs"
   FROM registry.api_keys JOIN registry.users ON users.id = user_id
   WHERE digest = $1 AND (expires_at IS NULL OR expires_at > to_timestamp($2::float8 / 1000))`;
-const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT frozen AS enabled, alias, content_type AS "contentType",
+const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT frozen AND coalesce(groups.active, true) AS enabled, alias,
+    content_type AS "contentType",
     CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, profile, limits
   FROM registry.channels JOIN registry.orgs ON orgs.id = channels.org LEFT JOIN registry.groups ON groups.id = group_id
   WHERE`;

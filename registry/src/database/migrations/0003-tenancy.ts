@@ -51,6 +51,8 @@ CREATE TABLE registry.groups (
   name text NOT NULL,
   description text NOT NULL DEFAULT '',
   enabled boolean NOT NULL DEFAULT true,
+  -- Enabled, as are all that it is below: what is in a group that is not counts as disabled.
+  active boolean NOT NULL DEFAULT true,
   metadata jsonb NOT NULL DEFAULT '{}',
   tags text[] NOT NULL DEFAULT '{}',
   version integer NOT NULL DEFAULT 1,
