@@ -1,0 +1,142 @@
+import { List, Switchable } from '../collection.ts';
+import { everyItem } from '../pages.ts';
+import { pause } from '../retry.ts';
+import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
+import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
+
+export type Certificate = Schema<'Certificate'> & { readonly serial: string };
+export type App = Schema<'App'> & { readonly id: string; readonly name: string };
+export type Job = {
+  readonly id: string;
+  readonly status: string;
+  readonly done?: number;
+  readonly total?: number;
+} & Json;
+
+export class Certificates extends List<'certs', Certificate, QueryOf<'/certs'>> {
+  constructor(transport: Transport) {
+    super(transport, '/certs', 'certs');
+  }
+
+  get(serial: string, options: CallOptions = {}): Promise<Certificate> {
+    return this.call('GET', this.at(serial), options);
+  }
+
+  /** With its private key, which nobody keeps: it is told this once. */
+  issue(body: BodyOf<'/certs', 'post'>, options: CallOptions = {}): Promise<Certificate> {
+    return this.call('POST', this.path, { ...options, body });
+  }
+
+  /** For a key that never left its owner. */
+  issueFromCsr(body: BodyOf<'/certs/csr', 'post'>, options: CallOptions = {}): Promise<Certificate> {
+    return this.call('POST', `${this.path}/csr`, { ...options, body });
+  }
+
+  renew(serial: string, body: Json = {}, options: CallOptions = {}): Promise<Certificate> {
+    return this.call('POST', this.at(serial, 'renew'), { ...options, body });
+  }
+
+  async revoke(serial: string, reason?: string, options: CallOptions = {}): Promise<void> {
+    const body = reason === undefined ? {} : { reason };
+    await this.call('POST', this.at(serial, 'revoke'), { ...options, body });
+  }
+
+  /** The authority's certificates, PEM. */
+  async authority(query?: Query, options: CallOptions = {}): Promise<string> {
+    const headers = { accept: 'application/x-pem-file, */*', ...options.headers };
+    return (await this.transport.stream('GET', `${this.path}/ca`, { ...options, headers, query })).text();
+  }
+}
+
+export class Apps extends Switchable<'apps', App, BodyOf<'/apps', 'post'>, Json, QueryOf<'/apps'>> {
+  constructor(transport: Transport) {
+    super(transport, '/apps', 'apps');
+  }
+
+  /** A new secret; the old one is void. */
+  rotateSecret(id: string, body: Json = {}, options: CallOptions = {}): Promise<Json> {
+    return this.call('POST', this.at(id, 'secret'), { ...options, body });
+  }
+}
+
+export interface WaitOptions extends CallOptions {
+  readonly onProgress?: (job: Job) => void;
+  /** Between two looks (500). @units ms */
+  readonly everyMs?: number;
+}
+
+const WORKING = new Set(['waiting', 'queued', 'pending', 'running', 'active', 'delayed']);
+
+export class Jobs extends List<'jobs', Job, QueryOf<'/jobs'>> {
+  constructor(transport: Transport) {
+    super(transport, '/jobs', 'jobs');
+  }
+
+  get(id: string, options: CallOptions = {}): Promise<Job> {
+    return this.call('GET', this.at(id), options);
+  }
+
+  async cancel(id: string, options: CallOptions = {}): Promise<void> {
+    await this.call('POST', this.at(id, 'cancel'), options);
+  }
+
+  /** What was made, and what could not be. */
+  results(id: string, query: Query = {}, options: CallOptions = {}): AsyncGenerator<Json, void, undefined> {
+    return everyItem(query, 'results', (page) => this.call('GET', this.at(id, 'results'), { ...options, query: page }));
+  }
+
+  /** Waits for its end.  @throws the signal's reason */
+  async wait(id: string, { onProgress, everyMs = 500, ...options }: WaitOptions = {}): Promise<Job> {
+    for (;;) {
+      const job = await this.get(id, options);
+      onProgress?.(job);
+      if (!WORKING.has(job.status)) return job;
+      await pause(everyMs, options.signal);
+    }
+  }
+}
+
+export type ManifestChange = {
+  readonly action: 'create' | 'update' | 'delete';
+  readonly kind: string;
+  readonly name?: string;
+  readonly id?: string;
+  readonly before?: unknown;
+  readonly after?: unknown;
+} & Json;
+export type ManifestPlan = {
+  readonly changes: readonly ManifestChange[];
+  readonly summary?: unknown;
+  /** Of the organisation that it was made for. */
+  readonly version?: number | string;
+} & Json;
+
+/** An organisation as one document. */
+export class Manifests {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  read(org: string, options: CallOptions = {}): Promise<Json> {
+    return this.#transport.call('GET', path(org), options);
+  }
+
+  /** What applying it would change. */
+  plan(org: string, manifest: unknown, options: CallOptions = {}): Promise<ManifestPlan> {
+    return this.#transport.call('POST', `${path(org)}/plan`, { ...options, body: { manifest } });
+  }
+
+  /** All of it or nothing.  @param ifVersion of the plan: refused when the organisation was changed since */
+  apply(
+    org: string,
+    manifest: unknown,
+    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number | string } = {},
+  ): Promise<ManifestPlan> {
+    const body = { manifest, ...(ifVersion === undefined ? {} : { if_version: ifVersion }) };
+    return this.#transport.call('POST', `${path(org)}/apply`, { ...options, body });
+  }
+}
+
+const path = (org: string): string => `/orgs/${segment(org)}/manifest`;
