@@ -82,7 +82,8 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     ['method', 'status'],
   );
 
-  const app = new OpenAPIHono<Environment>();
+  // Old scripts put a slash at the end.
+  const app = new OpenAPIHono<Environment>({ strict: false });
   const served = options.platformOnly === true ? platformRoutes : routes;
   for (const route of served) {
     app.on(route.specification.method, honoPath(route.specification.path), async (context) => {
@@ -145,8 +146,8 @@ async function answer(
         nowMs: Date.now(),
       },
       parameters,
-      query: checkQuery(specification.query, new URL(request.url)),
-      body: await checkBody(specification.body, request),
+      query: checkQuery(specification.query, new URL(request.url), specification.aliases),
+      body: await checkBody(specification.body, request, specification.dialect),
       principal,
       user: async () => userOf(await principal()),
     };

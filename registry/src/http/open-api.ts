@@ -3,7 +3,7 @@ import { accessRoutes } from '../access/index.ts';
 import { applicationRoutes } from '../applications/index.ts';
 import { auditRoutes } from '../audit/index.ts';
 import { authorityRoutes } from '../certificates/index.ts';
-import { dialectRoutes } from '../dialects/index.ts';
+import { speakingDialects } from '../dialects/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
@@ -19,18 +19,19 @@ import { ticketRoutes } from './tickets.ts';
 
 /** Everything that the control plane answers. */
 export const routes: readonly Route[] = [
-  ...peopleRoutes,
-  ...ticketRoutes,
-  ...inventoryRoutes,
-  ...accessRoutes,
-  ...authorityRoutes,
-  ...applicationRoutes,
-  ...auditRoutes,
-  ...jobRoutes,
-  ...manifestRoutes,
-  ...messageRoutes,
-  ...fateRoutes,
-  ...dialectRoutes,
+  ...speakingDialects([
+    ...peopleRoutes,
+    ...ticketRoutes,
+    ...inventoryRoutes,
+    ...accessRoutes,
+    ...authorityRoutes,
+    ...applicationRoutes,
+    ...auditRoutes,
+    ...jobRoutes,
+    ...manifestRoutes,
+    ...messageRoutes,
+    ...fateRoutes,
+  ]),
   ...platformRoutes,
 ];
 
@@ -80,7 +81,9 @@ export function openApiDocument(version: string): OpenApiDocument {
           ? {}
           : { params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))) }),
         ...(query === undefined ? {} : { query }),
-        ...(body === undefined ? {} : { body: { required: true, content: { 'application/json': { schema: body } } } }),
+        ...(body === undefined
+          ? {}
+          : { body: { required: true, content: { 'application/json': { schema: bodyOf(specification, body) } } } }),
       },
       responses: responsesOf(specification),
     });
@@ -96,6 +99,10 @@ export function openApiDocument(version: string): OpenApiDocument {
     servers: [{ url: '/' }],
   }) as unknown as OpenApiDocument;
 }
+
+/** Also in the shape of a dialect. */
+const bodyOf = ({ dialect }: Route['specification'], body: z.ZodType): z.ZodType =>
+  dialect === undefined ? body : z.union([body, dialect.body]);
 
 function responsesOf(specification: Route['specification']) {
   const responses: Record<string, { description: string; content?: Record<string, { schema: z.ZodType }> }> = {};

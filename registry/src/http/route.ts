@@ -24,6 +24,10 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly examples?: readonly RouteExample[];
   /** Not told in the document: a path for browsers alone. */
   readonly hidden?: true;
+  /** The body in the shape of a dialect; it gives ours. */
+  readonly dialect?: { readonly body: z.ZodType };
+  /** Other names of parameters: a dialect's → ours. */
+  readonly aliases?: Readonly<Record<string, string>>;
 }
 export interface RouteExample {
   readonly name: string;
@@ -51,13 +55,21 @@ export function route<Q extends z.ZodObject, B extends z.ZodType>(
 
 /** The query of a URL by a schema; a parameter that is given twice counts as wrong.
  *  @throws Refusal 400 that names the parameter */
-export function checkQuery(schema: z.ZodObject | undefined, url: URL): unknown {
+export function checkQuery(
+  schema: z.ZodObject | undefined,
+  url: URL,
+  aliases: Readonly<Record<string, string>> = {},
+): unknown {
   if (schema === undefined) return {};
   const given: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
     const values = url.searchParams.getAll(name);
     if (values.length > 1) throw new Refusal(400, `The parameter "${name}" is given more than once.`);
     if (values[0] !== undefined) given[name] = values[0];
+  }
+  for (const [alias, name] of Object.entries(aliases)) {
+    const value = url.searchParams.get(alias);
+    if (value !== null) given[name] ??= value;
   }
   const result = schema.safeParse(given);
   if (result.success) return result.data;
@@ -69,7 +81,11 @@ const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The JSON body of a request by a schema.
  *  @throws Refusal 400 malformed, 413 too large, 415 not JSON, 422 wrong, with the path of what is wrong */
-export async function checkBody(schema: z.ZodType | undefined, request: Request): Promise<unknown> {
+export async function checkBody(
+  schema: z.ZodType | undefined,
+  request: Request,
+  dialect?: { readonly body: z.ZodType },
+): Promise<unknown> {
   if (schema === undefined) return undefined;
   const type = request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (
@@ -88,13 +104,21 @@ export async function checkBody(schema: z.ZodType | undefined, request: Request)
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const told = result.error.issues.slice(0, 5).map((issue) => {
+  // A dialect's shape counts only where it fits whole: what is wrong is told in our own words.
+  const translated = dialect?.body.safeParse(value);
+  if (translated?.success) return translated.data;
+  throw wrongBody(result.error);
+}
+
+/** What is wrong with a body, with the paths. */
+export function wrongBody(error: z.ZodError): Refusal {
+  const told = error.issues.slice(0, 5).map((issue) => {
     const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
     const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(String).join('.');
     const what = unknown === undefined ? issue.message : 'unknown field';
     return path === '' ? what : `${path}: ${what}`;
   });
-  throw new Refusal(422, `The body is wrong: ${told.join('; ')}.`);
+  return new Refusal(422, `The body is wrong: ${told.join('; ')}.`);
 }
 
 async function readText(request: Request): Promise<string> {
