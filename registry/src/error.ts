@@ -7,10 +7,14 @@ export type RegistryErrorCode =
   | 'REGISTRY_CONFLICT'
   /** The database cannot keep this value (as U+0000 in text). */
   | 'REGISTRY_VALUE_REFUSED'
+  /** A value that can be kept, but is wrong beside what is there: `field` says which, `because` why. */
+  | 'REGISTRY_INVALID'
   /** The entity is not at the version that the change was made for (If-Match). */
   | 'REGISTRY_VERSION_MISMATCH'
   /** What is left would depend on it; `facts` count what. */
   | 'REGISTRY_IN_USE'
+  /** There are as many of it as there may be; `facts` name the limit. */
+  | 'REGISTRY_FULL'
   /** What a change refers to is gone. */
   | 'REGISTRY_NOT_FOUND'
   /** The owner has as many sessions as it may (MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX). */

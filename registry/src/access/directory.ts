@@ -48,25 +48,45 @@ const THING_BY_KEY = `SELECT ${THING_RECORD},
 const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyOrg", grants,
     (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresMs"
   FROM registry.api_keys JOIN registry.users ON users.id = user_id
-  WHERE digest = $1 AND (expires_at IS NULL OR expires_at > to_timestamp($2::float8 / 1000))`;
+  WHERE digest = $1 AND api_keys.enabled AND (expires_at IS NULL OR expires_at > to_timestamp($2::float8 / 1000))
+    AND (users.admin OR EXISTS (
+      SELECT 1 FROM registry.memberships WHERE memberships.user_id = users.id AND memberships.org = api_keys.org))`;
 const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT frozen AND coalesce(groups.active, true) AS enabled, alias,
     content_type AS "contentType",
     CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, profile, limits
   FROM registry.channels JOIN registry.orgs ON orgs.id = channels.org LEFT JOIN registry.groups ON groups.id = group_id
   WHERE`;
-const CONNECTIONS = 'SELECT channel, publish, subscribe FROM registry.connections WHERE thing = $1 AND org = $2';
-/** Roles in the org (group null) and in groups. */
-const ROLES = `SELECT NULL AS "group", role, custom_role AS custom, name, actions
-    FROM registry.memberships LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND memberships.org = $2
-  UNION ALL
-  SELECT group_id, role, custom_role, name, actions
-    FROM registry.group_roles LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND group_roles.org = $2`;
-/** Policies of the subject itself, of the groups that a thing is in, and of the roles that a user has. */
-const POLICIES = `SELECT policies.id, policies.name, policies.version, statements, kind, target
-  FROM registry.policy_attachments AS attached JOIN registry.policies ON policies.id = attached.policy
-  WHERE attached.org = $1 AND policies.enabled AND attached.target = ANY ($2) ORDER BY policies.id, kind, target`;
-const GROUPS_OF_THING = `SELECT groups.ancestors || groups.id AS groups FROM registry.things JOIN registry.groups ON groups.id = group_id
-  WHERE things.id = $1`;
+/** Of what is attached to the wanted kinds and targets.  @shape wanted (target text, kinds text[]), $2 org */
+const ATTACHED = `coalesce(json_agg(json_build_object('id', policies.id, 'version', statements_version, 'statements', statements,
+      'kind', kind, 'target', attached.target) ORDER BY policies.id, kind, attached.target), '[]')
+    FROM wanted JOIN registry.policy_attachments AS attached
+      ON attached.org = $2 AND attached.target = wanted.target AND attached.kind = ANY (wanted.kinds)
+    JOIN registry.policies ON policies.id = attached.policy AND policies.enabled`;
+/** All that matters to a thing, in one round trip. What is attached to a group holds for the things in it and below.
+ *  @holds kind and target belong together: ids can be given, and a thing may not take what a role of its id has */
+const THING_RULES = `SELECT ${THING_RECORD},
+    (SELECT coalesce(json_agg(json_build_object('channel', channel, 'publish', publish, 'subscribe', subscribe) ORDER BY channel), '[]')
+      FROM registry.connections WHERE thing = $1 AND org = $2) AS connections,
+    (WITH wanted AS (
+        SELECT $1::text AS target, ARRAY['thing', 'app'] AS kinds
+        UNION ALL SELECT branch::text, ARRAY['group'] FROM unnest(groups.ancestors || groups.id) AS branch)
+      SELECT ${ATTACHED}) AS policies
+  FROM registry.things JOIN registry.orgs ON orgs.id = things.org LEFT JOIN registry.groups ON groups.id = group_id
+  WHERE things.id = $1 AND things.org = $2`;
+/** The same of a user: roles in the organisation (group null) and in groups, and what is attached to either. */
+const USER_RULES = `WITH held AS MATERIALIZED (
+    SELECT NULL::uuid AS "group", role, custom_role AS custom, name, actions
+      FROM registry.memberships LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND memberships.org = $2
+    UNION ALL
+    SELECT group_id, role, custom_role, name, actions
+      FROM registry.group_roles LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND group_roles.org = $2)
+  SELECT ${USER_RECORD},
+    (SELECT coalesce(json_agg(held ORDER BY "group" NULLS FIRST), '[]') FROM held) AS roles,
+    (WITH wanted AS (
+        SELECT $1::text AS target, ARRAY['user'] AS kinds
+        UNION ALL SELECT DISTINCT coalesce(role, custom::text), ARRAY['role'] FROM held)
+      SELECT ${ATTACHED}) AS policies
+  FROM registry.users WHERE users.id = $1`;
 
 interface RoleRow {
   readonly group: string | null;
@@ -77,24 +97,37 @@ interface RoleRow {
 }
 interface PolicyRow {
   readonly id: string;
-  readonly name: string;
   readonly version: number;
   readonly statements: readonly PolicyStatement[];
   readonly kind: string;
   readonly target: string;
 }
+interface ConnectionRow {
+  readonly channel: string;
+  readonly publish: boolean;
+  readonly subscribe: boolean;
+}
+
+/** Users that are remembered to be users; beyond it all are forgotten. */
+const USERS_MAX = 100_000;
 
 /** The gate's cold reads, each by primary or unique keys: what they cost does not grow with the organisation. */
 export function createDirectory(options: DirectoryOptions): Directory {
   const { session, feed, tickets, certificates, applicationToken, now } = options;
+  /** Users that were asked for lately: anything else is looked for among the things first. */
+  const users = new Set<string>();
+  const noted = (user: UserRecord): UserRecord => {
+    if (users.size >= USERS_MAX) users.clear();
+    users.add(user.id);
+    return user;
+  };
   const subject = async (id: string): Promise<SubjectRecord | null> => {
     if (!isUuid(id)) return null;
     const thing = `SELECT ${THING_RECORD} FROM registry.things JOIN registry.orgs ON orgs.id = things.org WHERE things.id = $1`;
     const [found] = await session.query<ThingRecord>(thing, [id]);
     if (found !== undefined) return found;
-    return (
-      (await session.query<UserRecord>(`SELECT ${USER_RECORD} FROM registry.users WHERE id = $1`, [id]))[0] ?? null
-    );
+    const [user] = await session.query<UserRecord>(`SELECT ${USER_RECORD} FROM registry.users WHERE id = $1`, [id]);
+    return user === undefined ? null : noted(user);
   };
   return {
     get version() {
@@ -118,7 +151,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
       if (row === undefined) return applicationToken(digest);
       const { key, keyOrg, grants, expiresMs, ...user } = row;
       return {
-        subject: user,
+        subject: noted(user),
         expiresMs: expiresMs ?? Number.POSITIVE_INFINITY,
         scope: { id: key, org: keyOrg, grants },
       };
@@ -139,38 +172,61 @@ export function createDirectory(options: DirectoryOptions): Directory {
 
     async rules(id, org): Promise<readonly PolicyRule[]> {
       if (!isUuid(id) || !isUuid(org)) return [];
-      const who = await subject(id);
-      if (who === null) return [];
-      if (who.kind === 'thing') {
-        if (who.org !== org) return [];
-        const [connections, [place]] = await Promise.all([
-          session.query<{ channel: string; publish: boolean; subscribe: boolean }>(CONNECTIONS, [id, org]),
-          session.query<{ groups: string[] }>(GROUPS_OF_THING, [id]),
-        ]);
-        const policies = await session.query<PolicyRow>(POLICIES, [org, [id, ...(place?.groups ?? [])]]);
-        return [
-          ...connections.flatMap((row) => connectionRules(id, org, row.channel, row)),
-          ...policies.flatMap((policy) => rulesOf(policy, id, who, org)),
-        ];
-      }
-      const roles = await session.query<RoleRow>(ROLES, [id, org]);
-      // Who has been taken out of an organisation keeps nothing of it, also not what is attached to them.
-      if (roles.length === 0) return [];
-      const names = roles.flatMap(({ role, custom }) => [role, custom].filter((each) => each !== null));
-      const policies = await session.query<PolicyRow>(POLICIES, [org, [id, ...names]]);
-      return [
-        ...roles.flatMap((row) => rulesOfRole(row, id, org)),
-        ...policies.flatMap((each) => rulesOf(each, id, who, org)),
-      ];
+      // An id that was a user's and is a thing's now is found at the second try.
+      const [first, second] = users.has(id) ? [userRules, thingRules] : [thingRules, userRules];
+      return (await first(id, org)) ?? (await second(id, org)) ?? [];
     },
   };
+
+  async function thingRules(id: string, org: string): Promise<PolicyRule[] | null> {
+    const [row] = await session.query<ThingRecord & { connections: ConnectionRow[]; policies: PolicyRow[] }>(
+      THING_RULES,
+      [id, org],
+    );
+    if (row === undefined) return null;
+    const { connections, policies, ...thing } = row;
+    return [
+      ...connections.flatMap((each) => connectionRules(id, org, each.channel, each)),
+      ...policies.flatMap((policy) => rulesOf(policy, thing, org, null)),
+    ];
+  }
+
+  async function userRules(id: string, org: string): Promise<PolicyRule[] | null> {
+    const [row] = await session.query<UserRecord & { roles: RoleRow[]; policies: PolicyRow[] }>(USER_RULES, [id, org]);
+    if (row === undefined) return null;
+    const { roles, policies, ...user } = row;
+    // Who has been taken out of an organisation keeps nothing of it, also not what is attached to them or to groups.
+    if (!roles.some(({ group }) => group === null)) return [];
+    return [
+      ...roles.flatMap((role) => rulesOfRole(role, id, org)),
+      ...policies.flatMap((policy) => placesOf(policy, roles).flatMap((group) => rulesOf(policy, user, org, group))),
+    ];
+  }
 }
 
-function rulesOf(policy: PolicyRow, holder: string, who: SubjectRecord, org: string): PolicyRule[] {
+/** Where a policy holds for a user: all over the organisation (null), or in the groups where they have its role. */
+function placesOf({ kind, target }: PolicyRow, roles: readonly RoleRow[]): readonly (string | null)[] {
+  if (kind !== 'role') return [null];
+  const held = roles.filter(({ role, custom }) => (role ?? custom) === target).map(({ group }) => group);
+  return held.includes(null) ? [null] : held;
+}
+
+function rulesOf(policy: PolicyRow, who: SubjectRecord, org: string, group: string | null): PolicyRule[] {
   return policy.statements.flatMap((statement, index) => {
     const source = `policy ${policy.id} v${policy.version} ${statement.sid ?? index}`;
-    return statementRules(statement, holder, who, org, source);
+    const placed = group === null ? statement : within(group, statement);
+    return statementRules(placed, who.id, who, org, source);
   });
+}
+
+/** A statement of a role that is held in a group: it reaches what lies there. What names another group is out of reach,
+ *  so that an allow is left out; a deny stays as it is. */
+function within(group: string, statement: PolicyStatement): PolicyStatement {
+  const resources = statement.resources.flatMap((resource) => {
+    if (!resource.startsWith('group:')) return [groupObject(group, resource)];
+    return statement.effect === 'deny' || resource.startsWith(groupObject(group, '')) ? [resource] : [];
+  });
+  return { ...statement, resources };
 }
 
 function rulesOfRole({ group, role, custom, name, actions }: RoleRow, user: string, org: string): PolicyRule[] {

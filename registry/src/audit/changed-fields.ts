@@ -53,8 +53,8 @@ export function changedFields(before: object, after: object): Record<string, { f
   return changes;
 }
 
-/** @holds members in another order are the same: PostgreSQL keeps them in its own */
-function sameJson(one: unknown, other: unknown): boolean {
+/** Whether two values say the same.  @holds members in another order do: PostgreSQL keeps them in its own */
+export function sameJson(one: unknown, other: unknown): boolean {
   return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 }
 

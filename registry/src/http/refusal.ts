@@ -24,6 +24,7 @@ export function refuse({ status, message, headers }: Refusal): Response {
 const CONFLICTS: Readonly<Record<string, string>> = {
   id: 'Another entity has this id.',
   key: 'This key can not be used: choose another one, or leave it out to get a generated one.',
+  name: 'Another one of the organisation has this name.',
   alias: 'Another channel of the organisation has this alias.',
   external: 'Another thing of the organisation has this external_id.',
   fingerprint: 'A fingerprint belongs to another thing.',
@@ -45,6 +46,10 @@ export function refusalOf(error: unknown): Refusal | null {
       return new Refusal(412, 'It was changed since you read it: read it again, and send its new ETag in If-Match.');
     case 'REGISTRY_IN_USE':
       return new Refusal(409, `It is still needed: ${factsOf(error)}. Take that away first, or add ?cascade=true.`);
+    case 'REGISTRY_INVALID':
+      return new Refusal(422, `The body is wrong: ${error.facts.field}: ${error.facts.because}.`);
+    case 'REGISTRY_FULL':
+      return new Refusal(409, `There may be no more of it: the limit is ${factsOf(error)}.`);
     case 'REGISTRY_VALUE_REFUSED':
       return new Refusal(422, 'A text holds a character that can not be kept, as U+0000.');
     case 'STORE_QUERY_INVALID':
