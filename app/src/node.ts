@@ -154,7 +154,12 @@ export async function startNode(
               config: config.http,
               host: config.node.MILLRACE_HOST,
               port,
-              ...(live === null ? {} : { publish: { log: log.messages, gate }, natives: [live.native] }),
+              ...(live === null
+                ? {}
+                : {
+                    publish: { log: log.messages, gate, audit: registry.audit, presence: registry.presence },
+                    natives: [live.native],
+                  }),
               fallback: handler,
               ...tools,
             }),
@@ -205,7 +210,7 @@ async function startLive(
       return { value, drain: (deadlineMs: number) => value.drain(deadlineMs), stop: () => value.stop() };
     },
   });
-  const shared = { log: log.messages, gate, delivery, ...tools };
+  const shared = { log: log.messages, gate, delivery, audit: registry.audit, presence: registry.presence, ...tools };
   const mqtt = await assembly.start(
     mqttServer({
       ...shared,

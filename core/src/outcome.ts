@@ -1,6 +1,7 @@
 /** Why a message was left out on purpose, without a dead letter. `not_kept`: a raw payload where none is to be kept;
- *  `empty`: no payload at all, as what clears a retained message has. */
-export const DROP_REASONS = ['duplicate', 'not_kept', 'empty'] as const;
+ *  `empty`: no payload at all, as what clears a retained message has; `filtered`: its channel keeps none of its
+ *  readings. */
+export const DROP_REASONS = ['duplicate', 'not_kept', 'empty', 'filtered'] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
 /** Why a message (or one record of it) could not be processed. Closed: it is a metric label and a column. */
@@ -28,6 +29,7 @@ export const DEAD_REASONS = [
   'bad_value',
   'bad_field',
   'time_out_of_range',
+  'bad_time',
 ] as const;
 export type DeadReason = (typeof DEAD_REASONS)[number];
 

@@ -171,6 +171,32 @@ export function describeStore(runner: Runner, name: string, open: () => Promise<
 
     describeWrites(runner, { opened: () => opened, take });
 
+    test('deletes what has expired, and nothing else', async () => {
+      const nowS = Math.floor(Date.now() / 1_000);
+      const messages = [nowS - 60, nowS + 86_400, undefined].map((expiresS, index) => ({
+        id: uuidV7(T0 / 1_000 + index),
+        channel: 'passing',
+        readings: [{ name: `n${index}`, timeUs: T0 + index, value: index }],
+        payload: Buffer.from(`payload ${index}`),
+        deadLetters: [{ index, reason: 'no_value', payload: Buffer.from('{}') }],
+        ...(expiresS === undefined ? {} : { expiresS }),
+      }));
+      await write(messages);
+      const tables = ['readings', 'messages', 'dead_letters', 'message_log'];
+      for (const table of tables) await opened.rows(`OPTIMIZE TABLE ${table} FINAL`);
+      const page = await store.readings(newest('passing', { direction: 'asc' }));
+      deepEqual(
+        page.readings.map((each) => each.name),
+        ['n1', 'n2'],
+      );
+      equal(await store.payload(messages[0]?.id ?? ''), null);
+      ok((await store.payload(messages[1]?.id ?? '')) !== null);
+      const dead = await store.deadLetters({ org: 'acme', channel: 'passing', offset: 0, limit: 10 });
+      deepEqual(dead.deadLetters.map((each) => each.index).toSorted(), [1, 2]);
+      // What became of it is known still, so its range is not written again.
+      equal((await store.fate(messages[0]?.id ?? ''))?.stored, 'readings');
+    });
+
     test('gives payloads back byte for byte, and lists them newest first', async () => {
       const given = Array.from({ length: 5 }, (_, index) => ({
         id: uuidV7(T0 / 1_000 + index),

@@ -47,7 +47,7 @@ test('has the columns that blocks bring, with their types', async () => {
   const given = [readingsColumns(), messagesColumns(), messageLogColumns(), deadLettersColumns()];
   for (const [index, table] of TABLES.entries()) {
     const found = await rows<{ name: string; type: string }>(
-      `SELECT name, type FROM system.columns WHERE database = 'millrace' AND table = '${table}' AND name != 'expires'`,
+      `SELECT name, type FROM system.columns WHERE database = 'millrace' AND table = '${table}' ${table === 'message_log' ? "AND name != 'expires'" : ''}`,
     );
     const wanted = blockOf(given[index] ?? {}).columns.map(({ name, type }) => ({ name, type }));
     const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);

@@ -22,6 +22,8 @@ export interface BatchTally {
   readonly dead: Readonly<Record<string, number>>;
   /** Single records of messages that live, by reason. */
   readonly deadRecords: Readonly<Record<string, number>>;
+  /** Readings that their channels do not keep. */
+  readonly filteredReadings: number;
 }
 
 const HEAD_SIZE = 4 + TABLES.length * 8;

@@ -113,7 +113,15 @@ describe('block', () => {
       message_log: blockOf(messageLogColumns()),
       dead_letters: blockOf(deadLettersColumns()),
     };
-    const tally = { messages: 1, readings: 0, stored: 0, dropped: { duplicate: 1 }, dead: {}, deadRecords: {} };
+    const tally = {
+      messages: 1,
+      readings: 0,
+      stored: 0,
+      dropped: { duplicate: 1 },
+      dead: {},
+      deadRecords: {},
+      filteredReadings: 0,
+    };
     const batch = unpackBatch(packBatch(blocks, tally), 3, 10, 11);
     expect(batch).toMatchObject({ partition: 3, first: 10, last: 11, tally });
     expect(batch.blocks.readings.rowCount).toBe(0);

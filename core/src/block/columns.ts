@@ -251,6 +251,7 @@ export class LowCardinalityColumn implements Column {
   readonly #indexes = new NumberColumn('', '', Uint32Array);
   readonly #keys = new StringColumn('');
   readonly #known = new Map<string, number>();
+  readonly #texts: string[] = [''];
   #rows = new Uint32Array(0);
 
   constructor(name: string) {
@@ -270,8 +271,13 @@ export class LowCardinalityColumn implements Column {
       index = this.#keys.count;
       this.#keys.addText(text);
       this.#known.set(text, index);
+      this.#texts.push(text);
     }
     return index;
+  }
+  /** The value of an index that `intern` gave. */
+  textOf(index: number): string {
+    return this.#texts[index] as string;
   }
   addIndex(index: number): void {
     this.#indexes.add(index);
@@ -310,7 +316,53 @@ export class LowCardinalityColumn implements Column {
     this.#indexes.clear();
     this.#keys.clear();
     this.#known.clear();
+    this.#texts.length = 1;
     this.#keys.addEmpty();
     this.#known.set('', 0);
+  }
+}
+
+/** 2106-01-01: of what does not expire.  @units s since 1970 */
+export const EXPIRES_NEVER = Date.UTC(2106, 0) / 1_000;
+
+/** When rows may go. Most never do, and then there is no column. */
+export class ExpiresColumn implements Column {
+  readonly name: string;
+  readonly type = "DateTime('UTC')";
+  count = 0;
+  #values = new Uint32Array(0);
+  #some = false;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+  get allDefault(): boolean {
+    return !this.#some;
+  }
+  /** @units expires in s since 1970  @param rows that share it */
+  add(expires: number, rows = 1): void {
+    const end = this.count + rows;
+    if (rows > 0 && (this.#some || expires !== EXPIRES_NEVER)) {
+      if (end > this.#values.length) {
+        const larger = new Uint32Array(Math.max(ROWS_MIN, end * 2));
+        if (this.#some) larger.set(this.#values);
+        this.#values = larger;
+      }
+      if (!this.#some) this.#values.fill(EXPIRES_NEVER, 0, this.count);
+      this.#values.fill(expires, this.count, end);
+      this.#some = true;
+    }
+    this.count = end;
+  }
+  get sizeMax(): number {
+    return this.count * 4;
+  }
+  write(out: Buffer, at: number): number {
+    out.set(new Uint8Array(this.#values.buffer, 0, this.sizeMax), at);
+    return at + this.sizeMax;
+  }
+  clear(): void {
+    this.count = 0;
+    this.#some = false;
   }
 }

@@ -1,5 +1,6 @@
 import { Block } from './block.ts';
 import {
+  ExpiresColumn,
   Int64Column,
   LowCardinalityColumn,
   NullableColumn,
@@ -43,6 +44,7 @@ export function readingsColumns() {
     dataValue: new StringColumn('data_value'),
     sum: new NullableColumn('sum', 'Float64', Float64Array),
     updateTime: new NullableColumn('update_time', 'Float64', Float64Array),
+    expires: new ExpiresColumn('expires'),
   };
 }
 
@@ -54,10 +56,11 @@ export function messagesColumns() {
     contentType: new LowCardinalityColumn('content_type'),
     size: new NumberColumn('size', 'UInt32', Uint32Array),
     payload: new StringColumn('payload'),
+    expires: new ExpiresColumn('expires'),
   };
 }
 
-/** One message a row, whatever became of it. `decision`, `stored`, `reason` as in MessageFate. */
+/** One message a row, whatever became of it. It does not expire: by it a redo knows that a range is there. `decision`, `stored`, `reason` as in MessageFate. */
 export function messageLogColumns() {
   return {
     id: new UuidColumn('id'),
@@ -82,6 +85,7 @@ export function deadLettersColumns() {
     reason: new LowCardinalityColumn('reason'),
     detail: new StringColumn('detail'),
     payload: new StringColumn('payload'),
+    expires: new ExpiresColumn('expires'),
   };
 }
 

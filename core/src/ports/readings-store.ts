@@ -168,8 +168,8 @@ export interface MessageFate {
   readonly readings: number;
   readonly deadLetters: number;
   readonly stored: 'readings' | 'payload' | 'nothing';
-  /** Of the whole message; "" if it lives. */
-  readonly reason: DeadReason | '';
+  /** Of the whole message; "" if it lives. `filtered`: its channel keeps none of its readings. */
+  readonly reason: DeadReason | 'filtered' | '';
 }
 export type Decision = 'admitted' | 'enforced' | 'forbidden' | 'unreadable';
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { CborDecoder, CborFault } from '../cbor/decode.ts';
 import { flattenJson } from '../json/flatten.ts';
+import type { TimeField } from '../profile/time.ts';
 import type { MessageRows } from '../rows/message-rows.ts';
 import { SENML_LABELS } from '../senml/labels.ts';
 import { looksLikeSenml, type Refusal, resolveSenml } from '../senml/resolve.ts';
@@ -37,32 +38,45 @@ const JSON_READ: Reading = { dialect: 'json', refusal: null };
 const cbor = new CborDecoder(SENML_LABELS);
 
 /** Reads a payload into `rows`.
+ *  @param time where plain JSON says its time; null: it has that of its reception
  *  @holds rows are void where a refusal comes back  @throws never */
-export function readPayload(dialect: Dialect, payload: Buffer, receivedUs: number, rows: MessageRows): Reading {
+export function readPayload(
+  dialect: Dialect,
+  payload: Buffer,
+  receivedUs: number,
+  time: TimeField | null,
+  rows: MessageRows,
+): Reading {
   switch (dialect) {
     case 'senml-json':
-      return readJson(payload, receivedUs, rows, true);
+      return readJson(payload, receivedUs, null, rows, true);
     case 'json':
-      return readJson(payload, receivedUs, rows, false);
+      return readJson(payload, receivedUs, time, rows, false);
     case 'senml-cbor':
       return readCbor(payload, receivedUs, rows);
     case 'blob':
       return BLOB;
     case 'sniff':
-      return sniff(payload, receivedUs, rows);
+      return sniff(payload, receivedUs, time, rows);
   }
 }
 
-function sniff(payload: Buffer, receivedUs: number, rows: MessageRows): Reading {
+function sniff(payload: Buffer, receivedUs: number, time: TimeField | null, rows: MessageRows): Reading {
   const first = firstByte(payload);
-  if (first === 0x5b || first === 0x7b) return readJson(payload, receivedUs, rows, false);
+  if (first === 0x5b || first === 0x7b) return readJson(payload, receivedUs, time, rows, false);
   if (!startsLikeCborPack(payload)) return BLOB;
   const reading = readCbor(payload, receivedUs, rows);
   // What only looked like CBOR is a blob.
   return reading.refusal?.reason === 'malformed_cbor' ? BLOB : reading;
 }
 
-function readJson(payload: Buffer, receivedUs: number, rows: MessageRows, senml: boolean): Reading {
+function readJson(
+  payload: Buffer,
+  receivedUs: number,
+  time: TimeField | null,
+  rows: MessageRows,
+  senml: boolean,
+): Reading {
   const dialect = senml ? 'senml' : 'json';
   let text = payload.toString('utf8');
   if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
@@ -78,7 +92,7 @@ function readJson(payload: Buffer, receivedUs: number, rows: MessageRows, senml:
     const refusal = resolveSenml(value, receivedUs, rows);
     return refusal === null ? SENML : { dialect: 'senml', refusal };
   }
-  const refusal = flattenJson(value, receivedUs, rows);
+  const refusal = flattenJson(value, receivedUs, rows, time);
   return refusal === null ? JSON_READ : { dialect: 'json', refusal };
 }
 

@@ -90,6 +90,7 @@ test('every message is counted once: stored, dropped or dead', () => {
     dropped: { duplicate: 1 },
     dead: { malformed_json: 2, no_reading: 2, bad_envelope: 2 },
     deadRecords: { no_value: 1 },
+    filteredReadings: 0,
   });
   expect(rows.message_log).toHaveLength(9);
   expect(rows.message_log[2]).toMatchObject({ stored: 'nothing', reason: 'no_reading', dead_letters: 1 });

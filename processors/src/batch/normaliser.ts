@@ -7,6 +7,7 @@ import {
   deadLettersColumns,
   type Enforcer,
   EnvelopeReader,
+  EXPIRES_NEVER,
   messageLogColumns,
   messagesColumns,
   packBatch,
@@ -16,10 +17,11 @@ import {
 } from '@millrace/core';
 import { Bignum } from '../cbor/decode.ts';
 import type { RawPolicy } from '../config.ts';
+import { type FieldFilter, ReadingProfile } from '../profile/reading-profile.ts';
 import { MessageRows, type RowOrigin } from '../rows/message-rows.ts';
 import type { Refusal } from '../senml/resolve.ts';
 import { type Dialect, dialectOf, readPayload } from './content.ts';
-import { type BatchAnswer, type BatchTask, type Grant, grantKey, type Need } from './task.ts';
+import { type BatchAnswer, type BatchTask, type ChannelNeed, type Grant, grantKey, type Need } from './task.ts';
 
 // hot
 
@@ -27,6 +29,9 @@ import { type BatchAnswer, type BatchTask, type Grant, grantKey, type Need } fro
 const NEEDS_MAX = 1_000;
 const CONTENT_TYPES_MAX = 1_024;
 const GRANTS_MAX = 20_000;
+/** Channels of which a worker asks in one run, and remembers, how they are read. */
+const CHANNEL_NEEDS_MAX = 20_000;
+const PROFILES_MAX = 100_000;
 /** Reception outside of 2000–2199 is no clock's: the envelope is refused, or it would open a month of its own. */
 const RECEIVED_US_MIN = Date.UTC(2000, 0) * 1_000;
 const RECEIVED_US_MAX = Date.UTC(2200, 0) * 1_000;
@@ -49,6 +54,18 @@ export class BatchNormaliser {
   readonly #dialects = new Map<string, Dialect>();
   readonly #grants = new Map<string, Grant>();
   #grantsVersion = -1;
+  /** null: read like any other's. */
+  readonly #profiles = new Map<string, ReadingProfile | null>();
+  #profilesVersion = -1;
+  /** Of all profiles. */
+  readonly #filters: FieldFilter[] = [];
+  #noProfiles = false;
+  /** The channel that was looked up last: batches come in runs. */
+  #profileChannel = '';
+  #profile: ReadingProfile | null | undefined = undefined;
+  /** What this run asks for. */
+  readonly #needs = new Map<string, Need>();
+  readonly #channelNeeds = new Map<string, ChannelNeed>();
   readonly #seen = new Set<string>();
   readonly #origin: RowOrigin = {
     org: 0,
@@ -57,6 +74,7 @@ export class BatchNormaliser {
     publisher: 0,
     protocol: 0,
     receivedUs: 0,
+    expires: EXPIRES_NEVER,
     partition: 0,
     offset: 0,
   };
@@ -78,7 +96,8 @@ export class BatchNormaliser {
     const { bytes, offsets, inHand } = task;
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     const envelope = this.#envelope;
-    const needs = new Map<string, Need>();
+    const needs = this.#needs;
+    const channelNeeds = this.#channelNeeds;
     let receivedUs = firstReceived(view, envelope) ?? task.nowUs;
     const [monthStart, monthEnd] = monthOf(receivedUs);
     let last = task.last;
@@ -96,10 +115,13 @@ export class BatchNormaliser {
         last = offset - 1;
         break;
       }
-      if (opened) this.#message(envelope, task, offset, needs);
-      else if (needs.size === 0) this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
+      if (opened) this.#message(envelope, task, offset);
+      else if (needs.size + channelNeeds.size === 0)
+        this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
     }
-    if (needs.size > 0) return { kind: 'needs', needs: [...needs.values()] };
+    if (needs.size + channelNeeds.size > 0) {
+      return { kind: 'needs', needs: [...needs.values()], channels: [...channelNeeds.values()] };
+    }
     const tally = this.#tally;
     if (tally.messages !== messages) throw new RangeError(`counted ${tally.messages} of ${messages} messages`);
     return { kind: 'rows', rows: packBatch(this.#blocks, tally.close()), last, messages };
@@ -119,7 +141,7 @@ export class BatchNormaliser {
       const offset = task.offsets === null ? task.first + messages : (task.offsets[messages] as number);
       if (envelope.open(view, start, end) && isPlausible(envelope.receivedUs)) {
         receivedUs = envelope.receivedUs;
-        this.#locate(envelope.org, envelope.channel, envelope, task.partition, offset);
+        this.#locate(envelope.org, envelope.channel, envelope, task.partition, offset, EXPIRES_NEVER);
         this.#dead(envelope, 'admitted', { reason, detail });
       } else this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
     }
@@ -133,10 +155,44 @@ export class BatchNormaliser {
     this.#tally = new Tally();
     if (this.#grantsVersion !== task.directoryVersion || this.#grants.size > GRANTS_MAX) this.#grants.clear();
     this.#grantsVersion = task.directoryVersion;
+    this.#needs.clear();
+    this.#channelNeeds.clear();
+    this.#learn(task);
     for (const grant of task.grants) this.#grants.set(grantKey(grant.subject, grant.org, grant.channel), grant);
   }
 
-  #message(envelope: EnvelopeReader, task: BatchTask, offset: number, needs: Map<string, Need>): void {
+  /** What the worker is told of channels' profiles. */
+  #learn({ profilesVersion, profiles }: BatchTask): void {
+    const known = this.#profiles;
+    this.#noProfiles = profiles === null;
+    this.#profileChannel = '';
+    this.#profile = undefined;
+    if (this.#profilesVersion !== profilesVersion || known.size > PROFILES_MAX) {
+      known.clear();
+      this.#filters.length = 0;
+    }
+    this.#profilesVersion = profilesVersion;
+    for (const { channel, profile } of profiles ?? []) {
+      if (known.has(channel)) continue;
+      const read = profile === null ? null : new ReadingProfile(profile);
+      known.set(channel, read);
+      if (read !== null && read.fields !== null) this.#filters.push(read.fields);
+    }
+    for (const filter of this.#filters) filter.restart();
+  }
+
+  /** undefined: it must be asked for. */
+  #profileOf(channel: string): ReadingProfile | null | undefined {
+    if (this.#noProfiles) return null;
+    if (channel !== this.#profileChannel) {
+      this.#profileChannel = channel;
+      this.#profile = this.#profiles.get(channel);
+    }
+    return this.#profile;
+  }
+
+  #message(envelope: EnvelopeReader, task: BatchTask, offset: number): void {
+    const needs = this.#needs;
     const org = envelope.org;
     let channel = envelope.channel;
     const subtopic = envelope.subtopic;
@@ -170,10 +226,17 @@ export class BatchNormaliser {
       decision = forbidden === null ? 'enforced' : 'forbidden';
       channel = grant.channelId;
     }
+    // What is forbidden is of no channel that need be known.
+    const profile = forbidden === null ? this.#profileOf(channel) : null;
+    if (profile === undefined) {
+      if (this.#channelNeeds.size < CHANNEL_NEEDS_MAX) this.#channelNeeds.set(channel, { channel, org });
+      return;
+    }
     // The batch will be run again: only what it needs matters now.
-    if (needs.size > 0) return;
+    if (needs.size + this.#channelNeeds.size > 0) return;
 
-    this.#locate(org, channel, envelope, task.partition, offset);
+    const expires = profile === null ? EXPIRES_NEVER : profile.expires(envelope.receivedUs);
+    this.#locate(org, channel, envelope, task.partition, offset, expires);
     if (forbidden !== null) {
       this.#dead(envelope, decision, { reason: 'forbidden', detail: forbidden });
       return;
@@ -184,7 +247,7 @@ export class BatchNormaliser {
       this.#tally.drop('duplicate');
       return;
     }
-    this.#content(envelope, decision, task.raw);
+    this.#content(envelope, decision, task.raw, profile);
   }
 
   /** null, or why the message is forbidden. */
@@ -211,7 +274,7 @@ export class BatchNormaliser {
     return false;
   }
 
-  #content(envelope: EnvelopeReader, decision: Decision, raw: RawPolicy): void {
+  #content(envelope: EnvelopeReader, decision: Decision, raw: RawPolicy, profile: ReadingProfile | null): void {
     const rows = this.#rows;
     const payload = envelope.payload;
     if (payload.length === 0) {
@@ -220,18 +283,26 @@ export class BatchNormaliser {
       return;
     }
     rows.clear();
-    const reading = readPayload(this.#dialect(envelope.contentType), payload, envelope.receivedUs, rows);
+    const dialect = this.#dialect(envelope.contentType);
+    const reading = readPayload(dialect, payload, envelope.receivedUs, profile?.time ?? null, rows);
     if (reading.refusal !== null) {
       this.#dead(envelope, decision, reading.refusal);
       return;
     }
     const tally = this.#tally;
-    const keepsRaw = raw === 'all' || (raw === 'non-senml' && reading.dialect !== 'senml');
+    const fields = profile?.fields ?? null;
+    const filtered = fields === null ? 0 : rows.leaveOut((name, dictionary) => fields.keeps(name, dictionary));
+    tally.filtered += filtered;
+    const keepsRaw = profile?.keepRaw === true || raw === 'all' || (raw === 'non-senml' && reading.dialect !== 'senml');
     const deadCount = rows.dead.length;
     if (rows.count === 0 && !keepsRaw) {
       if (reading.dialect === 'blob') {
         this.#logRow(envelope, decision, 0, 0, 'nothing', '');
         tally.drop('not_kept');
+      } else if (filtered > 0) {
+        this.#deadRecords(envelope);
+        this.#logRow(envelope, decision, 0, deadCount, 'nothing', 'filtered');
+        tally.drop('filtered');
       } else if (deadCount === 0) {
         this.#dead(envelope, decision, { reason: 'no_reading', detail: 'the message holds no value' });
       } else {
@@ -257,7 +328,14 @@ export class BatchNormaliser {
     return dialect;
   }
 
-  #locate(org: string, channel: string, envelope: EnvelopeReader, partition: number, offset: number): void {
+  #locate(
+    org: string,
+    channel: string,
+    envelope: EnvelopeReader,
+    partition: number,
+    offset: number,
+    expires: number,
+  ): void {
     const origin = this.#origin;
     const columns = this.#readings;
     this.#org = org;
@@ -271,6 +349,7 @@ export class BatchNormaliser {
     origin.publisher = columns.publisher.intern(this.#publisher);
     origin.protocol = columns.protocol.intern(this.#protocol);
     origin.receivedUs = envelope.receivedUs;
+    origin.expires = expires;
     origin.partition = partition;
     origin.offset = offset;
   }
@@ -288,6 +367,7 @@ export class BatchNormaliser {
     this.#publisher = '';
     this.#protocol = 'unknown';
     origin.receivedUs = receivedUs;
+    origin.expires = EXPIRES_NEVER;
     origin.partition = partition;
     origin.offset = offset;
     const refusal: Refusal = { reason: 'bad_envelope', detail: 'the record on the log is no well-formed envelope' };
@@ -326,6 +406,7 @@ export class BatchNormaliser {
     columns.reason.addText(refusal.reason);
     columns.detail.addText(refusal.detail);
     columns.payload.addBytes(payload);
+    columns.expires.add(this.#origin.expires);
   }
 
   #keepRaw(envelope: EnvelopeReader, payload: Buffer): void {
@@ -335,6 +416,7 @@ export class BatchNormaliser {
     columns.contentType.addText(envelope.contentType);
     columns.size.add(payload.length);
     columns.payload.addBytes(payload);
+    columns.expires.add(this.#origin.expires);
   }
 
   #logRow(
@@ -343,7 +425,7 @@ export class BatchNormaliser {
     readings: number,
     deadLetters: number,
     stored: 'readings' | 'payload' | 'nothing',
-    reason: DeadReason | '',
+    reason: LogReason,
   ): void {
     const size = envelope.payload.length;
     this.#logColumns(envelope.id, envelope.contentType, size, decision, readings, deadLetters, stored, reason);
@@ -373,7 +455,7 @@ export class BatchNormaliser {
 
   #originColumns(columns: ReturnType<typeof messagesColumns> | ReturnType<typeof messageLogColumns>): void;
   #originColumns(columns: ReturnType<typeof deadLettersColumns>): void;
-  #originColumns(columns: Omit<ReturnType<typeof messagesColumns>, 'size' | 'payload'>): void {
+  #originColumns(columns: Omit<ReturnType<typeof messagesColumns>, 'size' | 'payload' | 'expires'>): void {
     const origin = this.#origin;
     columns.org.addText(this.#org);
     columns.channel.addText(this.#channel);
@@ -386,9 +468,13 @@ export class BatchNormaliser {
   }
 }
 
+/** As in MessageFate. */
+type LogReason = DeadReason | 'filtered' | '';
+
 /** Counts what became of the messages of a batch. */
 class Tally {
   messages = 0;
+  filtered = 0;
   #readings = 0;
   #stored = 0;
   readonly #dropped: Record<string, number> = {};
@@ -419,6 +505,7 @@ class Tally {
       dropped: this.#dropped,
       dead: this.#dead,
       deadRecords: this.#deadRecords,
+      filteredReadings: this.filtered,
     };
   }
 }

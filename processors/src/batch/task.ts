@@ -1,4 +1,4 @@
-import type { PolicyRule } from '@millrace/core';
+import type { ChannelProfile, PolicyRule } from '@millrace/core';
 import type { RawPolicy } from '../config.ts';
 
 /** Who wants to publish where, without an admission that holds. */
@@ -18,6 +18,18 @@ export interface Grant extends Need {
   readonly rules: readonly PolicyRule[];
 }
 
+/** A channel of which the worker does not know how its messages are read. */
+export interface ChannelNeed {
+  readonly channel: string;
+  readonly org: string;
+}
+
+/** How a channel's messages are read; null: like any other's. */
+export interface KnownProfile {
+  readonly channel: string;
+  readonly profile: ChannelProfile | null;
+}
+
 /** One batch of the log for a worker.
  *  @shape bytes, offsets, partition, first, count: of the LogBatch  */
 export interface BatchTask {
@@ -33,6 +45,10 @@ export interface BatchTask {
   readonly raw: RawPolicy;
   readonly directoryVersion: number;
   readonly grants: readonly Grant[];
+  /** What a worker learned of profiles under another version is void. */
+  readonly profilesVersion: number;
+  /** What the worker asked for; it remembers it. null: no channel has a profile, and none is asked for. */
+  readonly profiles: readonly KnownProfile[] | null;
   /** The worker writes the index of the message in hand, so that a fault has a suspect. */
   readonly inHand: Int32Array | null;
 }
@@ -42,6 +58,6 @@ export type BatchAnswer =
   /** @shape rows: packed by packBatch; `last`: the last offset that is in them */
   | { readonly kind: 'rows'; readonly rows: ArrayBuffer; readonly last: number; readonly messages: number }
   /** Nothing was done: run the batch again with grants for these. */
-  | { readonly kind: 'needs'; readonly needs: readonly Need[] };
+  | { readonly kind: 'needs'; readonly needs: readonly Need[]; readonly channels: readonly ChannelNeed[] };
 
 export const grantKey = (subject: string, org: string, channel: string): string => `${subject}\n${org}\n${channel}`;

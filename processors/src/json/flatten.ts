@@ -1,3 +1,4 @@
+import type { TimeField } from '../profile/time.ts';
 import { HAS_BOOL, HAS_TEXT, HAS_VALUE, type MessageRows } from '../rows/message-rows.ts';
 import { RECORDS_MAX, type Refusal } from '../senml/resolve.ts';
 
@@ -7,19 +8,48 @@ const ROOT_NAME = 'value';
 
 /** Flattens plain JSON into readings at the time of reception, one a leaf: `{"a":{"b":[1]}}` gives `a.b.0`.
  *  Numbers, strings and bools are leaves; null is no reading.
+ *  Where messages say their time, an array is a list of records with a time each: `[{"t":1,"a":2}]` gives `a` at 1.
+ *  The time itself is no reading then; a record without one has that of its reception, one whose time is none is dead.
  *  @throws never  @returns null, or why the whole message is refused (rows are void then) */
-export function flattenJson(value: unknown, receivedUs: number, rows: MessageRows): Refusal | null {
-  return new Flattening(receivedUs, rows).walk(value, '', 0);
+export function flattenJson(
+  value: unknown,
+  receivedUs: number,
+  rows: MessageRows,
+  time: TimeField | null = null,
+): Refusal | null {
+  const flattening = new Flattening(receivedUs, rows);
+  if (time === null) return flattening.walk(value, '', 0);
+  const records: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (records.length > RECORDS_MAX) return { reason: 'too_many_records', detail: `more than ${RECORDS_MAX} records` };
+  for (const [index, record] of records.entries()) {
+    const timeUs = time.of(record, receivedUs);
+    if (timeUs === null) {
+      rows.dead.push({ index, reason: 'bad_time', detail: `${time.path} holds no time that can be read`, record });
+      continue;
+    }
+    flattening.begin(timeUs, time.path);
+    const refusal = flattening.walk(record, '', 0);
+    if (refusal !== null) return refusal;
+  }
+  return null;
 }
 
 class Flattening {
   #leafCount = 0;
-  readonly #receivedUs: number;
+  #timeUs: number;
+  /** What is no reading. */
+  #timePath: string | null = null;
   readonly #rows: MessageRows;
 
-  constructor(receivedUs: number, rows: MessageRows) {
-    this.#receivedUs = receivedUs;
+  constructor(timeUs: number, rows: MessageRows) {
+    this.#timeUs = timeUs;
     this.#rows = rows;
+  }
+
+  /** Before each record. */
+  begin(timeUs: number, timePath: string): void {
+    this.#timeUs = timeUs;
+    this.#timePath = timePath;
   }
 
   walk(value: unknown, path: string, depth: number): Refusal | null {
@@ -42,6 +72,7 @@ class Flattening {
   }
 
   #leaf(value: unknown, path: string): Refusal | null {
+    if (path === this.#timePath) return null;
     const index = this.#leafCount++;
     if (index === RECORDS_MAX) return { reason: 'too_many_records', detail: `more than ${RECORDS_MAX} values` };
     const rows = this.#rows;
@@ -52,9 +83,9 @@ class Flattening {
       return null;
     }
     if (typeof value === 'number' && Number.isFinite(value))
-      rows.add(index, name, 0, this.#receivedUs, HAS_VALUE, value, '', 0, 0);
-    else if (typeof value === 'string') rows.add(index, name, 0, this.#receivedUs, HAS_TEXT, 0, value, 0, 0);
-    else if (typeof value === 'boolean') rows.add(index, name, 0, this.#receivedUs, HAS_BOOL, value ? 1 : 0, '', 0, 0);
+      rows.add(index, name, 0, this.#timeUs, HAS_VALUE, value, '', 0, 0);
+    else if (typeof value === 'string') rows.add(index, name, 0, this.#timeUs, HAS_TEXT, 0, value, 0, 0);
+    else if (typeof value === 'boolean') rows.add(index, name, 0, this.#timeUs, HAS_BOOL, value ? 1 : 0, '', 0, 0);
     else rows.dead.push({ index, reason: 'bad_value', detail: `${path} is beyond a double`, record: value });
     return null;
   }

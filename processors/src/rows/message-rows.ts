@@ -1,4 +1,4 @@
-import type { DeadReason, readingsColumns } from '@millrace/core';
+import type { DeadReason, LowCardinalityColumn, readingsColumns } from '@millrace/core';
 
 // hot
 
@@ -28,6 +28,8 @@ export interface RowOrigin {
   publisher: number;
   protocol: number;
   receivedUs: number;
+  /** @units s since 1970 */
+  expires: number;
   partition: number;
   offset: number;
 }
@@ -152,12 +154,38 @@ export class MessageRows {
     this.#text.push(text);
   }
 
+  /** Leaves out the readings whose names are not wanted.  @returns how many */
+  leaveOut(wanted: (name: number, dictionary: LowCardinalityColumn) => boolean): number {
+    const dictionary = this.#columns.name;
+    let kept = 0;
+    for (let row = 0; row < this.count; row++) {
+      if (!wanted(this.#name[row] as number, dictionary)) continue;
+      if (kept !== row) {
+        this.#timeUs[kept] = this.#timeUs[row] as number;
+        this.#value[kept] = this.#value[row] as number;
+        this.#sum[kept] = this.#sum[row] as number;
+        this.#updateTime[kept] = this.#updateTime[row] as number;
+        this.#flags[kept] = this.#flags[row] as number;
+        this.#index[kept] = this.#index[row] as number;
+        this.#name[kept] = this.#name[row] as number;
+        this.#unit[kept] = this.#unit[row] as number;
+        this.#text[kept] = this.#text[row] as string;
+      }
+      kept++;
+    }
+    const left = this.count - kept;
+    this.count = kept;
+    this.#text.length = kept;
+    return left;
+  }
+
   /** Appends the readings to the columns, in order of time, stable. */
   emit(origin: RowOrigin): void {
     const order = this.#sorted ? null : this.#order();
     const columns = this.#columns;
     const texts = this.#text;
     const kinds = this.#kinds;
+    columns.expires.add(origin.expires, this.count);
     for (let place = 0; place < this.count; place++) {
       const row = order === null ? place : (order[place] as number);
       const flags = this.#flags[row] as number;

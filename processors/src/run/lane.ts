@@ -19,6 +19,7 @@ import { resolveNeeds } from './grants.ts';
 import { type Commit, Ledger, type OffsetRange, type OpenRange } from './ledger.ts';
 import { backoffMs, LaneOver, pause, unlessOver } from './patience.ts';
 import type { WorkerPool } from './pool.ts';
+import type { Profiles, ToldProfiles } from './profiles.ts';
 import type { RunnerMetrics } from './runner-metrics.ts';
 import { offsetAt, Source } from './source.ts';
 
@@ -29,6 +30,7 @@ export interface LaneOptions {
   readonly raw: RawPolicy;
   readonly store: ReadingsStore;
   readonly directory: Directory;
+  readonly profiles: Profiles;
   readonly pool: WorkerPool;
   readonly metrics: RunnerMetrics;
   readonly logger: Logger;
@@ -189,8 +191,10 @@ export class Lane {
   /** Normalises a range, read again unless `input` has it. Two faults of the worker split it; a message that is alone
    *  becomes a dead letter. */
   async #normalise(input: Awaited<ReturnType<Source['read']>>, range: OffsetRange, cut: boolean): Promise<Normalised> {
-    const { metrics, logger, pool, directory } = this.#options;
+    const { metrics, logger, pool, directory, profiles } = this.#options;
     const grants = new Map<string, Grant>();
+    const channels = new Map<string, string>();
+    let told: ToldProfiles | null = null;
     let attempts = 0;
     let batch = input;
     for (;;) {
@@ -200,7 +204,7 @@ export class Lane {
       const last = cut ? batch.last : range.last;
       const sizeBytes = batch.bytes.length;
       const offsets = batch.offsets?.slice() ?? null;
-      const task = this.#task({ ...batch, last }, cut, [...grants.values()]);
+      const task = this.#task({ ...batch, last }, cut, [...grants.values()], told);
       batch = null;
       let answer: BatchAnswer;
       try {
@@ -229,6 +233,9 @@ export class Lane {
         const all = [...grants.values(), ...answer.needs];
         for (const grant of await this.#patiently('asking the registry', () => resolveNeeds(directory, all)))
           grants.set(grantKey(grant.subject, grant.org, grant.channel), grant);
+        for (const { channel, org } of answer.channels) channels.set(channel, org);
+        const asked = [...channels].map(([channel, org]) => ({ channel, org }));
+        told = await this.#patiently('asking the registry', () => profiles.resolve(asked));
         continue;
       }
       // A range that is fixed keeps its ends, whatever the log still has of it: they are its token.
@@ -237,7 +244,12 @@ export class Lane {
     }
   }
 
-  #task(read: NonNullable<Awaited<ReturnType<Source['read']>>>, cutAtMonth: boolean, grants: Grant[]): BatchTask {
+  #task(
+    read: NonNullable<Awaited<ReturnType<Source['read']>>>,
+    cutAtMonth: boolean,
+    grants: Grant[],
+    told: ToldProfiles | null = null,
+  ): BatchTask {
     return {
       partition: read.partition,
       first: read.first,
@@ -249,6 +261,8 @@ export class Lane {
       raw: this.#options.raw,
       directoryVersion: this.#options.directory.version,
       grants,
+      profilesVersion: told?.version ?? this.#options.profiles.version,
+      profiles: told?.profiles ?? [],
       inHand: new Int32Array(new SharedArrayBuffer(4)),
     };
   }
@@ -266,7 +280,7 @@ export class Lane {
       first: range.first,
       last: range.last,
       blocks: { readings: nothing, messages: nothing, message_log: nothing, dead_letters: nothing },
-      tally: { messages: 0, readings: 0, stored: 0, dropped: {}, dead: {}, deadRecords: {} },
+      tally: { messages: 0, readings: 0, stored: 0, dropped: {}, dead: {}, deadRecords: {}, filteredReadings: 0 },
     };
   }
 

@@ -111,5 +111,7 @@ const emptyTask = (): BatchTask => ({
   raw: 'none',
   directoryVersion: -1,
   grants: [],
+  profilesVersion: 0,
+  profiles: null,
   inHand: null,
 });

@@ -7,6 +7,7 @@ export class RunnerMetrics {
   readonly #messages: Counter<'outcome' | 'reason'>;
   readonly #deadRecords: Counter<'reason'>;
   readonly #readings: Counter;
+  readonly #filtered: Counter;
   readonly #batches: Counter;
   readonly #seconds: Histogram;
 
@@ -21,6 +22,10 @@ export class RunnerMetrics {
       ['reason'],
     );
     this.#readings = metrics.counter('millrace_processor_readings_total', 'Readings stored');
+    this.#filtered = metrics.counter(
+      'millrace_processor_filtered_readings_total',
+      'Readings that their channels do not keep',
+    );
     this.#batches = metrics.counter('millrace_processor_batches_total', 'Batches stored');
     this.#seconds = metrics.histogram(
       'millrace_processor_batch_seconds',
@@ -41,6 +46,7 @@ export class RunnerMetrics {
     for (const [reason, count] of Object.entries(tally.dead)) this.#messages.inc({ outcome: 'dead', reason }, count);
     for (const [reason, count] of Object.entries(tally.deadRecords)) this.#deadRecords.inc({ reason }, count);
     this.#readings.inc(tally.readings);
+    if (tally.filteredReadings > 0) this.#filtered.inc(tally.filteredReadings);
     this.#batches.inc();
     this.#seconds.observe(seconds);
   }

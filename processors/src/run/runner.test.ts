@@ -1,8 +1,11 @@
 import {
+  type ChannelProfile,
   createLogger,
   createMetrics,
   type Directory,
+  type DirectoryChange,
   LogError,
+  MillraceError,
   type Started,
   StoreError,
   siblingUrl,
@@ -56,12 +59,16 @@ afterEach(async () => {
   running = undefined;
 });
 
-async function run(log: MemoryLog, store: MemoryStore, options: { workerUrl?: string; config?: object } = {}) {
+async function run(
+  log: MemoryLog,
+  store: MemoryStore,
+  options: { workerUrl?: string; config?: object; directory?: Directory } = {},
+) {
   const metrics = createMetrics();
   running = await processors({
     log,
     store,
-    directory,
+    directory: options.directory ?? directory,
     enforcerUrl,
     secret: SECRET,
     metrics,
@@ -217,6 +224,50 @@ describe('processors', () => {
     expect(await log.committed()).toEqual({ offset: 2, metadata: '' });
     log.push(envelopeOf());
     expect(offsets(store)).toEqual([0, 1]);
+  });
+
+  test('reads a channel by its profile, waits until that can be asked for, and follows its changes', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    let away = true;
+    let profile: ChannelProfile = { fields: ['kept'] };
+    const listeners = new Set<(change: DirectoryChange) => void>();
+    const asked: string[] = [];
+    const changing: Directory = {
+      ...directory,
+      channel: async (id, org) => {
+        asked.push(id);
+        if (away && id === 'unknown') throw new MillraceError('AWAY', 'later', {});
+        const record = await directory.channel(id, org);
+        return record === null ? null : { ...record, profile };
+      },
+      onChange: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    };
+    const payload = '[{"n":"kept","v":1},{"n":"other","v":2}]';
+    log.push(envelopeOf({ channel: 'known', payload }));
+    const { value } = await run(log, store, { directory: changing });
+    await until(() => settled(log));
+    log.push(envelopeOf({ channel: 'known', payload }));
+    await until(() => settled(log));
+    log.push(envelopeOf({ channel: 'unknown', payload }));
+    await until(() => value.health()?.includes('asking the registry') ?? false);
+    expect(store.tables.readings.map((row) => row.name)).toEqual(['kept', 'kept']);
+    away = false;
+    await until(() => settled(log));
+    expect(store.tables.readings.map((row) => row.name)).toEqual(['kept', 'kept', 'kept']);
+    expect(asked.filter((id) => id === 'known')).toHaveLength(1);
+    profile = {};
+    for (const tell of listeners) {
+      tell({ version: 2, entity: 'channel', id: 'known', org: 'org', voids: ['known'] });
+    }
+    log.push(envelopeOf({ channel: 'known', payload }), envelopeOf({ channel: 'unknown', payload }));
+    await until(() => settled(log));
+    expect(store.tables.readings.map((row) => row.name).slice(3)).toEqual(['kept', 'other', 'kept']);
+    await running?.stop();
+    expect(listeners.size).toBe(0);
   });
 
   test('says so when no worker can be started, instead of burying messages', async () => {

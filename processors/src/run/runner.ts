@@ -14,6 +14,7 @@ import { ProcessorsError } from '../errors.ts';
 import { Lane, type LaneOptions } from './lane.ts';
 import { pause } from './patience.ts';
 import { WorkerPool } from './pool.ts';
+import { Profiles } from './profiles.ts';
 import { RunnerMetrics } from './runner-metrics.ts';
 
 export const PROCESSORS_GROUP = 'processors';
@@ -64,6 +65,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
     restarts: metrics.restarts,
     ...(options.workerUrl === undefined ? {} : { workerUrl: options.workerUrl }),
   });
+  const profiles = new Profiles(directory);
   const laneOptions: LaneOptions = {
     topic: log.topic,
     batchBytesMax: config.MILLRACE_BATCH_BYTES_MAX,
@@ -71,6 +73,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
     raw: config.MILLRACE_STORE_RAW,
     store,
     directory,
+    profiles,
     pool,
     metrics,
     logger,
@@ -107,6 +110,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
       throw new ProcessorsError('WORKER_FAILED', 'never', { enforcer: options.enforcerUrl }, { cause: fault });
     consumer = await log.consume(PROCESSORS_GROUP, onLease);
   } catch (error) {
+    profiles.stop();
     await pool.destroy();
     throw error;
   }
@@ -117,6 +121,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
       draining.abort();
       stopping.abort();
       await consumer.stop();
+      profiles.stop();
       await pool.destroy();
     })();
     return stopped;

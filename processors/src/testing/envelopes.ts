@@ -67,6 +67,8 @@ export function taskOf(records: readonly Uint8Array[], options: Partial<BatchTas
     raw: 'non-senml',
     directoryVersion: 1,
     grants: [],
+    profilesVersion: 0,
+    profiles: null,
     inHand: null,
     ...options,
   };

@@ -58,6 +58,7 @@ class NativeReader {
     if (type === 'UInt32') return this.bytes(4).readUInt32LE();
     if (type === 'Float64') return this.bytes(8).readDoubleLE();
     if (type === 'UInt64') return Number(this.bytes(8).readBigUInt64LE());
+    if (type === "DateTime('UTC')") return this.bytes(4).readUInt32LE();
     if (type.startsWith('DateTime64')) return this.bytes(8).readBigInt64LE();
     if (type === 'UUID') return Buffer.concat([this.bytes(8).toReversed(), this.bytes(8).toReversed()]).toString('hex');
     throw new RangeError(`no reader for ${type}`);

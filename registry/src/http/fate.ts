@@ -124,7 +124,8 @@ interface Told {
 
 function storedFate(fate: MessageFate | null): Told | null {
   if (fate === null) return null;
-  const dead = fate.reason !== '';
+  const filtered = fate.reason === 'filtered';
+  const dead = fate.reason !== '' && !filtered;
   return {
     about: fate,
     answer: {
@@ -141,8 +142,8 @@ function storedFate(fate: MessageFate | null): Told | null {
       readings: fate.readings,
       dead_letters: fate.deadLetters,
       stored: fate.stored,
-      ...(dead ? { reason: fate.reason } : {}),
-      detail: dead ? explain(fate.reason) : storedDetail(fate),
+      ...(fate.reason === '' ? {} : { reason: fate.reason }),
+      detail: fate.reason === '' ? storedDetail(fate) : explain(fate.reason),
       log: { partition: fate.partition, offset: fate.offset },
     },
   };
@@ -266,7 +267,7 @@ function textOf(bytes: Buffer): string | null {
   }
 }
 
-const EXPLANATIONS: Readonly<Record<DeadReason, string>> = {
+const EXPLANATIONS: Readonly<Record<DeadReason | 'filtered', string>> = {
   bad_envelope: 'The record in the log is no Millrace envelope.',
   forbidden: 'It bears no valid admission, and the policy does not let its publisher publish here.',
   malformed_json: 'The payload is no well-formed JSON.',
@@ -288,5 +289,7 @@ const EXPLANATIONS: Readonly<Record<DeadReason, string>> = {
   bad_value: 'The value of the record is of the wrong type.',
   bad_field: 'A field of the record is of the wrong type.',
   time_out_of_range: 'The time of the record is outside of the years 1900 to 2262.',
+  bad_time: 'The member of the record that holds its time, by the profile of the channel, holds none.',
+  filtered: 'The profile of its channel keeps none of its readings.',
 };
-const explain = (reason: DeadReason | ''): string => (reason === '' ? '' : EXPLANATIONS[reason]);
+const explain = (reason: DeadReason | 'filtered' | ''): string => (reason === '' ? '' : EXPLANATIONS[reason]);

@@ -3,6 +3,7 @@ import {
   type Block,
   blockOf,
   deadLettersColumns,
+  EXPIRES_NEVER,
   messageLogColumns,
   messagesColumns,
   type NormalisedBatch,
@@ -37,6 +38,8 @@ export interface GivenMessage {
   readonly contentType?: string;
   readonly readings?: readonly GivenReading[];
   readonly payload?: Uint8Array;
+  /** When what is kept of it may go. @units s since 1970 */
+  readonly expiresS?: number;
   readonly deadLetters?: readonly {
     readonly index: number | null;
     readonly reason: string;
@@ -60,7 +63,15 @@ const blocks: Readonly<Record<TableName, Block>> = {
   dead_letters: blockOf(columns.dead_letters),
 };
 
-const TALLY: BatchTally = { messages: 0, readings: 0, stored: 0, dropped: {}, dead: {}, deadRecords: {} };
+const TALLY: BatchTally = {
+  messages: 0,
+  readings: 0,
+  stored: 0,
+  dropped: {},
+  dead: {},
+  deadRecords: {},
+  filteredReadings: 0,
+};
 
 /** A batch of the log as a worker gives it back: message k has the offset first + k. */
 export function batchOf(first: number, messages: readonly GivenMessage[], partition = 0): NormalisedBatch {
@@ -83,6 +94,10 @@ function addMessage(message: GivenMessage, partition: number, offset: number): v
     table.partition.add(partition);
     table.offset.add(offset);
   };
+  const expiresS = message.expiresS ?? EXPIRES_NEVER;
+  r.expires.add(expiresS, message.readings?.length ?? 0);
+  if (message.payload !== undefined) m.expires.add(expiresS);
+  d.expires.add(expiresS, message.deadLetters?.length ?? 0);
   (message.readings ?? []).forEach((reading, index) => {
     origin(r);
     r.index.add(index);
