@@ -1,3 +1,1 @@
-import type { Route } from '../http/route.ts';
-
-export const auditRoutes: readonly Route[] = [];
+export { auditRoutes } from './audit-routes.ts';

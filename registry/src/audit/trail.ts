@@ -4,6 +4,7 @@ import type { Topic } from '../parts.ts';
 import { type Actor, currentActor } from './actor.ts';
 import type { Audited } from './audit.ts';
 import { withoutSecrets } from './changed-fields.ts';
+import { countEntries, type EntryCursor, type EntryFilter, type EntryPage, readEntries } from './entries.ts';
 import { Retention } from './retention.ts';
 
 export interface Audit extends AuditTrail {
@@ -12,6 +13,15 @@ export interface Audit extends AuditTrail {
   note(audited: Audited & { readonly outcome: 'done' | 'denied' }, actor?: Actor): void;
   /** Writes what was gathered on this node, as far as the database lets it. */
   flush(): Promise<void>;
+  /** The newest first. */
+  entries(
+    filter: EntryFilter,
+    page: { offset?: number; limit: number; after?: EntryCursor | null },
+  ): Promise<EntryPage>;
+  /** At most one more than COUNTED_MAX. */
+  count(filter: EntryFilter): Promise<number>;
+  /** Those that this node streams now. */
+  readonly exports: { count: number };
 }
 export interface AuditOptions {
   readonly session: Session;
@@ -67,6 +77,7 @@ export function createAudit(options: AuditOptions): Audit & Topic {
 }
 
 class Trail implements Audit, Topic {
+  readonly exports = { count: 0 };
   readonly #options: AuditOptions;
   readonly #retention: Retention;
   readonly #dropped;
@@ -101,6 +112,14 @@ class Trail implements Audit, Topic {
     clearTimeout(this.#timer);
     await this.#writing;
     await this.flush();
+  }
+
+  entries(...[filter, page]: Parameters<Audit['entries']>): Promise<EntryPage> {
+    return readEntries(this.#options.session, filter, page);
+  }
+
+  count(filter: EntryFilter): Promise<number> {
+    return countEntries(this.#options.session, filter);
   }
 
   denied({ principal, org, object, action, reason, context }: Denial): void {

@@ -36,7 +36,11 @@ export async function identify(request: Request, plane: Plane): Promise<Principa
   if (credential === null)
     throw new Refusal(401, 'Say who you are: Authorization: Bearer <token>, or Thing <key>.', CHALLENGE);
   const identified = await plane.gate.identify(credential);
-  if (identified.kind === 'known') return identified.principal;
+  if (identified.kind === 'known') {
+    const { scope } = identified.principal;
+    if (scope !== null) plane.registry.access.keys.used(scope.id, Date.now());
+    return identified.principal;
+  }
   const detail =
     identified.reason === 'disabled'
       ? 'This account or thing is disabled.'
