@@ -1,4 +1,5 @@
 import { type ControlAction, type Credential, isUuid, type Principal, type UserRecord } from '@millrace/core';
+import { refuseFrozen } from '../people/frozen.ts';
 import type { Call, Plane } from './plane.ts';
 import { notFound, Refusal } from './refusal.ts';
 
@@ -86,7 +87,7 @@ export interface PermitOptions {
 }
 
 /** Lets pass who may; hides from strangers that there is anything. A refusal is written down in the audit.
- *  @throws Refusal 403 to members of the org, 404 to all others */
+ *  @throws Refusal 403 to members of the org, 404 to all others; 403 or 409 while the org is frozen */
 export async function permit(
   call: Call<unknown, unknown>,
   plane: Plane,
@@ -97,7 +98,8 @@ export async function permit(
 ): Promise<void> {
   const principal = await call.principal();
   const { context } = call;
-  if (await plane.gate.allows(principal, org, object, action, context, groups)) return;
+  if (await plane.gate.allows(principal, org, object, action, context, groups))
+    return refuseFrozen(plane.registry.orgs, org, action);
   const member = await isMember(principal, plane, org);
   // Of a stranger's guess the organisation learns nothing either: it could be made to drown in them.
   plane.registry.audit.denied({ principal, org: member ? org : null, object, action, reason: 'not_allowed', context });

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { type ChannelRecord, isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
+import { refuseFrozen } from '../people/frozen.ts';
 import { isMember, orgOf, permit } from './identity.ts';
 import type { Call, Plane } from './plane.ts';
 import { MessagesQuery, readingsQuery } from './readings-query.ts';
@@ -160,7 +161,7 @@ const DENIALS = {
   denied_by_policy: 'A policy denies it.',
 } as const;
 
-/** Who may read of the channel, and the publisher itself.  @throws Refusal 404 */
+/** Who may read of the channel, and the publisher itself.  @throws Refusal 404, 403 while its organisation is frozen */
 export async function mayRead(
   call: Call<unknown, unknown>,
   plane: Plane,
@@ -170,13 +171,14 @@ export async function mayRead(
   const { subject } = principal;
   // Ids may be chosen, and taken again in another organisation when their first owner has deleted them.
   if (subject.kind === 'thing' && subject.org !== message.org) throw notFound('message');
-  if (subject.id === message.publisher) return;
+  const allowed = (): Promise<void> => refuseFrozen(plane.registry.orgs, message.org, 'messages.read');
+  if (subject.id === message.publisher) return allowed();
   if (subject.kind === 'user') {
     if (await plane.gate.allows(principal, message.org, `channels/${message.channel}`, 'messages.read', call.context))
-      return;
+      return allowed();
   } else {
     const admission = await plane.gate.may(principal, 'subscribe', message.channel, message.subtopic, call.context);
-    if (admission.kind === 'allow') return;
+    if (admission.kind === 'allow') return allowed();
   }
   throw notFound('message');
 }

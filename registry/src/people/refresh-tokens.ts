@@ -4,13 +4,17 @@ import type { Database, Session } from '../database/database.ts';
 
 export type Refreshed =
   | { readonly kind: 'ok'; readonly user: string; readonly epoch: number; readonly refreshToken: string }
-  | { readonly kind: 'refused'; readonly reason: 'unknown' | 'expired' | 'reused' | 'disabled' };
+  | { readonly kind: 'refused'; readonly reason: 'unknown' | 'expired' | 'disabled' }
+  /** Whose it was. */
+  | { readonly kind: 'reused'; readonly user: string };
 
 /** Refresh tokens are kept as digests only. Each is good for one use; a second use of one means that it was stolen (or
  *  its thief was first), and ends the whole family. */
 export interface RefreshTokens {
   issue(user: string): Promise<string>;
   rotate(token: string): Promise<Refreshed>;
+  /** Ends the session that a token belongs to.  @returns whose it was; null if it is unknown */
+  revoke(token: string): Promise<string | null>;
 }
 
 const DAYS_KEPT = 30;
@@ -50,12 +54,20 @@ export function createRefreshTokens(database: Database, credentials: Credentials
         if (row === undefined) return { kind: 'refused', reason: 'unknown' };
         if (row.used) {
           await tx.query('DELETE FROM registry.refresh_tokens WHERE family = $1', [row.family]);
-          return { kind: 'refused', reason: 'reused' };
+          return { kind: 'reused', user: row.user };
         }
         if (row.expired) return { kind: 'refused', reason: 'expired' };
         if (!row.enabled) return { kind: 'refused', reason: 'disabled' };
         await tx.query('UPDATE registry.refresh_tokens SET used_at = now() WHERE digest = $1', [digest]);
         return { kind: 'ok', user: row.user, epoch: row.epoch, refreshToken: await insert(tx, row.user, row.family) };
       }),
+    async revoke(token) {
+      const [gone] = await database.query<{ user: string }>(
+        `DELETE FROM registry.refresh_tokens WHERE family = (SELECT family FROM registry.refresh_tokens WHERE digest = $1)
+         RETURNING user_id AS user`,
+        [credentials.digest(token)],
+      );
+      return gone?.user ?? null;
+    },
   };
 }

@@ -15,6 +15,14 @@ test('some failures are free, then each doubles the wait, up to a limit, and a s
   expect(throttle.waitMs('a', 0)).toBe(0);
 });
 
+test('failures that come slowly are forgiven, so that a busy network is not shut out for its typing errors', () => {
+  const slow = new Throttle({ free: 2, forgivenMs: 1_000 });
+  for (let index = 0; index < 100; index++) slow.failed('office', index * 1_000);
+  expect(slow.waitMs('office', 99_000)).toBe(0);
+  for (let index = 0; index < 3; index++) slow.failed('office', 99_001 + index);
+  expect(slow.waitMs('office', 99_004)).toBeGreaterThan(0);
+});
+
 test('memory is bounded whoever tries', () => {
   const throttle = new Throttle({ entriesMax: 100 });
   for (let index = 0; index < 10_000; index++) throttle.failed(String(index), index);

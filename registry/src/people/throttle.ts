@@ -7,11 +7,14 @@ export class Throttle {
   readonly #free: number;
   readonly #waitMsMax: number;
   readonly #entriesMax: number;
+  readonly #forgivenMs: number;
   readonly #trying = new Map<string, number>();
   readonly #failures = new Map<string, { count: number; untilMs: number; lastMs: number }>();
 
-  /** @param free failures that cost nothing */
-  constructor({ free = 5, waitMsMax = 300_000, entriesMax = 10_000 } = {}) {
+  /** @param free failures that cost nothing
+   *  @param forgivenMs one failure is forgotten each time so long has gone by without another */
+  constructor({ free = 5, waitMsMax = 300_000, entriesMax = 10_000, forgivenMs = Number.POSITIVE_INFINITY } = {}) {
+    this.#forgivenMs = forgivenMs;
     this.#free = free;
     this.#waitMsMax = waitMsMax;
     this.#entriesMax = entriesMax;
@@ -40,7 +43,9 @@ export class Throttle {
   failed(who: string, nowMs: number): void {
     const before = this.#failures.get(who);
     const forgotten = before === undefined || nowMs - before.lastMs > this.#waitMsMax * 2;
-    const count = forgotten ? 1 : before.count + 1;
+    const count = forgotten
+      ? 1
+      : Math.max(0, before.count - Math.floor((nowMs - before.lastMs) / this.#forgivenMs)) + 1;
     const over = count - this.#free;
     const waitMs = over < 0 ? 0 : Math.min(this.#waitMsMax, 1_000 * 2 ** Math.min(over, 30));
     this.#failures.delete(who);

@@ -1,15 +1,31 @@
-import { CHALLENGE } from '../http/identity.ts';
-import type { Call } from '../http/plane.ts';
-import { Refusal } from '../http/refusal.ts';
+import { z } from '@hono/zod-openapi';
+import { isUuid } from '@millrace/core';
+import { deleted, etag, expectedVersion } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
+import { orgOf, permit, unscoped, userOf } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { CredentialsBody, NewUserBody, ProblemAnswer, RefreshBody, TokensAnswer, UserAnswer } from '../http/schemas.ts';
-import type { Throttle } from './throttle.ts';
-import type { User } from './users.ts';
+import { pageAnswer } from '../inventory/page.ts';
+import { LAST_ADMIN } from './account-routes.ts';
+import { changedSince, personAnswer, problem, removed, slower, userAnswer } from './answers.ts';
+import { requestOf } from './listing.ts';
+import { countDown } from './logins.ts';
+import {
+  CascadeQuery,
+  NewUserBody,
+  PersonAnswer,
+  UserAnswer,
+  UserListQuery,
+  UserPatchBody,
+  UsersPage,
+} from './schemas.ts';
+import { badToken } from './token-routes.ts';
+import type { User, UserRefusal } from './users.ts';
 
 const tag = 'users';
-const tokens = { description: 'An access token and a refresh token.', schema: TokensAnswer };
-const refused = (description: string) => ({ description, schema: ProblemAnswer, type: 'application/problem+json' });
-const slower = refused('Too many tries; try again after Retry-After.');
+const one = { description: 'The user.', schema: UserAnswer };
+const lastAdmin = problem('It is the last administrator of the installation.');
 
 export const userRoutes: readonly Route[] = [
   route(
@@ -18,121 +34,184 @@ export const userRoutes: readonly Route[] = [
       path: '/users',
       tag,
       summary: 'Register a user, with an organisation of their own',
-      description: 'Open to strangers only while self-registration is on; an administrator may always.',
+      description:
+        'Open to strangers only while self-registration is on; to who is invited, and to an administrator, always. Who registers with an invitation becomes a member where they are invited, and gets no organisation of their own.',
       open: true,
       body: NewUserBody,
       answers: {
-        201: { description: 'The user.', schema: UserAnswer },
-        403: refused('Registration is closed.'),
-        409: refused('The e-mail is taken.'),
+        201: one,
+        403: problem('Registration is closed.'),
+        409: problem('The e-mail or the id is taken.'),
+        422: problem('The invitation is not for this address, or not good any more; or the body is wrong.'),
         429: slower,
       },
+      examples: [{ name: 'register', body: { email: 'grace@example.org', password: example.password }, status: 201 }],
     },
     async (call, plane) => {
-      if (!plane.selfRegister) await onlyAdmin(call);
-      else {
-        slowDown(plane.registrations, call.peer.remoteAddress);
-        plane.registrations.failed(call.peer.remoteAddress, performance.now());
+      const { email, password, id, name, invitation } = call.body;
+      if (invitation !== undefined) {
+        countRegistration(call, plane);
+        const invited = await plane.registry.invitations.register(invitation, { id, email, password, name });
+        if (invited === null) throw badToken();
+        return made(invited);
       }
-      const user = await plane.registry.users.register(call.body.email, call.body.password);
-      return json(201, answer(user), { location: `/users/${user.id}` });
-    },
-  ),
-  route(
-    {
-      method: 'post',
-      path: '/tokens',
-      tag,
-      summary: 'Log in',
-      open: true,
-      body: CredentialsBody,
-      answers: { 201: tokens, 401: refused('E-mail or password is wrong.'), 429: slower },
-    },
-    async (call, plane) => {
-      const { email, password } = call.body;
-      const who = `${email.trim().toLowerCase()} ${call.peer.remoteAddress}`;
-      slowDown(plane.throttle, who);
-      const tried = await plane.throttle.attempt(who, async () => ({
-        user: await plane.registry.users.authenticate(email, password),
-      }));
-      if (tried === null) throw tooMany(1);
-      const { user } = tried;
-      if (user === null) {
-        plane.throttle.failed(who, performance.now());
-        throw new Refusal(401, 'E-mail or password is wrong.', CHALLENGE);
-      }
-      plane.throttle.succeeded(who);
-      const { credentials, refreshTokens } = plane.registry;
-      const [token, refreshToken] = await Promise.all([
-        credentials.issueAccessToken(user.id, user.epoch),
-        refreshTokens.issue(user.id),
-      ]);
-      return json(201, { token, refresh_token: refreshToken }, { 'cache-control': 'no-store' });
-    },
-  ),
-  route(
-    {
-      method: 'post',
-      path: '/tokens/refresh',
-      tag,
-      summary: 'Exchange a refresh token',
-      description: 'Each refresh token is good for one use; using one twice ends the session.',
-      open: true,
-      body: RefreshBody,
-      answers: { 201: tokens, 401: refused('The refresh token is unknown, used or expired.') },
-    },
-    async (call, plane) => {
-      const refreshed = await plane.registry.refreshTokens.rotate(call.body.refresh_token);
-      if (refreshed.kind === 'refused') {
-        if (refreshed.reason === 'reused')
-          plane.logger.warn(
-            { address: call.peer.remoteAddress },
-            'a refresh token was used twice; its session is ended',
-          );
-        throw new Refusal(401, 'The refresh token is unknown, used or expired: log in again.', CHALLENGE);
-      }
-      const token = await plane.registry.credentials.issueAccessToken(refreshed.user, refreshed.epoch);
-      return json(201, { token, refresh_token: refreshed.refreshToken }, { 'cache-control': 'no-store' });
+      if (!plane.selfRegister) await registersOthers(call);
+      else countRegistration(call, plane);
+      return made(await plane.registry.users.register(email, password, { id, name }));
     },
   ),
   route(
     {
       method: 'get',
-      path: '/users/me',
+      path: '/users',
       tag,
-      summary: 'Who am I',
-      answers: { 200: { description: 'The user and their organisations.', schema: UserAnswer } },
+      summary: 'Users',
+      description:
+        'Administrators of the installation see all; others the members of an organisation of theirs, and less of each.',
+      query: UserListQuery,
+      answers: { 200: { description: 'A page of users.', schema: UsersPage } },
+      examples: [{ name: 'of my organisation', query: { org: example.org, limit: '20' }, status: 200 }],
     },
     async (call, plane) => {
-      const { id } = await call.user();
-      const [user, memberships] = await Promise.all([
-        plane.registry.users.get(id),
-        plane.registry.users.memberships(id),
+      const { email, name, tag: tagged, metadata, status } = call.query;
+      const { users, members } = plane.registry;
+      const principal = await call.principal();
+      if (principal.subject.kind === 'user' && principal.subject.admin && principal.scope === null && !call.query.org) {
+        const enabled = status === undefined || status === 'all' ? undefined : status === 'enabled';
+        const filter = { email, name, tag: tagged, metadata, enabled };
+        return json(200, pageAnswer(await users.list(filter, requestOf(call.query)), 'users', userAnswer));
+      }
+      const org = await orgOf(call, plane);
+      await permit(call, plane, org, 'members', 'members.list', { hidden: 'organisation' });
+      const found = await members.list(org, { email, name }, requestOf(call.query));
+      return json(200, pageAnswer(found, 'users', personAnswer));
+    },
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/users/{id}',
+      tag,
+      summary: 'A user',
+      description: 'Members of an organisation that you share show less.',
+      answers: {
+        200: {
+          description: 'The user, or as much as fellow members see.',
+          schema: z.union([UserAnswer, PersonAnswer]),
+        },
+      },
+      examples: [{ name: 'a fellow member', parameters: { id: example.member }, status: 200 }],
+    },
+    async (call, plane) => {
+      const asker = await call.user();
+      const { scope } = await call.principal();
+      const user = await found(call, plane);
+      if (scope === null && (asker.admin || asker.id === user.id))
+        return json(200, userAnswer(user), etag(user.version));
+      const [theirs, ours] = await Promise.all([
+        plane.registry.users.memberships(user.id),
+        plane.registry.users.memberships(asker.id),
       ]);
-      if (user === null) throw new Refusal(401, 'This user is gone.', CHALLENGE);
-      return json(200, { ...answer(user), orgs: memberships.map(({ org, name, role }) => ({ id: org, name, role })) });
+      const common = theirs.filter(({ org }) => ours.some((membership) => membership.org === org));
+      for (const { org } of common)
+        if (await plane.gate.allows(await call.principal(), org, `members/${user.id}`, 'members.read', call.context))
+          return json(200, personAnswer(user));
+      throw notFound('user');
+    },
+  ),
+  route(
+    {
+      method: 'patch',
+      path: '/users/{id}',
+      tag,
+      summary: 'Change a user (administrators of the installation)',
+      body: UserPatchBody,
+      answers: { 200: one, 409: lastAdmin, 412: changedSince },
+    },
+    async (call, plane) => {
+      await onlyAdmin(call);
+      const { admin, ...profile } = call.body;
+      const { id } = await found(call, plane);
+      const updated = await plane.registry.users.update(id, profile, expectedVersion(call));
+      if (updated === null) throw notFound('user');
+      const user = admin === undefined ? updated : settled(await plane.registry.users.setAdmin(id, admin));
+      return json(200, userAnswer(user), etag(user.version));
+    },
+  ),
+  ...[true, false].map((enabled) =>
+    route(
+      {
+        method: 'post',
+        path: `/users/{id}/${enabled ? 'enable' : 'disable'}`,
+        tag,
+        summary: `${enabled ? 'Enable' : 'Disable'} a user (administrators of the installation)`,
+        ...(enabled
+          ? {}
+          : { description: 'Who is disabled is out at once, everywhere; their sessions and tokens are void.' }),
+        answers: { 200: one, 409: lastAdmin },
+      },
+      async (call, plane) => {
+        await onlyAdmin(call);
+        const { id } = await found(call, plane);
+        const user = settled(await plane.registry.users.setEnabled(id, enabled));
+        return json(200, userAnswer(user), etag(user.version));
+      },
+    ),
+  ),
+  route(
+    {
+      method: 'delete',
+      path: '/users/{id}',
+      tag,
+      summary: 'Delete a user (administrators of the installation)',
+      description:
+        'With the organisations that nobody else owns: those that have things, channels or other members only with cascade=true.',
+      query: CascadeQuery,
+      answers: { ...removed, 409: problem('They are the only owner of an organisation, or the last administrator.') },
+    },
+    async (call, plane) => {
+      await onlyAdmin(call);
+      const { id } = await found(call, plane);
+      const counts = await plane.registry.removal.user(id, call.query.cascade ?? false);
+      if (counts === 'gone') throw notFound('user');
+      if (counts === 'last_admin') throw new Refusal(409, LAST_ADMIN);
+      return deleted(call, counts);
     },
   ),
 ];
 
+/** To others all paths of administrators look alike, whether or not there is such a user.  @throws Refusal 403 */
 async function onlyAdmin(call: Call<unknown, unknown>): Promise<void> {
+  if (!(await userOf(await unscoped(call))).admin)
+    throw new Refusal(403, 'This is for administrators of the installation.');
+}
+
+async function found(call: Call<unknown, unknown>, plane: Plane): Promise<User> {
+  const id = call.parameters.id ?? '';
+  const user = isUuid(id) ? await plane.registry.users.get(id) : null;
+  if (user === null) throw notFound('user');
+  return user;
+}
+
+function settled(result: User | UserRefusal): User {
+  if (result === 'gone') throw notFound('user');
+  if (result === 'last_admin') throw new Refusal(409, LAST_ADMIN);
+  return result;
+}
+
+const made = (user: User): Response =>
+  json(201, userAnswer(user), { location: `/users/${user.id}`, ...etag(user.version) });
+
+function countRegistration(call: Call<unknown, unknown>, plane: Plane): void {
+  countDown(plane.registrations, call.peer.remoteAddress);
+}
+
+async function registersOthers(call: Call<unknown, unknown>): Promise<void> {
   if (!call.request.headers.has('authorization'))
     throw new Refusal(
       403,
       'Registration is closed: ask an administrator for an account (MILLRACE_SELF_REGISTER opens it).',
     );
-  if (!(await call.user()).admin) throw new Refusal(403, 'Registration is closed: only an administrator makes users.');
-}
-
-/** @throws Refusal 429 with the time to wait */
-function slowDown(throttle: Throttle, who: string): void {
-  const waitMs = throttle.waitMs(who, performance.now());
-  if (waitMs > 0) throw tooMany(Math.ceil(waitMs / 1_000));
-}
-
-const tooMany = (seconds: number): Refusal =>
-  new Refusal(429, `Too many tries: wait ${seconds} s.`, { 'retry-after': String(seconds) });
-
-function answer({ id, email, admin, createdAt }: User) {
-  return { id, email, admin, created_at: createdAt.toISOString() };
+  if (!(await userOf(await unscoped(call))).admin)
+    throw new Refusal(403, 'Registration is closed: only an administrator makes users.');
 }
