@@ -1,81 +1,32 @@
 import { z } from '@hono/zod-openapi';
-import { thingTypes } from '../inventory/things.ts';
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const METADATA_BYTES_MAX = 64 * 1024;
-const GIVEN_KEY_CHARACTERS_MIN = 8;
+const METADATA_DEPTH_MAX = 64;
 
-const text = (charactersMax: number) =>
+export const text = (charactersMax: number) =>
   z
     .string()
     .max(charactersMax)
     // PostgreSQL keeps no U+0000.
     .refine((value) => !value.includes('\0') && !LONE_SURROGATE.test(value), 'holds a character that can not be kept');
-const metadata = z
+export const metadata = z
   .record(z.string(), z.unknown())
+  .refine((value) => !isDeeper(value, METADATA_DEPTH_MAX), {
+    message: `is nested deeper than ${METADATA_DEPTH_MAX} levels`,
+    // What measures its size walks it by recursion.
+    abort: true,
+  })
   .refine(
     (value) => Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES_MAX,
     `is larger than ${METADATA_BYTES_MAX} bytes`,
   )
   .describe('Anything you like to keep with it, as a JSON object.');
-const tags = z.array(text(128)).max(100);
-const id = z.uuid().describe('Given ids must be UUIDs; left out, one is made.');
-const key = text(256)
-  .min(GIVEN_KEY_CHARACTERS_MIN)
-  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
-/** As the ingress takes it in a path. */
-const alias = text(128).regex(
-  /^(?![0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$)[\p{L}\p{N}._~@:-]+$/iu,
-  'must be no UUID and hold only letters, digits and . _ ~ @ : -',
-);
-const contentType = text(128).regex(/^[\w.+-]+\/[\w.+-]+$/, 'must be a media type without parameters');
-
-export const NewThingBody = z.strictObject({
-  id: id.optional(),
-  key: key.optional().describe('Left out, a 256-bit random one is made.'),
-  name: text(1_024).optional(),
-  type: z.enum(thingTypes).optional(),
-  enabled: z.boolean().optional(),
-  metadata: metadata.optional(),
-  tags: tags.optional(),
-  external_id: text(256).min(1).nullable().optional(),
-});
-export const ThingPatchBody = NewThingBody.omit({ id: true, key: true });
-export const KeyBody = z.strictObject({ key: key.optional() });
-export const NewChannelBody = z.strictObject({
-  id: id.optional(),
-  name: text(1_024).optional(),
-  alias: alias.nullable().optional().describe('May stand for the id; unique in the organisation.'),
-  enabled: z.boolean().optional(),
-  metadata: metadata.optional(),
-  tags: tags.optional(),
-  content_type: contentType.nullable().optional().describe('Of messages that name none.'),
-});
-export const ChannelPatchBody = NewChannelBody.omit({ id: true });
+export const tags = z.array(text(128)).max(100);
+export const id = z.uuid().describe('Given ids must be UUIDs; left out, one is made.');
 export const bulk = <S extends z.ZodType>(one: S) => z.array(one).min(1).max(1_000);
 
-const references = z.array(text(128).min(1)).min(1).max(1_000);
-export const ConnectBody = z
-  .strictObject({
-    channel_ids: references.describe('Ids or aliases.'),
-    thing_ids: z.array(z.uuid()).min(1).max(1_000),
-    types: z
-      .array(z.enum(['publish', 'subscribe']))
-      .min(1)
-      .max(2)
-      .optional()
-      .describe('Both if left out.'),
-  })
-  .refine((body) => body.channel_ids.length * body.thing_ids.length <= 10_000, 'connects more than 10000 pairs');
-
-export const CredentialsBody = z.strictObject({ email: z.string().max(320), password: z.string().max(1_024) });
-export const NewUserBody = z.strictObject({
-  email: z.email().max(320),
-  password: text(256).min(8),
-});
-export const RefreshBody = z.strictObject({ refresh_token: z.string().max(256) });
-
-const count = (max: number) =>
+export const count = (max: number) =>
   z
     .string()
     .regex(/^\d{1,9}$/, 'must be a whole number')
@@ -88,7 +39,11 @@ export const PageQuery = z.object({
 });
 export const ListQuery = PageQuery.extend({
   name: text(1_024).optional().describe('Part of the name, in any case.'),
-  tag: text(128).optional(),
+  tag: text(128).optional().describe('A tag that it has.'),
+  tags: text(2_048)
+    .transform((value) => value.split(',').filter((tag) => tag !== ''))
+    .optional()
+    .describe('Tags that it has all of, separated by commas.'),
   metadata: z
     .string()
     .max(8_192)
@@ -104,10 +59,19 @@ export const ListQuery = PageQuery.extend({
     .describe('JSON object that the metadata must contain.'),
   order: z.enum(['created', 'updated', 'name', 'id']).optional().describe('created if left out'),
   dir: z.enum(['asc', 'desc']).optional().describe('desc if left out'),
+  cursor: z
+    .string()
+    .max(8_192)
+    .optional()
+    .describe('Where the page before ended, as its answer said: brings its order along, and offset counts from there.'),
 });
-export const ThingListQuery = ListQuery.extend({ type: z.enum(thingTypes).optional() });
+/** Of what can be disabled. */
+export const StatusListQuery = ListQuery.extend({
+  status: z.enum(['enabled', 'disabled', 'all']).optional().describe('all if left out'),
+});
 
-const shared = {
+/** What an answer about anything of an organisation has. */
+export const shared = {
   id: z.uuid(),
   org: z.uuid(),
   name: z.string(),
@@ -118,20 +82,6 @@ const shared = {
   created_at: z.iso.datetime(),
   updated_at: z.iso.datetime(),
 };
-export const ThingAnswer = z
-  .object({
-    ...shared,
-    type: z.enum(thingTypes),
-    external_id: z.string().nullable(),
-    key: z.string().optional().describe('Only to who may update the thing.'),
-  })
-  .openapi('Thing');
-export const ChannelAnswer = z
-  .object({ ...shared, alias: z.string().nullable(), content_type: z.string().nullable() })
-  .openapi('Channel');
-export const ConnectedAnswer = z
-  .object({ id: z.uuid(), name: z.string(), enabled: z.boolean(), types: z.array(z.enum(['publish', 'subscribe'])) })
-  .openapi('Connected');
 export const TokensAnswer = z
   .object({ token: z.string().describe('Access token, good for 15 minutes.'), refresh_token: z.string() })
   .openapi('Tokens');
@@ -153,17 +103,24 @@ export const CertificatesBody = z.strictObject({
 export const CertificatesAnswer = z
   .object({ fingerprints: z.array(z.string()), authorities: z.array(z.string()) })
   .openapi('Certificates');
-export const UserAnswer = z
-  .object({
-    id: z.uuid(),
-    email: z.string(),
-    admin: z.boolean(),
-    created_at: z.iso.datetime(),
-    orgs: z.array(z.object({ id: z.uuid(), name: z.string(), role: z.string() })).optional(),
-  })
-  .openapi('User');
 export const ProblemAnswer = z
   .object({ type: z.string(), title: z.string(), status: z.int(), detail: z.string(), error: z.string() })
   .openapi('Problem');
-export const page = (items: string, one: z.ZodType) =>
-  z.object({ total: z.int(), offset: z.int(), limit: z.int(), [items]: z.array(one) });
+export const page = <S extends z.ZodType>(items: string, one: S) =>
+  z.object({
+    total: z.int(),
+    offset: z.int(),
+    limit: z.int(),
+    [items]: z.array(one),
+    cursor: z.string().optional().describe('Gives the next page; absent when this was the last.'),
+  });
+
+/** Without recursion: a client chooses how deep. */
+function isDeeper(value: unknown, depthMax: number): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > depthMax) return true;
+    level = level.flatMap((each) => (typeof each === 'object' && each !== null ? Object.values(each) : []));
+  }
+  return false;
+}

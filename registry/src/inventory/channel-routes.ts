@@ -1,14 +1,20 @@
-import type { z } from '@hono/zod-openapi';
-import { orgOf, permit } from '../http/identity.ts';
+import { deleted, etag, expectedVersion } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
+import { orgOf } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
-import { json, noContent, type Route, route } from '../http/route.ts';
-import { bulk, ChannelAnswer, ChannelPatchBody, ListQuery, NewChannelBody, page } from '../http/schemas.ts';
+import { json, type Route, route } from '../http/route.ts';
+import { channelAnswer, channelPatch, newChannel, present } from './channel-answers.ts';
 import type { Channel, ChannelPatch } from './channels.ts';
-import { channelFor, listOf } from './lookup.ts';
+import { channelFor, listOf, permitMove, permitNew } from './lookup.ts';
+import { pageAnswer } from './page.ts';
+import { matched, removed } from './problems.ts';
+import { reachOf } from './reach.ts';
+import { ChannelAnswer, ChannelListQuery, ChannelPatchBody, ChannelsPage, NewChannelBody } from './schemas.ts';
 
 const tag = 'channels';
 const one = { description: 'The channel.', schema: ChannelAnswer };
+const here = { id: example.channel };
 
 export const channelRoutes: readonly Route[] = [
   route(
@@ -24,23 +30,31 @@ export const channelRoutes: readonly Route[] = [
           schema: ChannelAnswer,
         },
       },
+      examples: [
+        {
+          name: 'JSON with a time of its own, kept for a month',
+          body: {
+            name: 'Hall',
+            alias: 'hall',
+            profile: {
+              time_field: 'data.at',
+              time_format: 'rfc3339',
+              fields: ['temperature', 'env/*'],
+              retention_days: 30,
+            },
+            limits: { messages_per_second: 10, payload_bytes_max: 65_536 },
+          },
+          status: 201,
+        },
+      ],
     },
     async (call, plane) => {
-      const [made] = await create(call, plane, [call.body]);
+      const org = await orgOf(call, plane);
+      await permitNew(call, plane, org, 'channels', [call.body]);
+      const [made] = await plane.registry.channels.create(org, [newChannel(call.body)]);
       if (made === undefined) throw notFound('channel');
-      return json(201, { response: 'created', ...made }, { location: `/channels/${made.id}` });
+      return oneChannel(201, made, { response: 'created' }, { location: `/channels/${made.id}` });
     },
-  ),
-  route(
-    {
-      method: 'post',
-      path: '/channels/bulk',
-      tag,
-      summary: 'Make up to 1000 channels, all or none',
-      body: bulk(NewChannelBody),
-      answers: { 201: { description: 'The channels, in the order of the request.' } },
-    },
-    async (call, plane) => json(201, { channels: await create(call, plane, call.body) }),
   ),
   route(
     {
@@ -48,19 +62,29 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels',
       tag,
       summary: 'List channels',
-      query: ListQuery,
-      answers: { 200: { description: 'A page of channels.', schema: page('channels', ChannelAnswer) } },
+      description: 'Who has a role in groups only is given what lies in those.',
+      query: ChannelListQuery,
+      answers: { 200: { description: 'A page of channels.', schema: ChannelsPage } },
+      examples: [{ name: 'by part of the name', query: { name: 'ha', limit: '5' }, status: 200 }],
     },
     async (call, plane) => {
       const org = await orgOf(call, plane);
-      await permit(call, plane, org, 'channels', 'channels.list');
-      const { items, ...rest } = await plane.registry.channels.list(listOf(org, call.query));
-      return json(200, { ...rest, channels: items.map(answer) });
+      const within = (await reachOf(call, plane, org, 'channels')) ?? undefined;
+      const { group, below } = call.query;
+      const found = await plane.registry.channels.list({ ...listOf(org, call.query), group, below, within });
+      return json(200, pageAnswer(found, 'channels', channelAnswer));
     },
   ),
   route(
-    { method: 'get', path: '/channels/{id}', tag, summary: 'Get a channel, by id or alias', answers: { 200: one } },
-    async (call, plane) => json(200, answer(await channelFor(call, plane, 'read'))),
+    {
+      method: 'get',
+      path: '/channels/{id}',
+      tag,
+      summary: 'Get a channel, by id or alias',
+      answers: { 200: one },
+      examples: [{ name: 'by id', parameters: here, status: 200 }],
+    },
+    async (call, plane) => oneChannel(200, await channelFor(call, plane, 'read')),
   ),
   route(
     {
@@ -70,9 +94,10 @@ export const channelRoutes: readonly Route[] = [
       summary: 'Replace name and metadata of a channel',
       description: 'Other fields change only when they are given.',
       body: ChannelPatchBody,
-      answers: { 200: one },
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'rename', parameters: here, body: { name: 'Hall' }, status: 200 }],
     },
-    (call, plane) => update(call, plane, { name: '', metadata: {}, ...patchOf(call.body) }),
+    (call, plane) => update(call, plane, { name: '', metadata: {}, ...present(channelPatch(call.body)) }),
   ),
   route(
     {
@@ -80,10 +105,12 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels/{id}',
       tag,
       summary: 'Change fields of a channel',
+      description: 'profile and limits are replaced as a whole; retention holds for messages from now on.',
       body: ChannelPatchBody,
-      answers: { 200: one },
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'a limit', parameters: here, body: { limits: { messages_per_second: 5 } }, status: 200 }],
     },
-    (call, plane) => update(call, plane, patchOf(call.body)),
+    (call, plane) => update(call, plane, channelPatch(call.body)),
   ),
   route(
     {
@@ -91,16 +118,26 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels/{id}',
       tag,
       summary: 'Delete a channel',
-      answers: { 204: { description: 'It is gone.' } },
+      description: 'Its connections and retained messages go with it.',
+      answers: removed,
+      examples: [{ name: 'a channel', parameters: { id: example.otherChannel }, status: 204 }],
     },
     async (call, plane) => {
-      const channel = await channelFor(call, plane, 'delete');
-      if (!(await plane.registry.channels.remove(channel.id))) throw notFound('channel');
-      return noContent();
+      const { id } = await channelFor(call, plane, 'delete');
+      const gone = await plane.registry.channels.remove(id, expectedVersion(call));
+      if (gone === null) throw notFound('channel');
+      return deleted(call, gone);
     },
   ),
   route(
-    { method: 'post', path: '/channels/{id}/enable', tag, summary: 'Let messages in again', answers: { 200: one } },
+    {
+      method: 'post',
+      path: '/channels/{id}/enable',
+      tag,
+      summary: 'Let messages in again',
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'a channel', parameters: here, status: 200 }],
+    },
     (call, plane) => update(call, plane, { enabled: true }),
   ),
   route(
@@ -109,47 +146,20 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels/{id}/disable',
       tag,
       summary: 'Keep messages out, at once',
-      answers: { 200: one },
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'a channel', parameters: { id: example.otherChannel }, status: 200 }],
     },
     (call, plane) => update(call, plane, { enabled: false }),
   ),
 ];
 
-type ChannelInput = z.output<typeof NewChannelBody>;
-
-async function create(
-  call: Call<unknown, unknown>,
-  plane: Plane,
-  bodies: readonly ChannelInput[],
-): Promise<ReturnType<typeof answer>[]> {
-  const org = await orgOf(call, plane);
-  await permit(call, plane, org, 'channels', 'channels.create');
-  const channels = bodies.map(({ content_type, ...rest }) => ({ ...rest, contentType: content_type }));
-  return (await plane.registry.channels.create(org, channels)).map(answer);
-}
-
 async function update(call: Call<unknown, unknown>, plane: Plane, patch: ChannelPatch): Promise<Response> {
-  const { id } = await channelFor(call, plane, 'update');
-  const channel = await plane.registry.channels.update(id, patch);
-  if (channel === null) throw notFound('channel');
-  return json(200, answer(channel));
+  const channel = await channelFor(call, plane, 'update');
+  await permitMove(call, plane, 'channels', channel, patch.groupId);
+  const updated = await plane.registry.channels.update(channel.id, patch, expectedVersion(call));
+  if (updated === null) throw notFound('channel');
+  return oneChannel(200, updated);
 }
 
-const patchOf = ({ content_type, ...rest }: z.output<typeof ChannelPatchBody>): ChannelPatch =>
-  content_type === undefined ? rest : { ...rest, contentType: content_type };
-
-function answer(channel: Channel) {
-  return {
-    id: channel.id,
-    org: channel.org,
-    name: channel.name,
-    alias: channel.alias,
-    enabled: channel.enabled,
-    metadata: channel.metadata,
-    tags: channel.tags,
-    content_type: channel.contentType,
-    version: channel.version,
-    created_at: channel.createdAt.toISOString(),
-    updated_at: channel.updatedAt.toISOString(),
-  };
-}
+const oneChannel = (status: number, channel: Channel, also: object = {}, headers: Record<string, string> = {}) =>
+  json(status, { ...also, ...channelAnswer(channel) }, { ...etag(channel.version), ...headers });

@@ -1,7 +1,10 @@
-import { isUuid, uuidV7 } from '@millrace/core';
-import type { ChangeFeed } from '../changes.ts';
+import { type ChannelLimits, type ChannelProfile, isUuid, uuidV7 } from '@millrace/core';
+import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
-import { type Listed, type ListQuery, listClauses } from './page.ts';
+import { checkVersion, noteChange } from './change.ts';
+import { inBranch, within } from './group-scope.ts';
+import { type Listed, type ListQuery, listRows } from './page.ts';
+import type { Removed } from './things.ts';
 
 export interface Channel {
   readonly id: string;
@@ -12,6 +15,11 @@ export interface Channel {
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly tags: readonly string[];
   readonly contentType: string | null;
+  readonly groupId: string | null;
+  /** The group that it is in and those above it. */
+  readonly groups: readonly string[];
+  readonly profile: ChannelProfile;
+  readonly limits: ChannelLimits;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -24,58 +32,155 @@ export interface NewChannel {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   readonly tags?: readonly string[] | undefined;
   readonly contentType?: string | null | undefined;
+  readonly groupId?: string | null | undefined;
+  readonly profile?: ChannelProfile | undefined;
+  readonly limits?: ChannelLimits | undefined;
 }
-/** What is undefined stays as it is. */
+/** What is undefined stays as it is; profile and limits are replaced as a whole. */
 export type ChannelPatch = Omit<NewChannel, 'id'>;
+export interface ChannelListQuery extends ListQuery {
+  readonly group?: string | undefined;
+  /** With group: also those in groups below it. */
+  readonly below?: boolean | undefined;
+  /** Only those in these groups and below them. */
+  readonly within?: readonly string[] | undefined;
+}
 
 export interface Channels {
-  /** All or none.  @throws RegistryError REGISTRY_CONFLICT with field id or alias */
+  /** All or none.
+   *  @throws RegistryError REGISTRY_CONFLICT with field id or alias, REGISTRY_NOT_FOUND if a group is not of the org */
   create(org: string, channels: readonly NewChannel[]): Promise<Channel[]>;
+  /** The same as a part of a transaction. */
+  createIn(tx: ChangeSession, org: string, channels: readonly NewChannel[]): Promise<Channel[]>;
   /** By id, or by alias within an org. */
   get(reference: string, org: string | null): Promise<Channel | null>;
   /** Those of the references that are found. */
   many(references: readonly string[], org: string): Promise<Channel[]>;
-  list(query: ListQuery): Promise<Listed<Channel>>;
-  update(id: string, patch: ChannelPatch): Promise<Channel | null>;
-  remove(id: string): Promise<boolean>;
+  list(query: ChannelListQuery): Promise<Listed<Channel>>;
+  /** null if it is gone.  @param expected the version that the change was made for; null: any
+   *  @throws RegistryError REGISTRY_VERSION_MISMATCH, and as `create` */
+  update(id: string, patch: ChannelPatch, expected?: number | null): Promise<Channel | null>;
+  updateIn(tx: ChangeSession, id: string, patch: ChannelPatch, expected?: number | null): Promise<Channel | null>;
+  /** null if there is none. What is stored of its messages stays for as long as it is kept. */
+  remove(id: string, expected?: number | null): Promise<Removed | null>;
+  removeIn(tx: ChangeSession, id: string, expected?: number | null): Promise<Removed | null>;
 }
 
-const COLUMNS = `id, org, name, alias, enabled, metadata, tags, content_type AS "contentType", version,
-  created_at AS "createdAt", updated_at AS "updatedAt"`;
+/** @holds over registry.channels under its own name */
+const COLUMNS = `channels.id, channels.org, channels.name, channels.alias, channels.enabled, channels.metadata, channels.tags,
+  channels.content_type AS "contentType", channels.group_id AS "groupId", channels.profile, channels.limits, channels.version,
+  coalesce((SELECT above.ancestors || above.id FROM registry.groups AS above WHERE above.id = channels.group_id), '{}') AS groups,
+  channels.created_at AS "createdAt", channels.updated_at AS "updatedAt"`;
 
 export function createChannels(session: Session, feed: ChangeFeed): Channels {
+  async function createIn(tx: ChangeSession, org: string, channels: readonly NewChannel[]): Promise<Channel[]> {
+    const rows = channels.map((channel, index) => ({
+      at: index,
+      id: channel.id?.toLowerCase() ?? uuidV7(),
+      name: channel.name ?? '',
+      alias: channel.alias ?? null,
+      enabled: channel.enabled ?? true,
+      metadata: channel.metadata ?? {},
+      tags: channel.tags ?? [],
+      content_type: channel.contentType ?? null,
+      group_id: channel.groupId ?? null,
+      profile: channel.profile ?? {},
+      limits: channel.limits ?? {},
+    }));
+    const created = await tx.query<Channel>(
+      `INSERT INTO registry.channels (id, org, name, alias, enabled, metadata, tags, content_type, group_id, profile, limits)
+       SELECT id, $1, name, alias, enabled, metadata, ARRAY(SELECT jsonb_array_elements_text(tags)), content_type, group_id,
+         profile, limits
+       FROM jsonb_to_recordset($2) AS channel (at integer, id uuid, name text, alias text, enabled boolean, metadata jsonb,
+         tags jsonb, content_type text, group_id uuid, profile jsonb, limits jsonb)
+       ORDER BY at RETURNING ${COLUMNS}`,
+      [org, JSON.stringify(rows)],
+    );
+    for (const channel of created) {
+      tx.changed('channel', channel.id, org, named(channel));
+      noteChange(tx, 'channels', 'create', null, channel);
+    }
+    return created;
+  }
+
+  async function updateIn(
+    tx: ChangeSession,
+    id: string,
+    patch: ChannelPatch,
+    expected: number | null = null,
+  ): Promise<Channel | null> {
+    const [before] = await tx.query<Channel>(
+      `SELECT ${COLUMNS} FROM registry.channels WHERE id = $1 FOR UPDATE OF channels`,
+      [id],
+    );
+    if (before === undefined) return null;
+    checkVersion('channel', before, expected);
+    const next = {
+      name: patch.name ?? before.name,
+      alias: patch.alias === undefined ? before.alias : patch.alias,
+      enabled: patch.enabled ?? before.enabled,
+      metadata: patch.metadata ?? before.metadata,
+      tags: patch.tags ?? before.tags,
+      contentType: patch.contentType === undefined ? before.contentType : patch.contentType,
+      groupId: patch.groupId === undefined ? before.groupId : patch.groupId,
+      profile: patch.profile ?? before.profile,
+      limits: patch.limits ?? before.limits,
+    };
+    const [channel] = await tx.query<Channel>(
+      `UPDATE registry.channels SET name = $2, alias = $3, enabled = $4, metadata = $5, tags = $6, content_type = $7,
+         group_id = $8, profile = $9, limits = $10, version = version + 1, updated_at = now()
+       WHERE id = $1 RETURNING ${COLUMNS}`,
+      [
+        id,
+        next.name,
+        next.alias,
+        next.enabled,
+        JSON.stringify(next.metadata),
+        next.tags,
+        next.contentType,
+        next.groupId,
+        JSON.stringify(next.profile),
+        JSON.stringify(next.limits),
+      ],
+    );
+    if (channel === undefined) return null;
+    tx.changed('channel', id, channel.org, [...new Set([...named(before), ...named(channel)])]);
+    noteChange(tx, 'channels', 'update', before, channel);
+    return channel;
+  }
+
+  async function removeIn(tx: ChangeSession, id: string, expected: number | null = null): Promise<Removed | null> {
+    const [counts] = await tx.query<{ retained: number }>(
+      `SELECT (SELECT count(*) FROM registry.retained WHERE channel = $1 AND cleared_at IS NULL)::integer AS retained
+       FROM registry.channels WHERE id = $1 FOR UPDATE OF channels`,
+      [id],
+    );
+    if (counts === undefined) return null;
+    const things = await tx.query<{ thing: string }>(
+      'DELETE FROM registry.connections WHERE channel = $1 RETURNING thing',
+      [id],
+    );
+    const [gone] = await tx.query<Channel>(`DELETE FROM registry.channels WHERE id = $1 RETURNING ${COLUMNS}`, [id]);
+    if (gone === undefined) return null;
+    checkVersion('channel', gone, expected);
+    tx.changed('channel', id, gone.org, [...named(gone), ...things.map((row) => row.thing)]);
+    noteChange(tx, 'channels', 'delete', gone, null);
+    return { connections: things.length, retained_messages: counts.retained };
+  }
+
   return {
-    create(org, channels) {
-      const rows = channels.map((channel, index) => ({
-        at: index,
-        id: channel.id?.toLowerCase() ?? uuidV7(),
-        name: channel.name ?? '',
-        alias: channel.alias ?? null,
-        enabled: channel.enabled ?? true,
-        metadata: channel.metadata ?? {},
-        tags: channel.tags ?? [],
-        content_type: channel.contentType ?? null,
-      }));
-      return feed.transaction(async (tx) => {
-        const created = await tx.query<Channel>(
-          `INSERT INTO registry.channels (id, org, name, alias, enabled, metadata, tags, content_type)
-           SELECT id, $1, name, alias, enabled, metadata, ARRAY(SELECT jsonb_array_elements_text(tags)), content_type
-           FROM jsonb_to_recordset($2) AS channel (at integer, id uuid, name text, alias text, enabled boolean, metadata jsonb,
-             tags jsonb, content_type text)
-           ORDER BY at RETURNING ${COLUMNS}`,
-          [org, JSON.stringify(rows)],
-        );
-        for (const channel of created) tx.changed('channel', channel.id, org, named(channel));
-        return created;
-      });
-    },
+    createIn,
+    updateIn,
+    removeIn,
+    create: (org, channels) => feed.transaction((tx) => createIn(tx, org, channels)),
+    update: (id, patch, expected = null) => feed.transaction((tx) => updateIn(tx, id, patch, expected)),
+    remove: (id, expected = null) => feed.transaction((tx) => removeIn(tx, id, expected)),
 
     async get(reference, org) {
-      if (isUuid(reference))
-        return (
-          (await session.query<Channel>(`SELECT ${COLUMNS} FROM registry.channels WHERE id = $1`, [reference]))[0] ??
-          null
-        );
+      if (isUuid(reference)) {
+        const sql = `SELECT ${COLUMNS} FROM registry.channels WHERE id = $1`;
+        return (await session.query<Channel>(sql, [reference]))[0] ?? null;
+      }
       if (org === null) return null;
       const sql = `SELECT ${COLUMNS} FROM registry.channels WHERE org = $1 AND alias = $2`;
       return (await session.query<Channel>(sql, [org, reference]))[0] ?? null;
@@ -87,57 +192,10 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
         [references.filter(isUuid), org, references.filter((each) => !isUuid(each))],
       ),
 
-    async list(query) {
-      const { where, order, values } = listClauses(query);
-      const [items, [count]] = await Promise.all([
-        session.query<Channel>(
-          `SELECT ${COLUMNS} FROM registry.channels WHERE ${where} ORDER BY ${order} OFFSET $${values.length + 1} LIMIT $${values.length + 2}`,
-          [...values, query.offset, query.limit],
-        ),
-        session.query<{ total: number }>(
-          `SELECT count(*)::integer AS total FROM registry.channels WHERE ${where}`,
-          values,
-        ),
-      ]);
-      return { total: count?.total ?? 0, offset: query.offset, limit: query.limit, items };
-    },
-
-    update: (id, patch) =>
-      feed.transaction(async (tx) => {
-        const [before] = await tx.query<Channel>(`SELECT ${COLUMNS} FROM registry.channels WHERE id = $1 FOR UPDATE`, [
-          id,
-        ]);
-        if (before === undefined) return null;
-        const next = {
-          name: patch.name ?? before.name,
-          alias: patch.alias === undefined ? before.alias : patch.alias,
-          enabled: patch.enabled ?? before.enabled,
-          metadata: patch.metadata ?? before.metadata,
-          tags: patch.tags ?? before.tags,
-          contentType: patch.contentType === undefined ? before.contentType : patch.contentType,
-        };
-        const [channel] = await tx.query<Channel>(
-          `UPDATE registry.channels SET name = $2, alias = $3, enabled = $4, metadata = $5, tags = $6, content_type = $7,
-             version = version + 1, updated_at = now()
-           WHERE id = $1 RETURNING ${COLUMNS}`,
-          [id, next.name, next.alias, next.enabled, JSON.stringify(next.metadata), next.tags, next.contentType],
-        );
-        if (channel === undefined) return null;
-        tx.changed('channel', id, channel.org, [...new Set([...named(before), ...named(channel)])]);
-        return channel;
-      }),
-
-    remove: (id) =>
-      feed.transaction(async (tx) => {
-        const things = await tx.query<{ thing: string }>('SELECT thing FROM registry.connections WHERE channel = $1', [
-          id,
-        ]);
-        const [gone] = await tx.query<Channel>(`DELETE FROM registry.channels WHERE id = $1 RETURNING ${COLUMNS}`, [
-          id,
-        ]);
-        if (gone === undefined) return false;
-        tx.changed('channel', id, gone.org, [...named(gone), ...things.map((row) => row.thing)]);
-        return true;
+    list: (query) =>
+      listRows<Channel>(session, 'registry.channels', COLUMNS, query, (clauses) => {
+        if (query.group !== undefined) inBranch(clauses, query.group, query.below === true);
+        if (query.within !== undefined) within(clauses, query.within);
       }),
   };
 }

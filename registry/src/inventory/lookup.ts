@@ -1,9 +1,10 @@
 import { isUuid } from '@millrace/core';
-import { orgOf, permit } from '../http/identity.ts';
+import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
-import { notFound } from '../http/refusal.ts';
+import { notFound, Refusal } from '../http/refusal.ts';
 import type { Channel } from './channels.ts';
-import type { ListQuery } from './page.ts';
+import type { Group } from './groups.ts';
+import { type ListQuery, parseCursor } from './page.ts';
 import type { Thing } from './things.ts';
 
 type Verb = 'read' | 'update' | 'delete';
@@ -18,7 +19,8 @@ export async function thingFor(
   await call.principal();
   const thing = isUuid(id) ? await plane.registry.things.get(id) : null;
   if (thing === null) throw notFound('thing');
-  await permit(call, plane, thing.org, `things/${thing.id}`, `things.${verb}`);
+  const { org, groups } = thing;
+  await permit(call, plane, org, `things/${thing.id}`, `things.${verb}`, { groups });
   return thing;
 }
 
@@ -33,8 +35,64 @@ export async function channelFor(
   const org = isUuid(reference) ? null : await orgOf(call, plane);
   const channel = await plane.registry.channels.get(reference, org);
   if (channel === null) throw notFound('channel');
-  await permit(call, plane, channel.org, `channels/${channel.id}`, `channels.${verb}`);
+  const { groups } = channel;
+  await permit(call, plane, channel.org, `channels/${channel.id}`, `channels.${verb}`, { groups });
   return channel;
+}
+
+/** @throws Refusal 404, 403 */
+export async function groupFor(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  verb: Verb,
+  id = call.parameters.id ?? '',
+): Promise<Group> {
+  await call.principal();
+  const group = isUuid(id) ? await plane.registry.groups.get(id) : null;
+  if (group === null) throw notFound('group');
+  await permit(call, plane, group.org, `groups/${group.id}`, `groups.${verb}`, { groups: branchOf(group) });
+  return group;
+}
+
+/** A group itself and those above it, as the gate asks for. */
+export const branchOf = ({ ancestors, id }: Group): string[] => [...ancestors, id];
+
+/** Where something shall be put: the group and those above it; none for the organisation itself.
+ *  @throws Refusal 404 if it is no group of the org */
+export async function placeOf(plane: Plane, org: string, group: string | null | undefined): Promise<readonly string[]> {
+  if (group === null || group === undefined) return [];
+  const found = await plane.registry.groups.get(group);
+  if (found === null || found.org !== org) throw notFound('group');
+  return branchOf(found);
+}
+
+/** Lets pass who may make such in each of the groups that are named.  @throws Refusal 403, 404 */
+export async function permitNew(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  org: string,
+  entity: 'things' | 'channels',
+  bodies: readonly { readonly group_id?: string | null | undefined }[],
+): Promise<void> {
+  for (const place of new Set(bodies.map(({ group_id }) => group_id?.toLowerCase() ?? null))) {
+    // Who is nothing here does not learn which groups there are.
+    if (place !== null && !(await isMember(await call.principal(), plane, org))) throw notFound('organisation');
+    const groups = await placeOf(plane, org, place);
+    await permit(call, plane, org, entity, `${entity}.create`, { groups });
+  }
+}
+
+/** A move takes the right where it goes, as it does where it comes from.
+ *  @param to undefined: it stays  @throws Refusal 403, 404 */
+export async function permitMove(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  entity: 'things' | 'channels',
+  { id, org, groupId }: { readonly id: string; readonly org: string; readonly groupId: string | null },
+  to: string | null | undefined,
+): Promise<void> {
+  if (to === undefined || (to?.toLowerCase() ?? null) === groupId) return;
+  await permit(call, plane, org, `${entity}/${id}`, `${entity}.update`, { groups: await placeOf(plane, org, to) });
 }
 
 interface PageParameters {
@@ -46,22 +104,33 @@ export const pageOf = (query: PageParameters): { offset: number; limit: number }
   limit: query.limit ?? 10,
 });
 
+/** What `ListQuery` of http/schemas.ts asks for. A cursor brings its order along.
+ *  @throws Refusal 400 for a cursor that is none, or one of another order than is asked for */
 export function listOf(
   org: string,
   query: PageParameters &
-    Pick<ListQuery, 'name' | 'tag' | 'metadata'> & {
+    Pick<ListQuery, 'name' | 'tags' | 'metadata' | 'status'> & {
+      tag?: string | undefined;
+      cursor?: string | undefined;
       order?: ListQuery['order'] | undefined;
       dir?: 'asc' | 'desc' | undefined;
     },
 ): ListQuery {
-  const { name, tag, metadata } = query;
+  const { name, tag, tags = [], metadata, status } = query;
+  const after = query.cursor === undefined ? undefined : parseCursor(query.cursor);
+  const order = query.order ?? after?.order ?? 'created';
+  const direction = query.dir ?? after?.direction ?? 'desc';
+  if (after !== undefined && (after.order !== order || after.direction !== direction))
+    throw new Refusal(400, 'The parameter "cursor" is wrong: it is of a list in another order.');
   return {
     org,
     ...pageOf(query),
     name,
-    tag,
+    tags: tag === undefined ? tags : [...tags, tag],
     metadata,
-    order: query.order ?? 'created',
-    direction: query.dir ?? 'desc',
+    status,
+    order,
+    direction,
+    after,
   };
 }

@@ -1,23 +1,44 @@
 import type { z } from '@hono/zod-openapi';
-import { orgOf, permit } from '../http/identity.ts';
+import { deleted, etag, expectedVersion } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
+import { orgOf } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
-import { json, noContent, type Route, route } from '../http/route.ts';
-import { bulk, KeyBody, NewThingBody, page, ThingAnswer, ThingListQuery, ThingPatchBody } from '../http/schemas.ts';
-import { listOf, thingFor } from './lookup.ts';
-import type { Thing, ThingPatch } from './things.ts';
+import { json, type Route, route } from '../http/route.ts';
+import { present } from './channel-answers.ts';
+import { listOf, permitMove, permitNew, thingFor } from './lookup.ts';
+import { matched, removed } from './problems.ts';
+import { reachOf } from './reach.ts';
+import {
+  NewThingBody,
+  ThingAnswer,
+  ThingListQuery,
+  ThingPatchBody,
+  ThingPresenceAnswer,
+  ThingsPage,
+} from './schemas.ts';
+import { madeAnswer, newThing, oneThing, presenceAnswer, thingPatch, thingsAnswer } from './thing-answers.ts';
+import type { ThingPatch } from './things.ts';
 
 const tag = 'things';
 const one = { description: 'The thing.', schema: ThingAnswer };
+const here = { id: example.thing };
 
 export const thingRoutes: readonly Route[] = [
   route(
-    { method: 'post', path: '/things', tag, summary: 'Make a thing', body: NewThingBody, answers: { 201: one } },
-    async (call, plane) => {
-      const [made] = await create(call, plane, [call.body]);
-      if (made === undefined) throw notFound('thing');
-      return json(201, made, { location: `/things/${made.id}` });
+    {
+      method: 'post',
+      path: '/things',
+      tag,
+      summary: 'Make a thing',
+      body: NewThingBody,
+      answers: { 201: one },
+      examples: [
+        { name: 'a sensor', body: { name: 'Thermometer', tags: ['hall'], metadata: { floor: 2 } }, status: 201 },
+        { name: 'in a group', body: { name: 'Lamp', group_id: example.group }, status: 201 },
+      ],
     },
+    (call, plane) => make(call, plane, {}),
   ),
   route(
     {
@@ -27,23 +48,9 @@ export const thingRoutes: readonly Route[] = [
       summary: 'Make a thing (first dialect)',
       body: NewThingBody,
       answers: { 201: { description: 'The thing, and {"response":"created"}.', schema: ThingAnswer } },
+      examples: [{ name: 'a device', body: { type: 'device', name: 'weio' }, status: 201 }],
     },
-    async (call, plane) => {
-      const [made] = await create(call, plane, [call.body]);
-      if (made === undefined) throw notFound('thing');
-      return json(201, { response: 'created', ...made }, { location: `/things/${made.id}` });
-    },
-  ),
-  route(
-    {
-      method: 'post',
-      path: '/things/bulk',
-      tag,
-      summary: 'Make up to 1000 things, all or none',
-      body: bulk(NewThingBody),
-      answers: { 201: { description: 'The things, in the order of the request.' } },
-    },
-    async (call, plane) => json(201, { things: await create(call, plane, call.body) }),
+    (call, plane) => make(call, plane, { response: 'created' }),
   ),
   route(
     {
@@ -51,26 +58,56 @@ export const thingRoutes: readonly Route[] = [
       path: '/things',
       tag,
       summary: 'List things',
+      description: 'Who has a role in groups only is given what lies in those.',
       query: ThingListQuery,
-      answers: { 200: { description: 'A page of things.', schema: page('things', ThingAnswer) } },
+      answers: { 200: { description: 'A page of things.', schema: ThingsPage } },
+      examples: [
+        { name: 'all', status: 200 },
+        { name: 'by tag and metadata', query: { tag: 'hall', metadata: '{"floor":2}', order: 'name' }, status: 200 },
+      ],
     },
     async (call, plane) => {
       const org = await orgOf(call, plane);
-      await permit(call, plane, org, 'things', 'things.list');
+      const within = (await reachOf(call, plane, org, 'things')) ?? undefined;
+      const { type, group, below, gateway, online } = call.query;
+      // What this node knows of who is there is in the table before it is asked.
+      if (online !== undefined) await plane.registry.presence.flush();
       const { items, ...rest } = await plane.registry.things.list({
         ...listOf(org, call.query),
-        type: call.query.type,
+        type,
+        group,
+        below,
+        gateway,
+        online,
+        within,
       });
-      const withKeys = await plane.gate.allows(await call.principal(), org, 'things', 'things.update', call.context);
-      return json(200, {
-        ...rest,
-        things: items.map((thing) => answer(thing, withKeys ? plane.registry.things.key(thing) : undefined)),
-      });
+      return json(200, { ...rest, things: await thingsAnswer(call, plane, items) });
     },
   ),
   route(
-    { method: 'get', path: '/things/{id}', tag, summary: 'Get a thing', answers: { 200: one } },
-    async (call, plane) => shown(call, plane, await thingFor(call, plane, 'read')),
+    {
+      method: 'get',
+      path: '/things/{id}',
+      tag,
+      summary: 'Get a thing',
+      answers: { 200: one },
+      examples: [{ name: 'a thing', parameters: here, status: 200 }],
+    },
+    async (call, plane) => oneThing(call, plane, 200, await thingFor(call, plane, 'read')),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/things/{id}/presence',
+      tag,
+      summary: 'Whether a thing is connected, and when it was last heard of',
+      answers: { 200: { description: 'Its presence.', schema: ThingPresenceAnswer } },
+      examples: [{ name: 'a thing', parameters: here, status: 200 }],
+    },
+    async (call, plane) => {
+      const { id } = await thingFor(call, plane, 'read');
+      return json(200, presenceAnswer((await plane.registry.presence.of([id])).get(id)));
+    },
   ),
   route(
     {
@@ -80,9 +117,10 @@ export const thingRoutes: readonly Route[] = [
       summary: 'Replace name and metadata of a thing',
       description: 'Other fields change only when they are given.',
       body: ThingPatchBody,
-      answers: { 200: one },
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'rename', parameters: here, body: { name: 'Hall', metadata: { floor: 1 } }, status: 200 }],
     },
-    (call, plane) => update(call, plane, { name: '', metadata: {}, ...patchOf(call.body) }),
+    (call, plane) => update(call, plane, { name: '', metadata: {}, ...present(thingPatch(call.body)) }),
   ),
   route(
     {
@@ -91,9 +129,10 @@ export const thingRoutes: readonly Route[] = [
       tag,
       summary: 'Change fields of a thing',
       body: ThingPatchBody,
-      answers: { 200: one },
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'tags', parameters: here, body: { tags: ['hall', 'upstairs'] }, status: 200 }],
     },
-    (call, plane) => update(call, plane, patchOf(call.body)),
+    (call, plane) => update(call, plane, thingPatch(call.body)),
   ),
   route(
     {
@@ -101,91 +140,56 @@ export const thingRoutes: readonly Route[] = [
       path: '/things/{id}',
       tag,
       summary: 'Delete a thing',
-      answers: { 204: { description: 'It is gone.' } },
+      description: 'Its connections and certificates go with it; what it was the gateway of stays.',
+      answers: removed,
+      examples: [{ name: 'a thing', parameters: { id: example.otherThing }, status: 204 }],
     },
     async (call, plane) => {
-      const thing = await thingFor(call, plane, 'delete');
-      if (!(await plane.registry.things.remove(thing.id))) throw notFound('thing');
-      return noContent();
+      const { id } = await thingFor(call, plane, 'delete');
+      const gone = await plane.registry.things.remove(id, expectedVersion(call));
+      if (gone === null) throw notFound('thing');
+      return deleted(call, gone);
     },
-  ),
-  route(
-    { method: 'post', path: '/things/{id}/enable', tag, summary: 'Let a thing in again', answers: { 200: one } },
-    (call, plane) => update(call, plane, { enabled: true }),
-  ),
-  route(
-    { method: 'post', path: '/things/{id}/disable', tag, summary: 'Keep a thing out, at once', answers: { 200: one } },
-    (call, plane) => update(call, plane, { enabled: false }),
   ),
   route(
     {
-      method: 'patch',
-      path: '/things/{id}/key',
+      method: 'post',
+      path: '/things/{id}/enable',
       tag,
-      summary: 'Give a thing a new key; the old one is void at once',
-      body: KeyBody,
-      answers: { 200: one },
+      summary: 'Let a thing in again',
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'a thing', parameters: here, status: 200 }],
     },
-    async (call, plane) => {
-      const { id } = await thingFor(call, plane, 'update');
-      const rotated = await plane.registry.things.rotateKey(id, call.body.key);
-      if (rotated === null) throw notFound('thing');
-      return json(200, answer(rotated.thing, rotated.key));
+    (call, plane) => update(call, plane, { enabled: true }),
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/things/{id}/disable',
+      tag,
+      summary: 'Keep a thing out, at once',
+      answers: { 200: one, ...matched },
+      examples: [{ name: 'a thing', parameters: { id: example.otherThing }, status: 200 }],
     },
+    (call, plane) => update(call, plane, { enabled: false }),
   ),
 ];
 
 type ThingInput = z.output<typeof NewThingBody>;
 
-async function create(
-  call: Call<unknown, unknown>,
-  plane: Plane,
-  bodies: readonly ThingInput[],
-): Promise<ReturnType<typeof answer>[]> {
+async function make(call: Call<unknown, ThingInput>, plane: Plane, also: object): Promise<Response> {
   const org = await orgOf(call, plane);
-  await permit(call, plane, org, 'things', 'things.create');
-  const made = await plane.registry.things.create(
-    org,
-    bodies.map(({ external_id, ...rest }) => ({ ...rest, externalId: external_id })),
-  );
-  return made.map(({ thing, key }) => answer(thing, key));
+  await permitNew(call, plane, org, 'things', [call.body]);
+  const made = await plane.registry.things.create(org, [newThing(call.body)]);
+  const [answer] = madeAnswer(plane, made);
+  if (answer === undefined) throw notFound('thing');
+  return json(201, { ...also, ...answer }, { ...etag(answer.version), location: `/things/${answer.id}` });
 }
 
 async function update(call: Call<unknown, unknown>, plane: Plane, patch: ThingPatch): Promise<Response> {
-  const { id } = await thingFor(call, plane, 'update');
-  const thing = await plane.registry.things.update(id, patch);
-  if (thing === null) throw notFound('thing');
-  return json(200, answer(thing, plane.registry.things.key(thing)));
-}
-
-/** With its key, if the asker may change it anyway. */
-async function shown(call: Call<unknown, unknown>, plane: Plane, thing: Thing): Promise<Response> {
-  const withKey = await plane.gate.allows(
-    await call.principal(),
-    thing.org,
-    `things/${thing.id}`,
-    'things.update',
-    call.context,
-  );
-  return json(200, answer(thing, withKey ? plane.registry.things.key(thing) : undefined));
-}
-
-const patchOf = ({ external_id, ...rest }: z.output<typeof ThingPatchBody>): ThingPatch =>
-  external_id === undefined ? rest : { ...rest, externalId: external_id };
-
-function answer(thing: Thing, key: string | undefined) {
-  return {
-    id: thing.id,
-    org: thing.org,
-    name: thing.name,
-    ...(key === undefined ? {} : { key }),
-    type: thing.type,
-    enabled: thing.enabled,
-    metadata: thing.metadata,
-    tags: thing.tags,
-    external_id: thing.externalId,
-    version: thing.version,
-    created_at: thing.createdAt.toISOString(),
-    updated_at: thing.updatedAt.toISOString(),
-  };
+  const thing = await thingFor(call, plane, 'update');
+  await permitMove(call, plane, 'things', thing, patch.groupId);
+  const updated = await plane.registry.things.update(thing.id, patch, expectedVersion(call));
+  if (updated === null) throw notFound('thing');
+  return oneThing(call, plane, 200, updated);
 }

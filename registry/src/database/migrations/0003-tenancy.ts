@@ -65,15 +65,16 @@ CREATE INDEX groups_ancestors ON registry.groups USING gin (ancestors);
 CREATE INDEX groups_parent ON registry.groups (parent);
 CREATE INDEX groups_org_created ON registry.groups (org, created_at, id);
 CREATE INDEX groups_metadata ON registry.groups USING gin (metadata jsonb_path_ops);
--- What somebody is in one group and in all below it.
+-- What somebody is in one group and in all below it; who leaves the organisation keeps nothing.
 CREATE TABLE registry.group_roles (
   group_id uuid NOT NULL,
-  user_id uuid NOT NULL REFERENCES registry.users ON DELETE CASCADE,
+  user_id uuid NOT NULL,
   org uuid NOT NULL REFERENCES registry.orgs ON DELETE CASCADE,
   role text CHECK (role IN ('owner', 'admin', 'editor', 'viewer')),
   custom_role uuid,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (group_id, user_id),
+  FOREIGN KEY (user_id, org) REFERENCES registry.memberships (user_id, org) ON DELETE CASCADE,
   FOREIGN KEY (org, group_id) REFERENCES registry.groups (org, id) ON DELETE CASCADE,
   FOREIGN KEY (org, custom_role) REFERENCES registry.roles (org, id),
   CHECK ((role IS NULL) <> (custom_role IS NULL))
