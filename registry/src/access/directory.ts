@@ -45,20 +45,21 @@ const THING_BY_KEY = `SELECT ${THING_RECORD},
   FROM registry.things JOIN registry.orgs ON orgs.id = things.org
   WHERE key_digest = $1 OR (previous_key_digest = $1 AND previous_key_until > to_timestamp($2::float8 / 1000))
   ORDER BY key_digest = $1 DESC LIMIT 1`;
-const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyOrg", grants,
-    (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresMs"
-  FROM registry.api_keys JOIN registry.users ON users.id = user_id
-  WHERE digest = $1 AND api_keys.enabled AND (expires_at IS NULL OR expires_at > to_timestamp($2::float8 / 1000))
+const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyOrg", api_keys.grants,
+    (extract(epoch FROM api_keys.expires_at) * 1000)::float8 AS "expiresMs"
+  FROM registry.api_keys JOIN registry.users ON users.id = api_keys.user_id
+  WHERE api_keys.digest = $1 AND api_keys.enabled AND (api_keys.expires_at IS NULL OR api_keys.expires_at > to_timestamp($2::float8 / 1000))
     AND (users.admin OR EXISTS (
       SELECT 1 FROM registry.memberships WHERE memberships.user_id = users.id AND memberships.org = api_keys.org))`;
-const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT frozen AND coalesce(groups.active, true) AS enabled, alias,
-    content_type AS "contentType",
-    CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, profile, limits
+const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT orgs.frozen AND coalesce(groups.active, true) AS enabled, channels.alias,
+    channels.content_type AS "contentType",
+    CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, channels.profile, channels.limits
   FROM registry.channels JOIN registry.orgs ON orgs.id = channels.org LEFT JOIN registry.groups ON groups.id = group_id
   WHERE`;
 /** Of what is attached to the wanted kinds and targets.  @shape wanted (target text, kinds text[]), $2 org */
-const ATTACHED = `coalesce(json_agg(json_build_object('id', policies.id, 'version', statements_version, 'statements', statements,
-      'kind', kind, 'target', attached.target) ORDER BY policies.id, kind, attached.target), '[]')
+const ATTACHED = `coalesce(json_agg(json_build_object('id', policies.id, 'version', policies.statements_version,
+      'statements', policies.statements, 'kind', attached.kind, 'target', attached.target)
+      ORDER BY policies.id, attached.kind, attached.target), '[]')
     FROM wanted JOIN registry.policy_attachments AS attached
       ON attached.org = $2 AND attached.target = wanted.target AND attached.kind = ANY (wanted.kinds)
     JOIN registry.policies ON policies.id = attached.policy AND policies.enabled`;
@@ -75,10 +76,10 @@ const THING_RULES = `SELECT ${THING_RECORD},
   WHERE things.id = $1 AND things.org = $2`;
 /** The same of a user: roles in the organisation (group null) and in groups, and what is attached to either. */
 const USER_RULES = `WITH held AS MATERIALIZED (
-    SELECT NULL::uuid AS "group", role, custom_role AS custom, name, actions
+    SELECT NULL::uuid AS "group", role, custom_role AS custom, roles.name, roles.actions
       FROM registry.memberships LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND memberships.org = $2
     UNION ALL
-    SELECT group_id, role, custom_role, name, actions
+    SELECT group_id, role, custom_role, roles.name, roles.actions
       FROM registry.group_roles LEFT JOIN registry.roles ON roles.id = custom_role WHERE user_id = $1 AND group_roles.org = $2)
   SELECT ${USER_RECORD},
     (SELECT coalesce(json_agg(held ORDER BY "group" NULLS FIRST), '[]') FROM held) AS roles,
@@ -166,7 +167,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
       if (isUuid(reference))
         return (await session.query<ChannelRecord>(`${CHANNEL} channels.id = $1`, [reference]))[0] ?? null;
       if (org === null) return null;
-      const sql = `${CHANNEL} channels.org = $1 AND alias = $2`;
+      const sql = `${CHANNEL} channels.org = $1 AND channels.alias = $2`;
       return (await session.query<ChannelRecord>(sql, [org, reference]))[0] ?? null;
     },
 
