@@ -9,6 +9,9 @@ const SWEEP_FROM = 1_024;
 /** A client is never told to wait longer. */
 const WAIT_MS_MAX = 3_600_000;
 
+/** Sums of doubles miss by less. */
+const ROUNDING = 1e-6;
+
 interface Bucket {
   tokens: number;
   atMs: number;
@@ -45,7 +48,8 @@ export class ChannelLimit {
     bucket.tokens = Math.min(burst, bucket.tokens + Math.max(0, nowMs - bucket.atMs) * perMs);
     bucket.atMs = Math.max(nowMs, bucket.atMs);
     const needed = Math.min(count, burst);
-    if (bucket.tokens < needed) return Math.min(WAIT_MS_MAX, Math.ceil((needed - bucket.tokens) / perMs));
+    const missing = needed - bucket.tokens;
+    if (missing > ROUNDING) return Math.min(WAIT_MS_MAX, Math.ceil(missing / perMs - ROUNDING));
     bucket.tokens -= count;
     bucket.fullAtMs = nowMs + (burst - bucket.tokens) / perMs;
     return 0;

@@ -1,6 +1,6 @@
 import { generate as generatePacket, type IConnectPacket } from 'mqtt-packet';
 import { afterEach, describe, expect, test } from 'vitest';
-import { KEY, THING } from '../testing/gate.ts';
+import { CHANNEL, KEY, THING } from '../testing/gate.ts';
 import { type OpenMqtt, openMqtt, TOPIC } from './testing/open-mqtt.ts';
 import { connectPacket, RawMqtt } from './testing/raw-mqtt.ts';
 import { RegistryAway } from './testing/registry-away.ts';
@@ -56,6 +56,33 @@ describe('CONNECT', () => {
       expect((await client.next('connack')).returnCode).toBe(code);
       await client.end();
     } else expect(await answered(fields)).toBe(code);
+  });
+
+  test.each(['mrk_0123456789abcdef', 'header.payload.signature'])(
+    'takes %s for what it is, a bearer',
+    async (token) => {
+      mqtt = await openMqtt();
+      const password = Buffer.from(token);
+      expect(await answered({ username: '', password })).toBe(4);
+      mqtt.gate.tokens.set(token, KEY);
+      expect(await answered({ username: '', password })).toBe(0);
+      expect(await answered({ username: THING, password })).toBe(0);
+      expect(await answered({ username: THING.toUpperCase(), password })).toBe(0);
+      expect(await answered({ username: 'token', password })).toBe(0);
+      // Whose id it is not.
+      expect(await answered({ username: CHANNEL, password })).toBe(4);
+    },
+  );
+
+  test('is over soon after its token no longer holds', async () => {
+    mqtt = await openMqtt();
+    const token = 'header.payload.signature';
+    mqtt.gate.tokens.set(token, KEY);
+    const client = await mqtt.client({ username: '', password: Buffer.from(token) });
+    mqtt.gate.tokens.delete(token);
+    mqtt.gate.revoke(KEY);
+    await client.end();
+    expect(await mqtt.count('millrace_mqtt_closes_total', { reason: 'revoked' })).toBe(1);
   });
 
   test('is unavailable while the registry is away', async () => {

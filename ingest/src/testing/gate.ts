@@ -28,6 +28,8 @@ export class TestGate implements Gate {
   contentType: string | null = null;
   /** Of every channel. Call `changed` when you change it. */
   limits: ChannelLimits = {};
+  /** Whose bearer tokens and API keys are: the key of the thing. */
+  readonly tokens = new Map<string, string>();
   readonly sealed: SealedFields[] = [];
   keepSealed = false;
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
@@ -108,7 +110,8 @@ export class TestGate implements Gate {
   }
 
   #identified(credential: Credential): Identified {
-    const secret = secretOf(credential);
+    const shown = secretOf(credential);
+    const secret = (credential.kind === 'bearer' ? this.tokens.get(shown) : undefined) ?? shown;
     if (secret === 'disabled-key') return { kind: 'refused', reason: 'disabled' };
     if (credential.kind === 'key' && credential.thing !== undefined && credential.thing !== THING) {
       return { kind: 'refused', reason: 'unknown' };
