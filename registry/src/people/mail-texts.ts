@@ -11,7 +11,8 @@ const told = (name: string): string =>
     .slice(0, 100);
 
 const curl = (url: string, path: string, body: Readonly<Record<string, string>>): string =>
-  `  curl -H 'Content-Type: application/json' -d '${JSON.stringify(body)}' ${url}${path}`;
+  // An address may hold a quote, which would end the shell's.
+  `  curl -H 'Content-Type: application/json' -d '${JSON.stringify(body).replaceAll("'", `'\\''`)}' ${url}${path}`;
 
 export const verifyMail = (url: string, to: string, token: string): Mail => ({
   to,

@@ -81,10 +81,10 @@ export function outboxPostman(directory: string, from: string): Postman {
   chmodSync(outbox, 0o700);
   return {
     async deliver(id, mail) {
-      const { message: text } = await transport.sendMail(message(from, id, mail));
+      const { message: composed } = await transport.sendMail(message(from, id, mail));
       // The time of the id (UUIDv7) comes first in it: names sort by age.
       const path = join(outbox, `${id}.eml`);
-      await writeFile(`${path}.part`, text as Buffer, { mode: 0o600 });
+      await writeFile(`${path}.part`, unencoded(composed as Buffer, mail.text), { mode: 0o600 });
       await rename(`${path}.part`, path);
       const names = (await readdir(outbox)).filter((name) => name.endsWith('.eml')).sort();
       for (const name of names.slice(0, Math.max(0, names.length - OUTBOX_FILES_MAX)))
@@ -92,6 +92,13 @@ export function outboxPostman(directory: string, from: string): Postman {
     },
     close: () => transport.close(),
   };
+}
+
+/** The text as it is: somebody will read the file, and copy a token out of it. */
+function unencoded(composed: Buffer, text: string): string {
+  const [headers = ''] = composed.toString('utf8').split('\n\n', 1);
+  const kept = headers.split('\n').filter((line) => !/^content-transfer-encoding:/i.test(line));
+  return [...kept, 'Content-Transfer-Encoding: 8bit', '', text].join('\n');
 }
 
 /** Whether a server has said no for good.  @source RFC 5321 §4.2.1 */
