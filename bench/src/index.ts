@@ -4,6 +4,10 @@ export { type BridgeReport, type BridgeTarget, bridgeResultFile } from './bridge
 export { formatBridgeReport } from './bridge/table.ts';
 export { BenchError, type BenchErrorCode } from './errors.ts';
 export type { Figure, Figures } from './figures.ts';
+export { runGate } from './gate/gate.ts';
+export { GATE_FULL, GATE_QUICK, type GateBenchOptions } from './gate/options.ts';
+export { type GateReport, type GateTarget, gateResultFile } from './gate/report.ts';
+export { formatGateReport } from './gate/table.ts';
 export type { LoadFigures, LoadPlan } from './load/plan.ts';
 export { runLoad } from './load/run.ts';
 export { type TreeMemory, treeMemory } from './memory.ts';

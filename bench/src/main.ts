@@ -5,6 +5,10 @@ import { BRIDGE_FULL, BRIDGE_QUICK, type BridgeOptions } from './bridge/options.
 import { bridgeResultFile } from './bridge/report.ts';
 import { formatBridgeReport } from './bridge/table.ts';
 import { BenchError } from './errors.ts';
+import { runGate } from './gate/gate.ts';
+import { GATE_FULL, GATE_QUICK, type GateBenchOptions } from './gate/options.ts';
+import { gateResultFile } from './gate/report.ts';
+import { formatGateReport } from './gate/table.ts';
 import { defaultResultFile, writeReport } from './report.ts';
 import { FULL, QUICK, type RoadOptions, runRoad } from './road.ts';
 import { formatReport } from './table.ts';
@@ -13,14 +17,17 @@ const HELP = `Measures the product beside its floors, in the same run.
 
   node bench/dist/main.js road [options]      the main road: HTTP in, readings stored
   node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
+  node bench/dist/main.js gate [options]      decisions: warm, cold before a million policies, memory
 
-Both:
+All:
   --quick            one short round, about 90 s (bridge: 5 min); default: 3 rounds, under 8 min (bridge: 20 min)
   --rounds N         interleaved rounds
+  --json FILE        where the figures go (bench/results/<date>.json, bench/results/<date>-<benchmark>.json)
+
+road and bridge:
   --seconds N        length of the main closed loop
   --connections N    connections of the load generator (road 256, bridge 50)
   --floors-only      leave the product out
-  --json FILE        where the figures go (bench/results/<date>.json, bench/results/<date>-bridge.json)
 
 road:
   --channels N       channels, each with a thing of its own (32)
@@ -29,9 +36,19 @@ road:
 bridge:
   --idle N           idle connections (10,000; the generator and the server each need as many open files)
 
+gate:
+  --policies N       policies in the database (1,000,000; --quick 100,000)
+
 The table goes to standard output, progress to standard error. MILLRACE_… settings reach the product:
   MILLRACE_LOG_DURABILITY=commit node bench/dist/main.js road --quick
 `;
+
+/** Options that a benchmark does not have. */
+const FOREIGN = {
+  road: ['idle', 'policies'],
+  bridge: ['channels', 'soak', 'policies'],
+  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only'],
+} as const;
 
 /** A benchmark with its options, ready to run. */
 interface Chosen {
@@ -52,6 +69,7 @@ function readOptions(args: readonly string[]): Chosen | null {
       channels: { type: 'string' },
       soak: { type: 'string' },
       idle: { type: 'string' },
+      policies: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -59,17 +77,17 @@ function readOptions(args: readonly string[]): Chosen | null {
   });
   if (values.help) return null;
   const [what] = positionals;
-  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge')) {
+  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge' && what !== 'gate')) {
     throw new BenchError('USAGE', 'never', {
-      problem: `there are two benchmarks, "road" and "bridge"; got "${positionals.join(' ')}"`,
+      problem: `there are three benchmarks, "road", "bridge" and "gate"; got "${positionals.join(' ')}"`,
     });
   }
-  for (const name of what === 'road' ? (['idle'] as const) : (['channels', 'soak'] as const)) {
-    if (values[name] !== undefined) {
+  for (const name of FOREIGN[what]) {
+    if (values[name] !== undefined && values[name] !== false) {
       throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${what}` });
     }
   }
-  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle';
+  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle' | 'policies';
   const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
@@ -79,6 +97,22 @@ function readOptions(args: readonly string[]): Chosen | null {
     }
     return value;
   };
+  if (what === 'gate') {
+    const base = values.quick ? GATE_QUICK : GATE_FULL;
+    const options: GateBenchOptions = {
+      ...base,
+      rounds: number('rounds', base.rounds, 100),
+      policies: number('policies', base.policies, 10_000_000),
+    };
+    return {
+      json: values.json,
+      file: gateResultFile,
+      async run(signal, progress) {
+        const report = await runGate({ ...options, signal }, progress);
+        return { report, text: formatGateReport(report) };
+      },
+    };
+  }
   if (what === 'bridge') {
     const base = values.quick ? BRIDGE_QUICK : BRIDGE_FULL;
     const options: BridgeOptions = {

@@ -14,6 +14,7 @@ Examples:
   millrace doctor                                  what is wrong on this machine, and what to do
   millrace bench road                              measure this machine, beside its floors
   millrace bench bridge --quick                    the same for MQTT, beside mosquitto
+  millrace bench gate --quick                      the same for decisions: who may
 
 Settings come from the environment (MILLRACE_…), then from millrace.toml; docs/configuration.md lists them.`;
 
@@ -49,8 +50,10 @@ export function createProgram(): Command {
 
   program
     .command('bench')
-    .description('measure this machine beside floors in the same run: the main road, or MQTT beside mosquitto')
-    .argument('[what]', 'road: HTTP in, readings stored; bridge: MQTT in and out', 'road')
+    .description(
+      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, or the gate',
+    )
+    .argument('[what]', 'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions', 'road')
     .option('--quick', 'one short round instead of three')
     .option('--soak <minutes>', 'road: also load for so long and watch the memory')
     .option('--json <file>', 'where to write the figures')
