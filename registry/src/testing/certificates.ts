@@ -5,13 +5,15 @@ import {
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
+  Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
   type X509Certificate,
+  type X509CertificateCreateParamsName,
   X509CertificateGenerator,
 } from '@peculiar/x509';
 
-export { ExtendedKeyUsage };
+export { BasicConstraintsExtension, ExtendedKeyUsage, Extension, KeyUsageFlags, KeyUsagesExtension };
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
@@ -23,10 +25,14 @@ export interface Issued {
   readonly fingerprint: string;
 }
 export interface IssueOptions {
-  readonly name?: string;
+  readonly name?: X509CertificateCreateParamsName;
   readonly fromMs?: number;
   readonly untilMs?: number;
   readonly usages?: readonly ExtendedKeyUsage[];
+  /** Beside the usages. */
+  readonly extensions?: readonly Extension[];
+  /** Of the signature; SHA-256 if left out. */
+  readonly hash?: string;
 }
 
 /** An authority of a test's own. */
@@ -60,20 +66,27 @@ export class TestAuthority {
     return new TestAuthority(keys, certificate);
   }
 
+  get name(): string {
+    return this.#certificate.subjectName.getField('CN')[0] ?? '';
+  }
+
   get own(): Issued {
     return issued(this.#certificate);
   }
 
-  async issue(commonName: string, { name, usages, ...validity }: IssueOptions = {}): Promise<Issued> {
+  async issue(
+    commonName: string,
+    { name, usages, extensions = [], hash = 'SHA-256', ...validity }: IssueOptions = {},
+  ): Promise<Issued> {
     const keys = await newKeys();
     const certificate = await X509CertificateGenerator.create({
       subject: name ?? `CN=${commonName}`,
       issuer: this.#certificate.subject,
       publicKey: keys.publicKey,
       signingKey: this.#keys.privateKey,
-      signingAlgorithm: ALGORITHM,
+      signingAlgorithm: { ...ALGORITHM, hash },
       ...dates(validity),
-      extensions: usages === undefined ? [] : [new ExtendedKeyUsageExtension([...usages])],
+      extensions: [...(usages === undefined ? [] : [new ExtendedKeyUsageExtension([...usages])]), ...extensions],
     });
     return issued(certificate);
   }
