@@ -69,21 +69,26 @@ export function createGateway(parts: Parts): Gateway {
       const url = new URL(call.request.url);
       const issuer = new URL(provider.issuer);
       const visit: Visit = { call, plane, actor: currentActor() };
-      const response = await server.fetch(
-        {
-          method: call.request.method,
-          path: `${url.pathname}${url.search}`,
-          headers: call.request.headers,
-          body,
-          trusted: {
-            host: issuer.host,
-            'x-forwarded-host': issuer.host,
-            'x-forwarded-proto': issuer.protocol.slice(0, -1),
-            'x-forwarded-for': call.peer.remoteAddress,
+      const response = await server
+        .fetch(
+          {
+            method: call.request.method,
+            path: `${url.pathname}${url.search}`,
+            headers: call.request.headers,
+            body,
+            trusted: {
+              host: issuer.host,
+              'x-forwarded-host': issuer.host,
+              'x-forwarded-proto': issuer.protocol.slice(0, -1),
+              'x-forwarded-for': call.peer.remoteAddress,
+            },
           },
-        },
-        visit,
-      );
+          visit,
+        )
+        .catch((error: unknown) => {
+          logger.error({ err: error }, 'the OAuth provider gave no answer');
+          throw new Refusal(503, 'This takes too long. Try again later.', { 'retry-after': '2' });
+        });
       const { fault } = visit;
       const outcome = fault !== undefined ? 'fault' : response.status < 400 ? 'ok' : 'refused';
       asked.inc({ endpoint: endpointOf(url.pathname), outcome });

@@ -6,7 +6,6 @@ import {
   request as sendRequest,
 } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
-import { Refusal } from '../http/refusal.ts';
 
 export interface InnerRequest {
   readonly method: string;
@@ -39,7 +38,7 @@ export class InnerServer<V> {
     });
   }
 
-  /** @throws Refusal 503 when it takes too long */
+  /** @throws when the listener gives no whole answer in time */
   async fetch({ method, path, headers, body, trusted }: InnerRequest, visit: V): Promise<Response> {
     const [near, far] = duplexPair();
     this.#visits.set(far, visit);
@@ -61,13 +60,8 @@ export class InnerServer<V> {
           },
         );
         outgoing.on('error', reject);
-        near.on('close', () => reject(new Error('the connection ended without an answer')));
         outgoing.end(body);
       });
-    } catch (cause) {
-      const refusal = new Refusal(503, 'This takes too long. Try again later.', { 'retry-after': '2' });
-      refusal.cause = cause;
-      throw refusal;
     } finally {
       clearTimeout(timeout);
       near.destroy();

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
-import { type Credentials, isUuid } from '@millrace/core';
+import { type Credentials, isUuid, type Logger } from '@millrace/core';
 import type Provider from 'oidc-provider';
 import type { Account, Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import type { Session } from '../database/database.ts';
@@ -53,7 +53,7 @@ const INTROSPECTABLE = `SELECT EXISTS (
  *  @throws RegistryError REGISTRY_UNREACHABLE, REGISTRY_SECRET_MISMATCH */
 export async function openProvider(parts: Parts, issuer: string): Promise<Provider> {
   const [{ default: ProviderClass, errors }, keys] = await Promise.all([
-    import('oidc-provider'),
+    loadLibrary(parts.logger),
     openProviderKeys(parts),
   ]);
   const { config, logger } = parts;
@@ -128,6 +128,18 @@ export async function openProvider(parts: Parts, issuer: string): Promise<Provid
   // An event of Koa's own, which the types do not tell of.
   (provider as EventEmitter).on('error', (error) => logger.error({ err: error }, 'the OAuth provider failed'));
   return provider;
+}
+
+/** It tells the console that it wants Node 22; what is used of it runs on Node 20 too, as the tests show. Our log is JSON
+ *  lines, so it is told there. */
+async function loadLibrary(logger: Logger): Promise<typeof import('oidc-provider')> {
+  const { warn } = console;
+  console.warn = (...told: unknown[]) => logger.debug({ told: told.map(String) }, 'while the OAuth provider is loaded');
+  try {
+    return await import('oidc-provider');
+  } finally {
+    console.warn = warn;
+  }
 }
 
 /** Secrets of applications are kept as digests, two of them while one is rotated. */
