@@ -7,6 +7,8 @@ import type { Database } from './database/database.ts';
 /** What every topic of the registry (people, inventory, access …) is made of. */
 export interface Parts {
   readonly database: Database;
+  /** Of PostgreSQL, for what must have connections of its own. Holds a password. */
+  readonly url: string;
   readonly feed: ChangeFeed;
   readonly credentials: Credentials;
   readonly audit: Audit;

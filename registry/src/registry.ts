@@ -119,6 +119,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     });
     const parts: Parts = {
       database,
+      url: options.url,
       feed,
       credentials,
       audit,

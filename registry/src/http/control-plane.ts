@@ -147,7 +147,7 @@ async function answer(
       },
       parameters,
       query: checkQuery(specification.query, new URL(request.url), specification.aliases),
-      body: await checkBody(specification.body, request, specification.dialect),
+      body: await checkBody(specification, request),
       principal,
       user: async () => userOf(await principal()),
     };

@@ -19,6 +19,9 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly open?: true;
   readonly query?: Q;
   readonly body?: B;
+  /** The body is an array that may be as large as this, or come as NDJSON. Up to ITEMS_CHECKED_MAX items are checked;
+   *  of more the handler is given what came. */
+  readonly itemsBytesMax?: number;
   readonly answers: Readonly<Record<number, Answer>>;
   /** Requests that work against the example organisation (http/examples.ts); each is run by a test. */
   readonly examples?: readonly RouteExample[];
@@ -78,30 +81,20 @@ export function checkQuery(
 }
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
+export const ITEMS_CHECKED_MAX = 1_000;
 
 /** The JSON body of a request by a schema.
  *  @throws Refusal 400 malformed, 413 too large, 415 not JSON, 422 wrong, with the path of what is wrong */
 export async function checkBody(
-  schema: z.ZodType | undefined,
+  { body: schema, dialect, itemsBytesMax }: Pick<Route['specification'], 'body' | 'dialect' | 'itemsBytesMax'>,
   request: Request,
-  dialect?: { readonly body: z.ZodType },
 ): Promise<unknown> {
   if (schema === undefined) return undefined;
-  const type = request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (
-    type !== undefined &&
-    type !== '' &&
-    type !== 'application/json' &&
-    !/^application\/[a-z0-9.-]+\+json$/.test(type)
-  )
-    throw new Refusal(415, `The body must be application/json, not ${type.slice(0, 100)}.`);
-  const text = await readText(request);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new Refusal(400, text.trim() === '' ? 'A JSON body is missing.' : 'The body is no well-formed JSON.');
-  }
+  const value =
+    itemsBytesMax === undefined
+      ? parse(await readText(request, BODY_BYTES_MAX, isJson))
+      : await readItems(request, itemsBytesMax);
+  if (itemsBytesMax !== undefined && Array.isArray(value) && value.length > ITEMS_CHECKED_MAX) return value;
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // A dialect's shape counts only where it fits whole: what is wrong is told in our own words.
@@ -110,24 +103,51 @@ export async function checkBody(
   throw wrongBody(result.error);
 }
 
+async function readItems(request: Request, bytesMax: number): Promise<unknown> {
+  const text = await readText(request, bytesMax, (type) => isJson(type) || isLines(type));
+  if (!isLines(contentType(request))) return parse(text);
+  const items: unknown[] = [];
+  for (const [index, line] of text.split('\n').entries())
+    if (line.trim() !== '') items.push(parse(line, `Line ${index + 1}`));
+  return items;
+}
+
+const contentType = (request: Request): string =>
+  request.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
+const isJson = (type: string): boolean =>
+  type === '' || type === 'application/json' || /^application\/[a-z0-9.-]+\+json$/.test(type);
+const isLines = (type: string): boolean => type === 'application/x-ndjson' || type === 'application/jsonl';
+
+function parse(text: string, what = 'The body'): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refusal(400, text.trim() === '' ? 'A JSON body is missing.' : `${what} is no well-formed JSON.`);
+  }
+}
+
 /** What is wrong with a body, with the paths. */
-export function wrongBody(error: z.ZodError): Refusal {
-  const told = error.issues.slice(0, 5).map((issue) => {
+export const wrongBody = (error: z.ZodError): Refusal => new Refusal(422, `The body is wrong: ${issuesText(error)}.`);
+
+export function issuesText({ issues }: z.ZodError): string {
+  const told = issues.slice(0, 5).map((issue) => {
     const unknown = issue.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
     const path = [...issue.path, ...(unknown === undefined ? [] : [unknown])].map(String).join('.');
     const what = unknown === undefined ? issue.message : 'unknown field';
     return path === '' ? what : `${path}: ${what}`;
   });
-  return new Refusal(422, `The body is wrong: ${told.join('; ')}.`);
+  return told.join('; ');
 }
 
-async function readText(request: Request): Promise<string> {
+async function readText(request: Request, bytesMax: number, takes: (type: string) => boolean): Promise<string> {
+  const type = contentType(request);
+  if (!takes(type)) throw new Refusal(415, `The body must be application/json, not ${type.slice(0, 100)}.`);
   if (request.body === null) return '';
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
     size += chunk.length;
-    if (size > BODY_BYTES_MAX) throw new Refusal(413, `The body is larger than ${BODY_BYTES_MAX} bytes.`);
+    if (size > bytesMax) throw new Refusal(413, `The body is larger than ${bytesMax} bytes.`);
     chunks.push(chunk);
   }
   try {
