@@ -8,6 +8,8 @@ import { isFinal, type Mail, outboxPostman, type Postman, smtpPostman } from './
 export interface Mails {
   /** Puts a mail into the outbox of a transaction.  @returns false if too many wait already: then it is not kept */
   put(tx: Session, mail: Mail): Promise<boolean>;
+  /** How many wait, and how often they were tried in vain. */
+  waiting(): Promise<{ count: number; tried: number }>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -103,6 +105,10 @@ export function createMails({ database, credentials, config, directory, metrics,
         schedule(SOON_MS);
       }
       return true;
+    },
+    async waiting() {
+      const sql = 'SELECT count(*)::integer AS count, coalesce(sum(tries), 0)::integer AS tried FROM registry.mails';
+      return (await database.query<{ count: number; tried: number }>(sql))[0] ?? { count: 0, tried: 0 };
     },
     async start() {
       const from = config.MILLRACE_MAIL_FROM;

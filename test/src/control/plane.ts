@@ -165,7 +165,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
 }
 
 /** These tests store no readings. */
-const NO_STORE: ReadingsStore = {
+export const NO_STORE: ReadingsStore = {
   write: async () => undefined,
   readings: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, readings: [] }),
   payloads: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, payloads: [] }),
