@@ -60,6 +60,17 @@ describe('the fallback', () => {
     expect([none.status, await none.text(), none.headers.get('content-length')]).toEqual([204, '', null]);
   });
 
+  test('does not say twice whom the server lets in', async () => {
+    const headers = { 'access-control-allow-origin': 'https://b.example.org' };
+    const ask = async (settings: Record<string, string>) => {
+      await using server = await serve(() => new Response('', { headers }), settings);
+      const answer = await fetch(server.url, { headers: { origin: 'https://a.example.org' } });
+      return answer.headers.get('access-control-allow-origin');
+    };
+    expect(await ask({ MILLRACE_HTTP_CORS_ORIGINS: 'https://a.example.org' })).toBe('https://a.example.org');
+    expect(await ask({ MILLRACE_HTTP_CORS_ORIGINS: '' })).toBe('https://b.example.org');
+  });
+
   test('streams what does not come at once', async () => {
     let go = (): void => {};
     const gone = new Promise<void>((resolve) => {

@@ -63,7 +63,10 @@ async function send(exchange: Exchange, response: Response, headOnly: boolean): 
   const { connection, head } = exchange;
   const { status } = response;
   let lines = exchange.lines;
+  // Whom this server lets in is not said twice: browsers refuse two of these fields.
+  const letsIn = lines.includes('Access-Control-Allow-Origin');
   for (const [name, value] of response.headers) {
+    if (letsIn && name.startsWith('access-control-')) continue;
     if (!HOP_BY_HOP.has(name) && name !== 'content-length') lines += `${name}: ${latin1(value)}\r\n`;
   }
   const line = (more: string): string => answerHead(status, reasonOf(response), lines + more);

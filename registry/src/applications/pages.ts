@@ -38,7 +38,7 @@ h1{margin:0 0 .75rem;font-size:1.375rem;line-height:1.3;overflow-wrap:anywhere}
 p{margin:0 0 1rem;overflow-wrap:anywhere}.soft{color:var(--soft);font-size:.875rem}
 label,legend{display:block;margin-bottom:.25rem;font-weight:600}
 input[type=email],input[type=password],select{width:100%;padding:.625rem .75rem;margin-bottom:1rem;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--soft);border-radius:.375rem}
-fieldset{margin:0 0 1rem;padding:0;border:0}
+fieldset{margin:0 0 1rem;padding:0;border:0}legend{padding:0}
 .choice{display:flex;gap:.625rem;align-items:flex-start;padding:.375rem 0;font-weight:400}.choice input{width:1.125rem;height:1.125rem;margin:.2rem 0 0;flex:none}
 button,.button{display:block;width:100%;padding:.6875rem 1rem;margin-top:.5rem;font:inherit;font-weight:600;text-align:center;text-decoration:none;cursor:pointer;border:1px solid var(--blue);border-radius:.375rem;background:var(--blue);color:var(--on-blue)}
 button.other,.button.other{background:transparent;color:var(--blue)}
