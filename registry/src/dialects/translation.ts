@@ -88,7 +88,10 @@ export interface Accent {
   /** Members that are added to an answer that succeeded. @param members their schema, for the documentation */
   readonly adds?: {
     readonly members: z.ZodObject;
-    from(body: Readonly<Record<string, unknown>>, call: Call<unknown, unknown>): Record<string, unknown>;
+    from(
+      body: Readonly<Record<string, unknown>>,
+      call: Call<unknown, unknown>,
+    ): Record<string, unknown> | Promise<Record<string, unknown>>;
   };
 }
 
@@ -118,7 +121,7 @@ function withAccent({ specification, handle }: Route, { body, parameters, adds }
       if (adds === undefined || !response.ok || response.status === 204) return response;
       const native = (await response.json()) as Record<string, unknown>;
       const headers = Object.fromEntries(response.headers);
-      return json(response.status, { ...native, ...adds.from(native, call) }, headers);
+      return json(response.status, { ...native, ...(await adds.from(native, call)) }, headers);
     },
   };
 }
