@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Browser, type Page } from './browser.ts';
 import { type Listener, listen } from './listener.ts';
@@ -541,3 +542,50 @@ describe('bad requests', () => {
     expect((await ask('https://evil.example.org')).headers.get('access-control-allow-origin')).toBeNull();
   });
 });
+
+describe('while PostgreSQL is away', () => {
+  test('it says so to programs and to people, and goes on by itself', async () => {
+    const machine = await makeApp({ name: 'Patient', kind: 'machine' });
+    const config = await discover(machine);
+    const { access_token: known } = await oidc.clientCredentialsGrant(config);
+    const ask = () =>
+      fetch(`${front.url}/oauth/token`, {
+        method: 'POST',
+        body: new URLSearchParams({
+          grant_type: 'client_credentials',
+          client_id: machine.id,
+          client_secret: machine.secret,
+        }),
+      });
+    expect((await ask()).status).toBe(200);
+    const database = new URL(plane.url).pathname.slice(1);
+    await letDatabase(database, false);
+    try {
+      const answer = await ask();
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      const page = await new Browser().go((await beginFlow(config, 'openid')).url.href);
+      expect(page.status).toBe(503);
+      expect(page.text).toContain('Try again later');
+      expect(page.text).not.toMatch(/sql|postgres:|relation/i);
+    } finally {
+      await letDatabase(database, true);
+    }
+    await expect.poll(async () => (await ask()).status, SOON).toBe(200);
+    await expect.poll(async () => (await oidc.tokenIntrospection(config, known)).active, SOON).toBe(true);
+  });
+});
+
+/** Lets nobody into a database of this PostgreSQL, and those out who are in; or everybody in again. */
+async function letDatabase(name: string, open: boolean): Promise<void> {
+  const elsewhere = new URL(plane.url);
+  elsewhere.pathname = '/template1';
+  const client = new pg.Client({ connectionString: elsewhere.href });
+  await client.connect();
+  try {
+    await client.query('UPDATE pg_database SET datallowconn = $2 WHERE datname = $1', [name, open]);
+    if (!open) await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [name]);
+  } finally {
+    await client.end();
+  }
+}
