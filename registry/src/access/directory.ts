@@ -112,7 +112,8 @@ interface ConnectionRow {
 /** Users that are remembered to be users; beyond it all are forgotten. */
 const USERS_MAX = 100_000;
 
-/** The gate's cold reads, each by primary or unique keys: what they cost does not grow with the organisation. */
+/** The gate's cold reads, each by primary or unique keys: what they cost does not grow with the organisation. Prepared,
+ *  since planning them takes longer than what they read. */
 export function createDirectory(options: DirectoryOptions): Directory {
   const { session, feed, tickets, certificates, applicationToken, now } = options;
   /** Users that were asked for lately: anything else is looked for among the things first. */
@@ -125,7 +126,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
   const subject = async (id: string): Promise<SubjectRecord | null> => {
     if (!isUuid(id)) return null;
     const thing = `SELECT ${THING_RECORD} FROM registry.things JOIN registry.orgs ON orgs.id = things.org WHERE things.id = $1`;
-    const [found] = await session.query<ThingRecord>(thing, [id]);
+    const [found] = await session.query<ThingRecord>(thing, [id], 'gate-thing');
     if (found !== undefined) return found;
     const [user] = await session.query<UserRecord>(`SELECT ${USER_RECORD} FROM registry.users WHERE id = $1`, [id]);
     return user === undefined ? null : noted(user);
@@ -139,7 +140,11 @@ export function createDirectory(options: DirectoryOptions): Directory {
     thingByCertificate: (fingerprint, certificate) => certificates.find(fingerprint, certificate),
 
     async thingByKey(digest) {
-      const [row] = await session.query<ThingRecord & { untilMs: number | null }>(THING_BY_KEY, [digest, now()]);
+      const [row] = await session.query<ThingRecord & { untilMs: number | null }>(
+        THING_BY_KEY,
+        [digest, now()],
+        'gate-thing-by-key',
+      );
       if (row === undefined) return null;
       const { untilMs, ...thing } = row;
       return { subject: thing, expiresMs: untilMs ?? Number.POSITIVE_INFINITY, scope: null };
@@ -148,7 +153,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     async bearer(digest) {
       const [row] = await session.query<
         UserRecord & { key: string; keyOrg: string; grants: Scope['grants']; expiresMs: number | null }
-      >(BEARER, [digest, now()]);
+      >(BEARER, [digest, now()], 'gate-bearer');
       if (row === undefined) return applicationToken(digest);
       const { key, keyOrg, grants, expiresMs, ...user } = row;
       return {
@@ -165,10 +170,12 @@ export function createDirectory(options: DirectoryOptions): Directory {
 
     async channel(reference, org): Promise<ChannelRecord | null> {
       if (isUuid(reference))
-        return (await session.query<ChannelRecord>(`${CHANNEL} channels.id = $1`, [reference]))[0] ?? null;
+        return (
+          (await session.query<ChannelRecord>(`${CHANNEL} channels.id = $1`, [reference], 'gate-channel'))[0] ?? null
+        );
       if (org === null) return null;
       const sql = `${CHANNEL} channels.org = $1 AND channels.alias = $2`;
-      return (await session.query<ChannelRecord>(sql, [org, reference]))[0] ?? null;
+      return (await session.query<ChannelRecord>(sql, [org, reference], 'gate-channel-by-alias'))[0] ?? null;
     },
 
     async rules(id, org): Promise<readonly PolicyRule[]> {
@@ -183,6 +190,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     const [row] = await session.query<ThingRecord & { connections: ConnectionRow[]; policies: PolicyRow[] }>(
       THING_RULES,
       [id, org],
+      'gate-thing-rules',
     );
     if (row === undefined) return null;
     const { connections, policies, ...thing } = row;
@@ -193,7 +201,11 @@ export function createDirectory(options: DirectoryOptions): Directory {
   }
 
   async function userRules(id: string, org: string): Promise<PolicyRule[] | null> {
-    const [row] = await session.query<UserRecord & { roles: RoleRow[]; policies: PolicyRow[] }>(USER_RULES, [id, org]);
+    const [row] = await session.query<UserRecord & { roles: RoleRow[]; policies: PolicyRow[] }>(
+      USER_RULES,
+      [id, org],
+      'gate-user-rules',
+    );
     if (row === undefined) return null;
     const { roles, policies, ...user } = row;
     // Who has been taken out of an organisation keeps nothing of it, also not what is attached to them or to groups.

@@ -5,7 +5,9 @@ import { RegistryError } from '../error.ts';
 export type Row = Record<string, unknown>;
 /** What statements run on: the pool, or a transaction. */
 export interface Session {
-  query<R extends object = Row>(sql: string, values?: readonly unknown[]): Promise<R[]>;
+  /** @param prepared names a statement that is asked often: PostgreSQL plans it once a connection. The text must always
+   *  be the same for one name. */
+  query<R extends object = Row>(sql: string, values?: readonly unknown[], prepared?: string): Promise<R[]>;
 }
 export interface Database extends Session {
   /** All or nothing. When the connection is lost at the commit, whether it happened is not known. */
@@ -52,10 +54,15 @@ export function openDatabase({ url, connectionsMax, logger, metrics }: DatabaseO
   const full = (): boolean => pool.waitingCount >= WAITING_MAX;
   const refuseFull = (): never => refuse(new RegistryError('REGISTRY_UNREACHABLE', 'later', { waiting: WAITING_MAX }));
 
-  async function query<R extends object>(sql: string, values: readonly unknown[] = []): Promise<R[]> {
+  async function query<R extends object>(
+    sql: string,
+    values: readonly unknown[] = [],
+    prepared?: string,
+  ): Promise<R[]> {
     if (full()) refuseFull();
     try {
-      return (await pool.query<R & Row>(sql, [...values])).rows;
+      const named = prepared === undefined ? {} : { name: prepared };
+      return (await pool.query<R & Row>({ ...named, text: sql, values: [...values] })).rows;
     } catch (error) {
       return refuse(error);
     }
