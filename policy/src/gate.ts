@@ -190,6 +190,10 @@ class MemoGate implements StoppableGate {
       if (settled !== undefined) return settled;
     }
     return this.#cold(state, async () => {
+      // A thing's rules are of its own organisation, whatever channel it is: both are asked for at once.
+      if (record.kind === 'thing' && state.rules?.get(record.org) === undefined) {
+        this.#knowledge.rules(state, record.org).catch(() => {});
+      }
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         const found =
           this.#knowledge.channelNow(reference, org, context.nowMs) ??

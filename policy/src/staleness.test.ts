@@ -12,6 +12,7 @@ import { createCredentials } from './credentials.ts';
 import { createGate, type StoppableGate } from './gate.ts';
 import { createSealer } from './sealer.ts';
 import { MemoryDirectory, plainChannel } from './testing/directory.ts';
+import { builtInMember } from './testing/rules.ts';
 
 const secret = new Uint8Array(32).fill(7);
 const BOTH = { publish: true, subscribe: true };
@@ -71,12 +72,27 @@ describe('a change that comes while a look-up is under way', () => {
     const held = hold();
     const asked = ask(principal);
     await turn();
-    held.released();
-    // The channel has come; now the rules are read, and change before they are answered.
-    const again = hold();
-    await turn();
+    // Channel and rules have been read; now the rules change before they are answered.
     directory.setRules('t1', 'o1', [], 'connection');
-    again.released();
+    held.released();
+    expect(await asked).toEqual({ kind: 'deny', reason: 'not_allowed' });
+    expect(await ask(principal)).toEqual({ kind: 'deny', reason: 'not_allowed' });
+  });
+
+  test('a role that is taken away: the same, where the rules are asked for after the channel', async () => {
+    directory.user('u1');
+    directory.setRules('u1', 'o1', builtInMember('u1', 'editor', 'o1'), 'member');
+    const identified = await gate.identify({ kind: 'subject', id: 'u1' });
+    const principal = identified.kind === 'known' ? identified.principal : await thing();
+    const channelHeld = hold();
+    const asked = ask(principal);
+    await turn();
+    channelHeld.released();
+    const rulesHeld = hold();
+    await turn();
+    expect(directory.calls.rules).toBe(1);
+    directory.setRules('u1', 'o1', builtInMember('u1', 'viewer', 'o1'), 'member');
+    rulesHeld.released();
     expect(await asked).toEqual({ kind: 'deny', reason: 'not_allowed' });
     expect(await ask(principal)).toEqual({ kind: 'deny', reason: 'not_allowed' });
   });

@@ -46,7 +46,7 @@ interface Request {
   /** undefined: not a message. */
   readonly subtopic: string | undefined;
 }
-/** A statement that holds for who asks; all of the organisation, or what is in one group. */
+/** A statement that holds for who asks: all over the organisation, or by a role that they have in one group. */
 interface Grant extends PolicyStatement {
   readonly within: string | null;
 }
@@ -89,14 +89,20 @@ function ofThing(world: World, thing: WorldThing): Grant[] {
 
 function ofUser(world: World, user: WorldUser, org: string): Grant[] {
   const held = user.roles.filter((each) => each.org === org);
-  if (held.length === 0) return [];
+  // Who is no member has nothing, also not the roles in groups.
+  if (!held.some(({ group }) => group === null)) return [];
   const grants = held.map(({ role, group }): Grant => {
     const own = world.roles.find(({ id }) => id === role);
     const actions = own?.actions ?? roleActions[role as keyof typeof roleActions];
     return { effect: 'allow', actions, resources: ['*'], within: group };
   });
   const everywhere = held.filter(({ group }) => group === null).map(({ role }) => role);
-  return [...grants, ...attached(world, org, [user.id, ...everywhere])];
+  const inGroups = held.flatMap(({ role, group }) =>
+    group === null || everywhere.includes(role)
+      ? []
+      : attached(world, org, [role]).map((grant): Grant => ({ ...grant, within: group })),
+  );
+  return [...grants, ...attached(world, org, [user.id, ...everywhere]), ...inGroups];
 }
 
 const attached = (world: World, org: string, targets: readonly string[]): Grant[] =>
@@ -112,7 +118,6 @@ function effectOf(
 ): 'allow' | 'deny' | null {
   const { effect, actions, resources, condition, within } = grant;
   if (!actions.some((each) => doesAction(each, request.action))) return null;
-  if (within !== null && !request.groups.includes(within)) return null;
   const when = condition === undefined ? true : holds(condition, who, request, context);
   for (const resource of resources) {
     const filled = fill(resource, who, '*/');
@@ -122,6 +127,10 @@ function effectOf(
       continue;
     }
     if (!reaches(filled, request)) continue;
+    // Held in a group, it reaches what lies there; what names a group itself denies there, and allows only in the same.
+    const named = /^group:(.*?)\//.exec(resource)?.[1];
+    if (within !== null && named === undefined && !request.groups.includes(within)) continue;
+    if (within !== null && named !== undefined && named !== within && effect === 'allow') continue;
     if (when === true || (when === undefined && effect === 'deny')) return effect;
   }
   return null;

@@ -253,7 +253,7 @@ export class RandomWorlds {
         groups.filter((each) => each.org === org),
         0.25,
       );
-      const whole = choice.chance(0.5) ? [{ org, role: role(), group: null }] : [];
+      const whole = choice.chance(0.8) ? [{ org, role: role(), group: null }] : [];
       return [...whole, ...within.map(({ id }) => ({ org, role: role(), group: id }))];
     });
   }

@@ -5,6 +5,7 @@ import {
   memberRule,
   orgRoles,
   type PolicyRule,
+  type PolicyStatement,
   roleActions,
   roleRules,
   roleSubject,
@@ -77,7 +78,7 @@ export class WorldDirectory extends MemoryDirectory {
 
   #ofUser(user: WorldUser, org: string): PolicyRule[] {
     const held = user.roles.filter((each) => each.org === org);
-    if (held.length === 0) return [];
+    if (!held.some(({ group }) => group === null)) return [];
     const ofRoles = held.flatMap(({ role, group }) => {
       const builtIn = orgRoles.find((name) => name === role);
       const own = this.#world.roles.find(({ id }) => id === role);
@@ -87,16 +88,39 @@ export class WorldDirectory extends MemoryDirectory {
       return [memberRule(user.id, holder, org), ...roleRules(holder, org, actions, role)];
     });
     const everywhere = held.filter(({ group }) => group === null).map(({ role }) => role);
-    return [...ofRoles, ...this.#attached(user, org, [user.id, ...everywhere])];
+    const inGroups = held.flatMap(({ role, group }) =>
+      group === null || everywhere.includes(role) ? [] : this.#attached(user, org, [role], group),
+    );
+    return [...ofRoles, ...this.#attached(user, org, [user.id, ...everywhere]), ...inGroups];
   }
 
-  #attached(who: WorldThing | WorldUser, org: string, targets: readonly string[]): PolicyRule[] {
+  #attached(
+    who: WorldThing | WorldUser,
+    org: string,
+    targets: readonly string[],
+    group: string | null = null,
+  ): PolicyRule[] {
     return this.#world.policies
       .filter((each) => each.org === org && each.enabled && each.attached.some((target) => targets.includes(target)))
       .flatMap(({ id, statements }) =>
         statements.flatMap((each, index) =>
-          statementRules(each, who.id, recordOf(who), org, `policy ${id} v1 ${each.sid ?? index}`),
+          statementRules(
+            group === null ? each : within(group, each),
+            who.id,
+            recordOf(who),
+            org,
+            `policy ${id} v1 ${each.sid ?? index}`,
+          ),
         ),
       );
   }
+}
+
+/** A statement of a role that is held in a group, as the registry places it. */
+function within(group: string, statement: PolicyStatement): PolicyStatement {
+  const resources = statement.resources.flatMap((resource) => {
+    if (!resource.startsWith('group:')) return [groupObject(group, resource)];
+    return statement.effect === 'deny' || resource.startsWith(`group:${group}/`) ? [resource] : [];
+  });
+  return { ...statement, resources };
 }
