@@ -5,25 +5,27 @@ import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { PageQuery, page } from '../http/schemas.ts';
-import { pageOf } from '../inventory/lookup.ts';
+import { page } from '../http/schemas.ts';
+import { listOf, permitNew } from '../inventory/lookup.ts';
+import { pageAnswer } from '../inventory/page.ts';
 import { parseFingerprint } from './authorities.ts';
-import type { BroughtAuthority, JustInTime, Registering } from './brought.ts';
+import type { BroughtAuthority, JustInTime, Registering, Registration } from './brought.ts';
 import {
   AuthorityAnswer,
+  AuthorityListQuery,
   AuthorityPatchBody,
   CascadeQuery,
   CodeAnswer,
   NewAuthorityBody,
   problemAnswer,
   RegistrationAnswer,
+  RegistrationListQuery,
 } from './schemas.ts';
 
 const tag = 'certificates';
 const path = '/certs/authorities';
 const one = { description: 'The authority.', schema: AuthorityAnswer };
 const gone = { 204: { description: 'It is gone.' } };
-const OwnPageQuery = PageQuery.omit({ org: true });
 
 export const broughtRoutes: readonly Route[] = [
   route(
@@ -68,16 +70,15 @@ export const broughtRoutes: readonly Route[] = [
       path,
       tag,
       summary: 'List the authorities of an organisation',
-      query: PageQuery,
+      query: AuthorityListQuery,
       answers: { 200: { description: 'A page of authorities.', schema: page('authorities', AuthorityAnswer) } },
       examples: [{ name: 'all', status: 200 }],
     },
     async (call, plane) => {
       const org = await orgOf(call, plane);
       await permit(call, plane, org, 'certs/authorities', 'certs.list', { hidden: 'organisation' });
-      const { offset, limit } = pageOf(call.query);
-      const { items, ...rest } = await plane.registry.authorities.list(org, offset, limit);
-      return json(200, { ...rest, authorities: items.map(answer) });
+      const found = await plane.registry.authorities.list(listOf(org, call.query));
+      return json(200, pageAnswer(found, 'authorities', answer));
     },
   ),
   route(
@@ -125,22 +126,15 @@ export const broughtRoutes: readonly Route[] = [
       path: `${path}/{id}/registrations`,
       tag,
       summary: 'What came in by an authority, the newest first',
-      query: OwnPageQuery,
+      query: RegistrationListQuery,
       answers: {
         200: { description: 'A page of registrations.', schema: page('registrations', RegistrationAnswer) },
       },
     },
     async (call, plane) => {
-      const { id } = await authorityFor(call, plane, 'read');
-      const { offset, limit } = pageOf(call.query);
-      const { items, ...rest } = await plane.registry.authorities.registrations(id, offset, limit);
-      const registrations = items.map(({ fingerprint, thing, name, createdAt }) => ({
-        fingerprint,
-        thing_id: thing,
-        name,
-        created_at: createdAt.toISOString(),
-      }));
-      return json(200, { ...rest, registrations });
+      const { id, org } = await authorityFor(call, plane, 'read');
+      const found = await plane.registry.authorities.registrations(id, listOf(org, call.query));
+      return json(200, pageAnswer(found, 'registrations', registrationAnswer));
     },
   ),
   route(
@@ -185,7 +179,7 @@ async function justInTimeOf(
   given: z.output<typeof NewAuthorityBody>['jit'] | null,
 ): Promise<JustInTime | null> {
   if (given == null) return null;
-  await permit(call, plane, org, 'things', 'things.create');
+  await permitNew(call, plane, org, 'things', [given]);
   const channelIds = [...new Set((given.channel_ids ?? []).map((id) => id.toLowerCase()))];
   if (channelIds.length > 0) await permit(call, plane, org, 'connections', 'connections.create');
   return {
@@ -208,6 +202,13 @@ function registered(outcome: Registering): BroughtAuthority {
       throw new Refusal(409, `The organisation has ${outcome.countMax} authorities: delete one first.`);
   }
 }
+
+const registrationAnswer = ({ fingerprint, thing, name, createdAt }: Registration) => ({
+  fingerprint,
+  thing_id: thing,
+  name,
+  created_at: createdAt.toISOString(),
+});
 
 const shown = (authority: BroughtAuthority): Response => json(200, answer(authority), etag(authority.version));
 

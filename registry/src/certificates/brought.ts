@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
 import { uuidV7 } from '@millrace/core';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
-import type { Listed } from '../inventory/page.ts';
+import { type Listed, type ListQuery, listRows } from '../inventory/page.ts';
 import type { ThingType } from '../inventory/things.ts';
 import type { Parts } from '../parts.ts';
 import { commonName, isIssuedBy, isWithinValidity, parseAuthority } from './authorities.ts';
@@ -64,13 +64,13 @@ export interface BroughtAuthorities {
   /** @throws RegistryError REGISTRY_CONFLICT with field authority when its key is registered already */
   register(authority: NewAuthority): Promise<Registering>;
   get(id: string): Promise<BroughtAuthority | null>;
-  list(org: string, offset: number, limit: number): Promise<Listed<BroughtAuthority>>;
+  list(query: ListQuery): Promise<Listed<BroughtAuthority>>;
   /** null if it is gone.  @throws RegistryError REGISTRY_VERSION_MISMATCH */
   update(id: string, patch: AuthorityPatch, expected: number | null): Promise<Registering | null>;
   /** With cascade, what came in by it is not let in by its certificates any more.  @returns how many things that were
    *  @throws RegistryError REGISTRY_IN_USE  */
   remove(id: string, cascade: boolean): Promise<number | null>;
-  registrations(authority: string, offset: number, limit: number): Promise<Listed<Registration>>;
+  registrations(authority: string, query: ListQuery): Promise<Listed<Registration & { readonly id: string }>>;
   /** Lets the certificate of a deleted thing make a thing again.  @throws RegistryError REGISTRY_IN_USE */
   forget(authority: string, fingerprint: string): Promise<boolean>;
 }
@@ -80,6 +80,11 @@ const COLUMNS = `id, org, name, certificate, subject, fingerprint, not_before AS
 /** Fingerprints by which things came in through an authority, and still do. */
 const RELYING = `SELECT kept.thing, kept.fingerprint FROM registry.jit_registrations AS came
   JOIN registry.certificates AS kept ON kept.fingerprint = came.fingerprint AND kept.thing = came.thing WHERE came.authority = $1`;
+/** @shape id: half of the fingerprint, to turn pages by */
+const REGISTRATIONS = `(SELECT left(came.fingerprint, 32)::uuid AS id, came.fingerprint, authority, authorities.org, came.name,
+    came.created_at, came.created_at AS updated_at, things.id AS thing
+  FROM registry.jit_registrations AS came JOIN registry.authorities ON authorities.id = came.authority
+    LEFT JOIN registry.things ON things.id = came.thing) AS registrations`;
 const CODE_MS = 3_600_000;
 const TOLD_MAX = 1_000;
 
@@ -153,19 +158,7 @@ export function createBrought({ database, feed, credentials, config, now }: Part
 
     get: (id) => get(database, id),
 
-    async list(org, offset, limit) {
-      const [items, [count]] = await Promise.all([
-        database.query<BroughtAuthority>(
-          `SELECT ${COLUMNS} FROM registry.authorities WHERE org = $1 ORDER BY created_at, id OFFSET $2 LIMIT $3`,
-          [org, offset, limit],
-        ),
-        database.query<{ total: number }>(
-          'SELECT count(*)::integer AS total FROM registry.authorities WHERE org = $1',
-          [org],
-        ),
-      ]);
-      return { total: count?.total ?? 0, offset, limit, items };
-    },
+    list: (query) => listRows(database, 'registry.authorities', COLUMNS, query),
 
     update: (id, { name, jit }, expected) =>
       feed.transaction(async (tx) => {
@@ -210,21 +203,10 @@ export function createBrought({ database, feed, credentials, config, now }: Part
         return things.length;
       }),
 
-    async registrations(authority, offset, limit) {
-      const [items, [count]] = await Promise.all([
-        database.query<Registration>(
-          `SELECT fingerprint, things.id AS thing, came.name, came.created_at AS "createdAt"
-           FROM registry.jit_registrations AS came LEFT JOIN registry.things ON things.id = came.thing
-           WHERE authority = $1 ORDER BY came.created_at DESC, fingerprint OFFSET $2 LIMIT $3`,
-          [authority, offset, limit],
-        ),
-        database.query<{ total: number }>(
-          'SELECT count(*)::integer AS total FROM registry.jit_registrations WHERE authority = $1',
-          [authority],
-        ),
-      ]);
-      return { total: count?.total ?? 0, offset, limit, items };
-    },
+    registrations: (authority, query) =>
+      listRows(database, REGISTRATIONS, 'id, fingerprint, thing, name, created_at AS "createdAt"', query, (clauses) =>
+        clauses.add('authority = ?', authority),
+      ),
 
     forget: (authority, fingerprint) =>
       feed.transaction(async (tx) => {

@@ -7,7 +7,8 @@ import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { page } from '../http/schemas.ts';
-import { pageOf } from '../inventory/lookup.ts';
+import { listOf } from '../inventory/lookup.ts';
+import { pageAnswer } from '../inventory/page.ts';
 import type { Issuance, IssuedCertificate } from './issued.ts';
 import { type NewKey, newKey, type PublicKey, readRequest } from './keys.ts';
 import {
@@ -248,10 +249,10 @@ async function listed(
   org: string,
   thing: string | undefined,
 ): Promise<Response> {
-  const { status = 'all', order = 'created', dir = 'desc' } = call.query;
-  const query = { org, thing, status, order, direction: dir, ...pageOf(call.query) };
-  const { items, ...rest } = await plane.registry.issued.list(query);
-  return json(200, { ...rest, certs: items.map(answer) });
+  const { status = 'all', order, ...query } = call.query;
+  const by = order === 'expires' ? 'updated' : order;
+  const found = await plane.registry.issued.list({ ...listOf(org, { ...query, order: by }), thing, state: status });
+  return json(200, pageAnswer(found, 'certs', answer));
 }
 
 function answer(certificate: IssuedCertificate): z.input<typeof CertificateAnswer> {

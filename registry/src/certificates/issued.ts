@@ -1,6 +1,6 @@
 import type { ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
-import type { Listed } from '../inventory/page.ts';
+import { type Listed, type ListQuery, listRows } from '../inventory/page.ts';
 import type { Parts } from '../parts.ts';
 import type { Issuers } from './issuers.ts';
 import type { PublicKey } from './keys.ts';
@@ -27,14 +27,10 @@ export interface IssuedCertificate {
 export const certificateStatuses = ['active', 'revoked', 'expired', 'all'] as const;
 export type CertificateStatus = (typeof certificateStatuses)[number];
 
-export interface IssuedListQuery {
-  readonly org: string;
+/** @shape ordered by `updated`: by when it expires */
+export interface IssuedListQuery extends Omit<ListQuery, 'status'> {
   readonly thing?: string | undefined;
-  readonly status: CertificateStatus;
-  readonly order: 'created' | 'expires';
-  readonly direction: 'asc' | 'desc';
-  readonly offset: number;
-  readonly limit: number;
+  readonly state: CertificateStatus;
 }
 export interface IssueRequest {
   readonly thing: string;
@@ -58,7 +54,7 @@ export interface IssuedCertificates {
   /** Whoever is connected with it is cut off. What is revoked already stays as it is.  @returns null if there is none */
   revoke(serial: string, reason: Reason): Promise<IssuedCertificate | null>;
   get(serial: string): Promise<IssuedCertificate | null>;
-  list(query: IssuedListQuery): Promise<Listed<IssuedCertificate>>;
+  list(query: IssuedListQuery): Promise<Listed<IssuedCertificate & { readonly id: string }>>;
   /** Where a thing is: what rights to it depend on. */
   place(thing: string): Promise<{ org: string; groups: string[] } | null>;
   /** Ends what was superseded, and forgets what has long expired. */
@@ -71,6 +67,8 @@ const COLUMNS = `serial, issuer, org, thing, fingerprint, certificate, key_type 
 const LIVE = 'revoked_at IS NULL AND expires_at > $2 AND (superseded_at IS NULL OR superseded_at > $2)';
 const PLACE = `SELECT things.org, CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups
   FROM registry.things LEFT JOIN registry.groups ON groups.id = group_id WHERE things.id = $1`;
+/** A serial number has the size of a UUID. No certificate is ever updated: that order stands for when they expire. */
+const LISTED = `(SELECT serial::uuid AS id, expires_at AS updated_at, kept.* FROM registry.issued_certificates AS kept) AS issued`;
 const DAY_MS = 86_400_000;
 const SWEPT_MAX = 500;
 
@@ -110,7 +108,7 @@ export function createIssued(parts: Parts, issuers: Issuers): IssuedCertificates
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ${COLUMNS}`,
         [made.serial, issuer.id, org, thing, made.fingerprint, made.pem, key.name, when.notBefore, when.notAfter],
       );
-      const detail = { thing, key_type: key.name, expires_at: when.notAfter.toISOString() };
+      const detail = { thing, algorithm: key.name, expires_at: when.notAfter.toISOString() };
       tx.audit({ action: 'certs.create', entity: 'certs', id: made.serial, org, detail });
       return { kind: 'ok', certificate: certificate as IssuedCertificate, chain };
     });
@@ -158,30 +156,15 @@ export function createIssued(parts: Parts, issuers: Issuers): IssuedCertificates
 
     get: (serial) => get(database, serial),
 
-    async list({ org, thing, status, order, direction, offset, limit }) {
-      const values: unknown[] = [org, new Date(now())];
-      // $2 is named in each, so that it has a type.
-      const conditions = ['org = $1', '$2::timestamptz IS NOT NULL'];
-      if (thing !== undefined) conditions.push(`thing = $${values.push(thing)}`);
-      if (status === 'active') conditions.push(LIVE);
-      if (status === 'revoked') conditions.push('(revoked_at IS NOT NULL OR superseded_at <= $2)');
-      if (status === 'expired') conditions.push('expires_at <= $2');
-      const where = conditions.join(' AND ');
-      const by = order === 'created' ? 'created_at' : 'expires_at';
-      const way = direction === 'asc' ? 'ASC' : 'DESC';
-      const [items, [count]] = await Promise.all([
-        database.query<IssuedCertificate>(
-          `SELECT ${COLUMNS} FROM registry.issued_certificates WHERE ${where} ORDER BY ${by} ${way}, serial ${way}
-           OFFSET $${values.length + 1} LIMIT $${values.length + 2}`,
-          [...values, offset, limit],
-        ),
-        database.query<{ total: number }>(
-          `SELECT count(*)::integer AS total FROM registry.issued_certificates WHERE ${where}`,
-          values,
-        ),
-      ]);
-      return { total: count?.total ?? 0, offset, limit, items };
-    },
+    list: ({ thing, state, ...query }) =>
+      listRows(database, LISTED, `id, ${COLUMNS}`, query, (clauses) => {
+        const at = new Date(now());
+        if (thing !== undefined) clauses.add('thing = ?', thing);
+        if (state === 'active')
+          clauses.add('revoked_at IS NULL AND expires_at > ? AND (superseded_at IS NULL OR superseded_at > ?)', at);
+        if (state === 'revoked') clauses.add('(revoked_at IS NOT NULL OR superseded_at <= ?)', at);
+        if (state === 'expired') clauses.add('expires_at <= ?', at);
+      }),
 
     async place(thing) {
       return (await database.query<{ org: string; groups: string[] }>(PLACE, [thing]))[0] ?? null;

@@ -230,7 +230,13 @@ describe('just-in-time registration', () => {
     });
     await rows('DELETE FROM registry.things WHERE id = $1', id);
     expect(await find(issued)).toBeNull();
-    const { items } = await registry.authorities.registrations(kept.id, 0, 10);
+    const { items } = await registry.authorities.registrations(kept.id, {
+      org,
+      offset: 0,
+      limit: 10,
+      order: 'created',
+      direction: 'desc',
+    });
     expect(items).toMatchObject([{ fingerprint: issued.fingerprint, thing: null, name: 'a' }]);
     expect(await registry.authorities.forget(kept.id, issued.fingerprint)).toBe(true);
     expect(await registry.authorities.forget(kept.id, issued.fingerprint)).toBe(false);

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import type { Answer } from '../http/route.ts';
-import { PageQuery, ProblemAnswer, text } from '../http/schemas.ts';
+import { ListQuery, PageQuery, ProblemAnswer, text } from '../http/schemas.ts';
 import { thingTypes } from '../inventory/things.ts';
 import { certificateStatuses } from './issued.ts';
 import { TTL_MS_MAX } from './issuers.ts';
@@ -60,8 +60,16 @@ export const IssuedListQuery = PageQuery.extend({
   thing_id: z.uuid().optional(),
   status: z.enum(certificateStatuses).optional().describe('all if left out'),
   order: z.enum(['created', 'expires']).optional().describe('created if left out'),
-  dir: z.enum(['asc', 'desc']).optional().describe('desc if left out'),
+  dir: ListQuery.shape.dir,
+  cursor: ListQuery.shape.cursor,
 });
+export const AuthorityListQuery = PageQuery.extend({
+  name: ListQuery.shape.name,
+  order: ListQuery.shape.order,
+  dir: ListQuery.shape.dir,
+  cursor: ListQuery.shape.cursor,
+});
+export const RegistrationListQuery = AuthorityListQuery.omit({ org: true });
 export const ThingCertificatesQuery = IssuedListQuery.omit({ org: true, thing_id: true });
 
 const fingerprint = z

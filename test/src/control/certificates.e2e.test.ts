@@ -170,7 +170,7 @@ describe('certificates of the platform', () => {
     await admin.call('DELETE', `/certs/${first.serial}`);
     const list = async (query: string) => {
       const { status, body } = await admin.call('GET', query);
-      expect(status).toBe(200);
+      expect(status, JSON.stringify(body)).toBe(200);
       return [body.total, body.certs.map(({ serial }: Issued) => serial)];
     };
     const path = `/certs?thing_id=${thing.id}`;
@@ -178,6 +178,9 @@ describe('certificates of the platform', () => {
     expect(await list(`${path}&status=active`)).toEqual([1, [second.serial]]);
     expect(await list(`${path}&status=revoked`)).toEqual([1, [first.serial]]);
     expect(await list(`${path}&status=expired`)).toEqual([0, []]);
+    const { body } = await admin.call('GET', `${path}&order=expires&dir=asc&limit=1`);
+    expect(body.certs).toMatchObject([{ serial: second.serial }]);
+    expect(await list(`${path}&order=expires&dir=asc&limit=1&cursor=${body.cursor}`)).toEqual([2, [first.serial]]);
     expect(await list(`/things/${thing.id}/certs?limit=1&offset=1&dir=asc`)).toEqual([2, [second.serial]]);
   });
 
@@ -215,7 +218,7 @@ describe('certificates of the platform', () => {
       [serial],
     );
     expect(rows).toMatchObject([
-      { action: 'certs.create', actor_name: ADMIN.email, detail: { thing: thing.id, key_type: 'ec-256' } },
+      { action: 'certs.create', actor_name: ADMIN.email, detail: { thing: thing.id, algorithm: 'ec-256' } },
       { action: 'certs.revoke', actor_name: ADMIN.email, detail: { thing: thing.id, reason: 'keyCompromise' } },
     ]);
   });
