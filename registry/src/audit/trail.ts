@@ -13,6 +13,8 @@ export interface Audit extends AuditTrail {
   note(audited: Audited & { readonly outcome: 'done' | 'denied' }, actor?: Actor): void;
   /** Writes what was gathered on this node, as far as the database lets it. */
   flush(): Promise<void>;
+  /** Deletes what is older than it is kept. */
+  trim(): Promise<void>;
   /** The newest first. */
   entries(
     filter: EntryFilter,
@@ -215,19 +217,23 @@ class Trail implements Audit, Topic {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
       void this.flush()
-        .then(() => this.#trim())
+        .then(() => this.#trimInTime())
         .finally(() => this.#schedule());
     }, this.#options.flushMs ?? FLUSH_MS);
     this.#timer.unref();
   }
 
-  async #trim(): Promise<void> {
+  trim(): Promise<void> {
+    return this.#retention.trim(() => this.#stopped);
+  }
+
+  async #trimInTime(): Promise<void> {
     const now = performance.now();
     if (this.#stopped || now - this.#trimmedMs < (this.#options.trimMs ?? TRIM_MS)) return;
     this.#trimmedMs = now;
-    await this.#retention
-      .trim(() => this.#stopped)
-      .catch((error) => this.#options.logger.warn({ err: error }, 'can not trim the audit; tries again'));
+    await this.trim().catch((error) =>
+      this.#options.logger.warn({ err: error }, 'can not trim the audit; tries again'),
+    );
   }
 }
 
