@@ -59,7 +59,7 @@ export class Browser {
     const url = new URL(found, page.url);
     return this.go(url.href, stopAt, {
       method: 'POST',
-      body: new URLSearchParams(fields.map(([name, value]) => [name, value])),
+      body: new URLSearchParams(fields.map(([name, value]): [string, string] => [name, value])),
       headers: { origin: url.origin, 'sec-fetch-site': 'same-origin', ...headers },
     });
   }
