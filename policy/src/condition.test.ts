@@ -21,6 +21,7 @@ describe('conditionText', () => {
       mutualTls: false,
       time: { from: '2026-01-01T00:00:00Z', to: '2026-02-01T00:00:00+01:00' },
       hours: { from: '08:00', to: '18:00', days: [1, 2] },
+      subtopic: ['a/+/#', '', '+'],
       metadata: { site: 'north' },
       not: { protocol: ['http'] },
     };
@@ -32,6 +33,8 @@ describe('conditionText', () => {
     expect(() => conditionText({ address: ['10.0.0.0/33'] })).toThrow('address.0');
     expect(() => conditionText({ hours: { from: '8:00', to: '18:00' } })).toThrow('hours.from');
     expect(() => conditionText({ protocol: ['gopher'] })).toThrow('protocol.0');
+    for (const subtopic of ['a/#/b', 'a#', 'a+/b', '##', 'x'.repeat(2_000)])
+      expect(() => conditionText({ subtopic: [subtopic] })).toThrow('subtopic.0');
     let deep: object = { tls: true };
     for (let depth = 0; depth < 100_000; depth++) deep = { not: deep };
     expect(() => conditionText(deep)).toThrow('nested too deeply');
@@ -44,6 +47,23 @@ describe('readCondition', () => {
     expect(readCondition('{"address":["10.0.0.0/8"]}').holds(unknown)).toBe('unknown');
     expect(readCondition('{"not":{"address":["10.0.0.0/8"]}}').holds(unknown)).toBe('unknown');
     expect(readCondition('{"address":["10.0.0.0/8"],"tls":false}').holds(unknown)).toBe('no');
+  });
+
+  test('reads subtopics as MQTT reads topics', () => {
+    const holds = (pattern: string, subtopic: string | null): string =>
+      readCondition(JSON.stringify({ subtopic: [pattern] })).holds({ ...at, subtopic });
+    for (const [pattern, covered, not] of [
+      ['a/#', ['a', 'a/b', 'a/b/c', 'a/'], ['', 'ab', 'b/a']],
+      ['+', ['a', '+'], ['', 'a/b']],
+      ['a/+/c', ['a/b/c', 'a//c'], ['a/c', 'a/b/c/d']],
+      ['#', ['', 'a', 'a/b'], []],
+      ['', [''], ['a']],
+      ['a*', ['a*'], ['ab']],
+    ] as const) {
+      for (const subtopic of covered) expect(holds(pattern, subtopic), `${pattern} ${subtopic}`).toBe('yes');
+      for (const subtopic of not) expect(holds(pattern, subtopic), `${pattern} ${subtopic}`).toBe('no');
+      expect(holds(pattern, null), 'no message').toBe('unknown');
+    }
   });
 
   test('an empty condition always holds, its denial never', () => {

@@ -112,6 +112,14 @@ describe('access tokens', () => {
     expect(await credentials.verifyAccessToken(token)).toBeNull();
   });
 
+  test('live as long as was asked for, an hour at most', async () => {
+    const lives = async (seconds: number): Promise<number> => {
+      const verified = await credentials.verifyAccessToken(await credentials.issueAccessToken('t1', 0, seconds));
+      return ((verified?.expiresMs ?? 0) - nowMs) / 1_000;
+    };
+    expect([await lives(60), await lives(3_600), await lives(1e9), await lives(0.5)]).toEqual([60, 3_600, 3_600, 1]);
+  });
+
   test('of a key that was rotated out of signing still hold; of one that is gone do not', async () => {
     const rotating = createCredentials({ secret, signingKeys: [key], now });
     const old = await rotating.issueAccessToken('u1', 3);

@@ -145,6 +145,22 @@ describe('identify', () => {
     expect(await gate.identify({ kind: 'bearer', token })).toEqual({ kind: 'refused', reason: 'unknown' });
   });
 
+  test('a token is void once the epoch of its subject has moved on, and of another one never good', async () => {
+    credentials.importSigningKeys([await generateSigningKey()]);
+    directory.thing('t1', 'o1', credentials.digest('key-1'), { epoch: 4 });
+    const token = await credentials.issueAccessToken('t1', 4, 3_600);
+    const principal = known(await gate.identify({ kind: 'bearer', token }));
+    expect(principal.subject).toMatchObject({ kind: 'thing', id: 't1' });
+    expect(said(await ask(principal))).toBe('allow');
+    directory.thing('t1', 'o1', credentials.digest('key-1'), { epoch: 5 });
+    expect(principal.revoked).toBe(true);
+    const older = await credentials.issueAccessToken('t1', 3);
+    const newer = await credentials.issueAccessToken('t1', 6);
+    for (const void_ of [token, older, newer])
+      expect(await gate.identify({ kind: 'bearer', token: void_ })).toEqual({ kind: 'refused', reason: 'unknown' });
+    expect(await identify('key-1'), 'the key itself still holds').toMatchObject({ kind: 'known' });
+  });
+
   test('a disabled user is out at once, whatever the token says', async () => {
     credentials.importSigningKeys([await generateSigningKey()]);
     directory.user('u1');

@@ -11,6 +11,8 @@ import { WorldDirectory } from './testing/world-directory.ts';
 
 const secret = new Uint8Array(32).fill(3);
 const credentials = createCredentials({ secret });
+/** Another by MILLRACE_TEST_SEED. */
+const SEED = 20_260_105;
 const CASES = 100_000;
 const CASES_PER_WORLD = 400;
 const CASES_PER_CHANGE = 40;
@@ -95,7 +97,7 @@ class Trial {
 test('the gate says what the definition of the policy says, in 100,000 cases of random worlds that change', {
   timeout: 300_000,
 }, async () => {
-  const seed = Number(process.env.MILLRACE_TEST_SEED ?? Math.floor(Math.random() * 2 ** 32));
+  const seed = Number(process.env.MILLRACE_TEST_SEED ?? SEED);
   const choice = new Choice(seed);
   const random = new RandomWorlds(choice);
   const counts = { allowed: 0, explained: 0, scoped: 0, control: 0, foreign: 0 };
