@@ -6,6 +6,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, noContent, type Route, route } from '../http/route.ts';
 import { PageQuery, page } from '../http/schemas.ts';
+import { refuseFrozen } from '../people/frozen.ts';
 import type { Channel } from './channels.ts';
 import type { Connected, Connection } from './connections.ts';
 import { channelFor, pageOf, thingFor } from './lookup.ts';
@@ -181,7 +182,7 @@ async function pairs(
 }
 
 /** Who may connect in all of the organisation may; else it takes the right at each end.
- *  @throws Refusal 404, 403 */
+ *  @throws Refusal 404, 403, and 409 while the organisation is frozen */
 async function permitBoth(
   call: Call<unknown, unknown>,
   plane: Plane,
@@ -190,7 +191,8 @@ async function permitBoth(
   things: readonly Thing[],
   channels: readonly Channel[],
 ): Promise<void> {
-  if (await plane.gate.allows(await call.principal(), org, 'connections', action, call.context)) return;
+  if (await plane.gate.allows(await call.principal(), org, 'connections', action, call.context))
+    return refuseFrozen(plane.registry.orgs, org, action);
   const places = new Map([...things, ...channels].map(({ groups }) => [groups.at(-1) ?? '', groups]));
   if (places.size === 0) places.set('', []);
   for (const groups of places.values())
