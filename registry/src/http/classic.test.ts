@@ -105,7 +105,7 @@ describe('the classic dialect', () => {
     const taken = await editor.call('POST', '/things/bulk', [{ name: 'never' }, { id: made.body.things[0].id }]);
     expect(taken.status).toBe(409);
     expect((await editor.call('GET', '/things?name=never')).body.total).toBe(0);
-    expect((await editor.call('POST', '/things/bulk', Array(1_001).fill({}))).status).toBe(422);
+    expect((await editor.call('POST', '/things/bulk', [])).status).toBe(422);
     const channels = await editor.call('POST', '/channels/bulk', [{ name: 'c1' }, { name: 'c2' }]);
     expect(channels.body.channels.map((channel: { name: string }) => channel.name)).toEqual(['c1', 'c2']);
   });

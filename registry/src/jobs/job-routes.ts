@@ -1,0 +1,106 @@
+import { isUuid } from '@millrace/core';
+import { isMember, orgOf, permit } from '../http/identity.ts';
+import type { Call, Plane } from '../http/plane.ts';
+import { notFound } from '../http/refusal.ts';
+import { json, type Route, route } from '../http/route.ts';
+import { pageOf } from '../inventory/lookup.ts';
+import { pageAnswer } from '../inventory/page.ts';
+import type { Job } from './jobs.ts';
+import { JobAnswer, JobListQuery, JobsPage, ResultsPage, ResultsQuery } from './schemas.ts';
+
+const tag = 'jobs';
+const one = { description: 'The job.', schema: JobAnswer };
+const unknown = { id: '00000000-0000-4000-8000-000000000000' };
+const absent = [{ name: 'of a job that is not there', parameters: unknown, status: 404 }];
+
+export const jobRoutes: readonly Route[] = [
+  route(
+    {
+      method: 'get',
+      path: '/jobs',
+      tag,
+      summary: 'List jobs, newest first',
+      query: JobListQuery,
+      answers: { 200: { description: 'A page of jobs.', schema: JobsPage } },
+      examples: [{ name: 'those that run', query: { status: 'running' }, status: 200 }],
+    },
+    async (call, plane) => {
+      const org = await orgOf(call, plane);
+      await permit(call, plane, org, 'jobs', 'jobs.list');
+      const found = await plane.registry.jobs.list({ org, ...pageOf(call.query), status: call.query.status });
+      return json(200, pageAnswer(found, 'jobs', jobAnswer));
+    },
+  ),
+  route(
+    { method: 'get', path: '/jobs/{id}', tag, summary: 'How far a job is', answers: { 200: one }, examples: absent },
+    async (call, plane) => json(200, jobAnswer(await jobFor(call, plane, 'read'))),
+  ),
+  route(
+    {
+      method: 'get',
+      path: '/jobs/{id}/results',
+      tag,
+      summary: 'What became of each item of a job',
+      description: 'As far as it has come; kept for 24 hours after its end.',
+      query: ResultsQuery,
+      answers: { 200: { description: 'A page of results, in the order of the request.', schema: ResultsPage } },
+      examples: absent,
+    },
+    async (call, plane) => {
+      const job = await jobFor(call, plane, 'read');
+      const { offset, limit } = pageOf(call.query);
+      const errors = call.query.errors === 'true';
+      const found = await plane.registry.jobs[errors ? 'errors' : 'results'](job, offset, limit);
+      const principal = await call.principal();
+      const withKeys =
+        isOwn(job, principal.subject.id) ||
+        (await plane.gate.allows(principal, job.org, 'things', 'things.update', call.context));
+      return json(
+        200,
+        pageAnswer(found, 'results', ({ key, ...rest }) => (withKeys && key !== undefined ? { ...rest, key } : rest)),
+      );
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/jobs/{id}/cancel',
+      tag,
+      summary: 'Stop a job; what it has made stays',
+      answers: { 200: one },
+      examples: absent,
+    },
+    async (call, plane) => {
+      const { id } = await jobFor(call, plane, 'update');
+      const job = await plane.registry.jobs.cancel(id);
+      if (job === null) throw notFound('job');
+      return json(200, jobAnswer(job));
+    },
+  ),
+];
+
+const isOwn = (job: Job, subject: string): boolean => job.actor.id === subject;
+
+/** Who asked for a job may see and stop it, whatever their role is now.  @throws Refusal 404, 403 */
+async function jobFor(call: Call<unknown, unknown>, plane: Plane, verb: 'read' | 'update'): Promise<Job> {
+  const principal = await call.principal();
+  const id = call.parameters.id ?? '';
+  const job = isUuid(id) ? await plane.registry.jobs.get(id) : null;
+  if (job === null) throw notFound('job');
+  if (isOwn(job, principal.subject.id) && (await isMember(principal, plane, job.org))) return job;
+  await permit(call, plane, job.org, `jobs/${job.id}`, `jobs.${verb}`);
+  return job;
+}
+
+export const jobAnswer = (job: Job) => ({
+  id: job.id,
+  org: job.org,
+  kind: job.kind,
+  status: job.status,
+  total: job.total,
+  done: job.done,
+  failed: job.failed,
+  reason: job.reason,
+  created_at: job.createdAt.toISOString(),
+  finished_at: job.finishedAt?.toISOString() ?? null,
+});

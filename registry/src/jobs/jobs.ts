@@ -1,0 +1,171 @@
+import { type Credentials, uuidV7 } from '@millrace/core';
+import { type Actor, currentActor } from '../audit/actor.ts';
+import type { ChangeFeed } from '../changes.ts';
+import type { Session } from '../database/database.ts';
+import { RegistryError } from '../error.ts';
+import { Clauses, type Listed } from '../inventory/page.ts';
+
+export type JobKind = 'things.create' | 'channels.create';
+export type JobStatus = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+export interface Job {
+  readonly id: string;
+  readonly org: string;
+  readonly kind: JobKind;
+  readonly status: JobStatus;
+  readonly total: number;
+  /** Lines that have been worked off, and how many of them could not be made. */
+  readonly done: number;
+  readonly failed: number;
+  readonly actor: Actor;
+  readonly reason: string | null;
+  readonly createdAt: Date;
+  readonly finishedAt: Date | null;
+}
+/** What became of one line. */
+export interface JobResult {
+  /** Of the request, from 1. */
+  readonly line: number;
+  readonly id?: string;
+  readonly key?: string;
+  readonly error?: string;
+}
+export interface JobListQuery {
+  readonly org: string;
+  readonly offset: number;
+  readonly limit: number;
+  readonly status?: JobStatus | undefined;
+}
+
+export interface JobStore {
+  /** Keeps what shall be made; it is worked off from now on, whatever happens to this node.
+   *  @throws RegistryError REGISTRY_FULL if the org has too many that are not finished */
+  create(org: string, kind: JobKind, items: readonly unknown[]): Promise<Job>;
+  get(id: string): Promise<Job | null>;
+  list(query: JobListQuery): Promise<Listed<Job>>;
+  /** In the order of the lines, as far as it has come. */
+  results(job: Job, offset: number, limit: number): Promise<Listed<JobResult>>;
+  errors(job: Job, offset: number, limit: number): Promise<Listed<JobResult>>;
+  /** What was made stays.  @returns null if there is no such job; one that is finished is given as it is */
+  cancel(id: string): Promise<Job | null>;
+  /** Ids of those that are not finished, the oldest first. */
+  open(limit: number): Promise<string[]>;
+  /** Forgets the results of jobs that finished long ago, later the jobs. */
+  sweep(): Promise<void>;
+}
+
+export const CHUNK_LINES = 1_000;
+const OPEN_PER_ORG_MAX = 10;
+const RESULTS_KEPT = `interval '24 hours'`;
+const JOBS_KEPT = `interval '30 days'`;
+const SWEPT_MAX = 200;
+export const JOB_COLUMNS = `id, org, kind, status, total, done, failed, actor, reason, created_at AS "createdAt",
+  finished_at AS "finishedAt"`;
+const OPEN = `status IN ('waiting', 'running')`;
+
+/** What a chunk's text is sealed for: one can not be passed off as another. */
+export const aboutChunk = (what: 'input' | 'results', job: string, place: number): string =>
+  `job ${job} ${place} ${what}`;
+
+export function createJobStore(session: Session, feed: ChangeFeed, credentials: Credentials): JobStore {
+  const get = async (id: string): Promise<Job | null> =>
+    (await session.query<Job>(`SELECT ${JOB_COLUMNS} FROM registry.jobs WHERE id = $1`, [id]))[0] ?? null;
+  return {
+    get,
+
+    create: (org, kind, items) =>
+      feed.transaction(async (tx) => {
+        const [open] = await tx.query<{ count: number }>(
+          `SELECT count(*)::integer AS count FROM registry.jobs WHERE org = $1 AND ${OPEN}`,
+          [org],
+        );
+        if ((open?.count ?? 0) >= OPEN_PER_ORG_MAX)
+          throw new RegistryError('REGISTRY_FULL', 'later', { jobs: OPEN_PER_ORG_MAX });
+        const id = uuidV7();
+        const [job] = await tx.query<Job>(
+          `INSERT INTO registry.jobs (id, org, kind, total, actor) VALUES ($1, $2, $3, $4, $5) RETURNING ${JOB_COLUMNS}`,
+          [id, org, kind, items.length, JSON.stringify(currentActor())],
+        );
+        if (job === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { org });
+        for (let place = 0; place * CHUNK_LINES < items.length; place++) {
+          const lines = items.slice(place * CHUNK_LINES, (place + 1) * CHUNK_LINES);
+          const input = credentials.encrypt(JSON.stringify(lines), aboutChunk('input', id, place));
+          await tx.query('INSERT INTO registry.job_chunks (job, place, input) VALUES ($1, $2, $3)', [id, place, input]);
+        }
+        tx.audit({ action: 'jobs.create', entity: 'jobs', id, org, detail: { kind, total: items.length } });
+        return job;
+      }),
+
+    async list({ org, offset, limit, status }) {
+      const clauses = new Clauses();
+      clauses.add('org = ?', org);
+      if (status !== undefined) clauses.add('status = ?', status);
+      const { where, values } = clauses;
+      const [items, [count]] = await Promise.all([
+        session.query<Job>(
+          `SELECT ${JOB_COLUMNS} FROM registry.jobs WHERE ${where} ORDER BY created_at DESC, id DESC
+           OFFSET $${values.length + 1} LIMIT $${values.length + 2}`,
+          [...values, offset, limit],
+        ),
+        session.query<{ total: number }>(`SELECT count(*)::integer AS total FROM registry.jobs WHERE ${where}`, values),
+      ]);
+      return { total: count?.total ?? 0, offset, limit, items };
+    },
+
+    async results(job, offset, limit) {
+      const first = Math.floor(offset / CHUNK_LINES);
+      const last = Math.floor((offset + limit - 1) / CHUNK_LINES);
+      const chunks = await session.query<{ place: number; results: string }>(
+        `SELECT place, results FROM registry.job_chunks
+         WHERE job = $1 AND place BETWEEN $2 AND $3 AND results IS NOT NULL ORDER BY place`,
+        [job.id, first, last],
+      );
+      const lines = chunks.flatMap(
+        ({ place, results }) =>
+          JSON.parse(credentials.decrypt(results, aboutChunk('results', job.id, place))) as JobResult[],
+      );
+      const items = lines.filter(({ line }) => line > offset && line <= offset + limit);
+      return { total: job.done, offset, limit, items };
+    },
+
+    async errors(job, offset, limit) {
+      const items = await session.query<JobResult>(
+        `SELECT line, error FROM registry.job_chunks, jsonb_to_recordset(errors) AS told (line integer, error text)
+         WHERE job = $1 ORDER BY line OFFSET $2 LIMIT $3`,
+        [job.id, offset, limit],
+      );
+      return { total: job.failed, offset, limit, items };
+    },
+
+    cancel: (id) =>
+      feed.transaction(async (tx) => {
+        const [job] = await tx.query<Job>(
+          `UPDATE registry.jobs SET status = 'cancelled', finished_at = now() WHERE id = $1 AND ${OPEN}
+           RETURNING ${JOB_COLUMNS}`,
+          [id],
+        );
+        if (job === undefined)
+          return (await tx.query<Job>(`SELECT ${JOB_COLUMNS} FROM registry.jobs WHERE id = $1`, [id]))[0] ?? null;
+        await tx.query('DELETE FROM registry.job_chunks WHERE job = $1 AND results IS NULL', [id]);
+        const { org, kind, done, total } = job;
+        tx.audit({ action: 'jobs.cancel', entity: 'jobs', id, org, detail: { kind, done, total } });
+        return job;
+      }),
+
+    async open(limit) {
+      const sql = `SELECT id FROM registry.jobs WHERE ${OPEN} ORDER BY created_at LIMIT $1`;
+      return (await session.query<{ id: string }>(sql, [limit])).map(({ id }) => id);
+    },
+
+    async sweep() {
+      await session.query(
+        `DELETE FROM registry.job_chunks WHERE (job, place) IN (
+           SELECT job, place FROM registry.job_chunks JOIN registry.jobs ON jobs.id = job
+           WHERE finished_at < now() - ${RESULTS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE OF job_chunks SKIP LOCKED)`,
+      );
+      await session.query(
+        `DELETE FROM registry.jobs WHERE id IN (SELECT id FROM registry.jobs
+           WHERE finished_at < now() - ${JOBS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED)`,
+      );
+    },
+  };
+}
