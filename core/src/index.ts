@@ -1,3 +1,4 @@
+export * from './authorization.ts';
 export * from './block/batch.ts';
 export * from './block/block.ts';
 export * from './block/columns.ts';

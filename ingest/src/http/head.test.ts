@@ -1,7 +1,7 @@
+import { credentialOf } from '@millrace/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { subtopicFault } from '../subtopic.ts';
-import { credentialOf } from './authorization.ts';
 import { Head, HeadCache, parseHead } from './head.ts';
 import { routeOf } from './route.ts';
 

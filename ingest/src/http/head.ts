@@ -1,6 +1,5 @@
-import type { Credential, Principal } from '@millrace/core';
+import { type Credential, credentialOf, type Principal } from '@millrace/core';
 import type { PublishTarget } from '../message-encoder.ts';
-import { credentialOf } from './authorization.ts';
 import { type Encoding, encodingOf } from './encoding.ts';
 import { type BadRoute, type PublishRoute, routeOf } from './route.ts';
 

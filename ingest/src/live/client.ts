@@ -1,5 +1,12 @@
-import type { Credential, Gate, IdentifyRefusal, Principal, Protocol, RequestContext } from '@millrace/core';
-import { credentialOf } from '../http/authorization.ts';
+import {
+  type Credential,
+  credentialOf,
+  type Gate,
+  type IdentifyRefusal,
+  type Principal,
+  type Protocol,
+  type RequestContext,
+} from '@millrace/core';
 import type { Head } from '../http/head.ts';
 
 /** Where a connection comes from. */

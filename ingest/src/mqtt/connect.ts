@@ -1,5 +1,6 @@
 import {
   type AuditTrail,
+  bareCredential,
   type Credential,
   type DenyReason,
   type Gate,
@@ -113,9 +114,6 @@ export function clientIdFault(packet: IConnectPacket, bytesMax: number): Connect
   return bad ? refused(CONNACK_CLIENT_ID, 'client_id') : null;
 }
 
-/** How API keys begin. */
-const API_KEY = 'mrk_';
-
 /** What a CONNECT shows to say who it is; null: nothing.
  *  @shape password: a thing's key; an API key; or an access token or device JWT, which has two dots
  *  @param passwords whether one stands for a certificate that is shown as well */
@@ -127,9 +125,7 @@ export function credentialOf(
   const password = packet.password?.toString() ?? '';
   const user = packet.username ?? '';
   if (password === '' || (certificate !== null && !passwords)) return certificate;
-  if (password.startsWith(API_KEY) || /^[\w-]+\.[\w-]+\.[\w-]+$/.test(password))
-    return { kind: 'bearer', token: password };
-  return user === '' ? { kind: 'key', key: password } : { kind: 'key', key: password, thing: user };
+  return bareCredential(password, user);
 }
 
 /** Whether a user name that is an id is somebody else's: what a bearer shows says alone who it is, but a device that was

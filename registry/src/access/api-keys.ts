@@ -1,4 +1,4 @@
-import { type Scope, uuidV7 } from '@millrace/core';
+import { API_KEY_PREFIX, type Scope, uuidV7 } from '@millrace/core';
 import { changedFields } from '../audit/changed-fields.ts';
 import { RegistryError } from '../error.ts';
 import { type Clauses, type Listed, type ListQuery, listRows } from '../inventory/page.ts';
@@ -54,8 +54,6 @@ export interface ApiKeys {
 
 /** Of one user in one organisation. */
 const KEYS_MAX = 100;
-/** Tells people, and programs that look for leaked secrets, what it is. */
-const PREFIX = 'mrk_';
 
 const COLUMNS = `id, org, user_id AS "user", name, grants, enabled, metadata, tags, expires_at AS "expiresAt",
   last_used_at AS "lastUsedAt", version, created_at AS "createdAt", updated_at AS "updatedAt"`;
@@ -64,7 +62,7 @@ export function createApiKeys({ database, feed, credentials, logger }: Parts): A
   const uses = new LastUses({ session: database, logger });
   return {
     create: (org, user, { id, name, grants, expiresMs, metadata = {}, tags = [] }) => {
-      const secret = `${PREFIX}${credentials.newKey()}`;
+      const secret = `${API_KEY_PREFIX}${credentials.newKey()}`;
       return feed.transaction(async (tx) => {
         // One after the other, so that a hundred at once don't pass the limit together.
         const member = 'SELECT 1 FROM registry.users WHERE id = $1 FOR UPDATE';

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
-import type { ThingRecord } from '@millrace/core';
+import { credentialOf, type ThingRecord } from '@millrace/core';
 import { setActor } from '../audit/actor.ts';
-import { CHALLENGE, credentialOf } from '../http/identity.ts';
+import { CHALLENGE } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { type Credential, isUuid, type Principal, type RequestContext } from '@millrace/core';
+import { bareCredential, isUuid, type Principal, type RequestContext } from '@millrace/core';
 import { permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
@@ -79,9 +79,7 @@ async function known(call: Call<unknown, unknown>, plane: Plane, token: string):
     const seconds = Math.ceil(waitMs / 1_000);
     throw new Refusal(429, `Too many tries: wait ${seconds} s.`, { 'retry-after': String(seconds) });
   }
-  const credential: Credential =
-    token.split('.').length === 3 || token.startsWith('mrk_') ? { kind: 'bearer', token } : { kind: 'key', key: token };
-  const identified = await plane.gate.identify(credential);
+  const identified = await plane.gate.identify(bareCredential(token));
   if (identified.kind === 'known') return identified.principal;
   plane.throttle.failed(who, performance.now());
   throw new Refusal(403, NO);

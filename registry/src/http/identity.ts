@@ -1,35 +1,9 @@
-import { type ControlAction, type Credential, isUuid, type Principal, type UserRecord } from '@millrace/core';
+import { type ControlAction, credentialOf, isUuid, type Principal, type UserRecord } from '@millrace/core';
 import { refuseFrozen } from '../people/frozen.ts';
 import type { Call, Plane } from './plane.ts';
 import { notFound, Refusal } from './refusal.ts';
 
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="millrace", Thing realm="millrace"' };
-const CREDENTIAL_CHARACTERS_MAX = 8_192;
-
-/** What an Authorization header shows: `Bearer <token>`, `Thing <key>`, `Client <key>`, `Basic <thing id>:<key>`, or a
- *  bare token or key, as the classic dialect's clients send it. */
-export function credentialOf(authorization: string | null): Credential | null {
-  if (authorization === null || authorization.length > CREDENTIAL_CHARACTERS_MAX) return null;
-  const [, scheme = '', value = ''] = /^(?:([A-Za-z]+) +)?(\S+)$/.exec(authorization.trim()) ?? [];
-  if (value === '') return null;
-  switch (scheme.toLowerCase()) {
-    case 'bearer':
-      return { kind: 'bearer', token: value };
-    case 'thing':
-    case 'client':
-      return { kind: 'key', key: value };
-    case 'basic': {
-      const [, thing, key] = /^([^:]*):(.+)$/s.exec(Buffer.from(value, 'base64').toString('utf8')) ?? [];
-      if (key === undefined) return null;
-      return thing === '' || thing === undefined ? { kind: 'key', key } : { kind: 'key', key, thing };
-    }
-    case '':
-      // A JWT has three parts; nothing else of ours has a dot.
-      return value.split('.').length === 3 ? { kind: 'bearer', token: value } : { kind: 'key', key: value };
-    default:
-      return null;
-  }
-}
 
 /** @throws Refusal 401 */
 export async function identify(request: Request, plane: Plane): Promise<Principal> {
