@@ -43,7 +43,7 @@ export const accountRoutes: readonly Route[] = [
     async (call, plane) => {
       const { id } = await mine(call);
       const updated = await plane.registry.users.update(id, call.body, expectedVersion(call));
-      if (updated === null) throw gone();
+      if (typeof updated === 'string') throw gone();
       return own(plane, updated);
     },
   ),

@@ -99,7 +99,11 @@ export function createAccounts({ database, feed, credentials, publicUrl, mails, 
       });
     },
 
-    requestVerification: (user) => feed.transaction((tx) => mailVerification(tx, user)),
+    requestVerification: (user) =>
+      feed.transaction(async (tx) => {
+        await mailVerification(tx, user);
+        tx.audit({ action: 'users.verify_request', entity: 'users', id: user.id, org: null });
+      }),
 
     requestChange: (user, email) =>
       feed.transaction(async (tx) => {
@@ -128,8 +132,8 @@ export function createAccounts({ database, feed, credentials, publicUrl, mails, 
         if (purpose === 'change') {
           // Mails to the old address prove nothing any more.
           await tx.query('DELETE FROM registry.mailed_tokens WHERE user_id = $1', [id]);
-          // Policies may speak of ${user.email}.
-          tx.changed('member', id, null, [id]);
+          // Policies may speak of ${user.email}, and the audit names people by it.
+          tx.changed('user', id, null, [id]);
         }
         tx.audit({ action: 'users.verify', entity: 'users', id, org: null, detail: { email } });
         return user;

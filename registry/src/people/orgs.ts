@@ -59,6 +59,8 @@ const SOURCE = {
   id: 'orgs.id',
   order: { created: 'orgs.created_at', updated: 'orgs.updated_at', name: 'orgs.name' },
 } as const;
+/** What may be an id or an alias: nothing else is asked for. */
+const REFERENCE = /^[\p{L}\p{N}._~-]{1,128}$/u;
 const REMEMBERED_MAX = 10_000;
 
 export function createOrgs(session: Session, feed: ChangeFeed): Orgs {
@@ -89,6 +91,7 @@ export function createOrgs(session: Session, feed: ChangeFeed): Orgs {
       }),
 
     async get(reference) {
+      if (!REFERENCE.test(reference)) return null;
       const column = isUuid(reference) ? 'id' : 'alias';
       const sql = `SELECT ${COLUMNS} FROM registry.orgs WHERE ${column} = $1`;
       return (await session.query<Org>(sql, [reference]))[0] ?? null;

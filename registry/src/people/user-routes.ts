@@ -130,11 +130,8 @@ export const userRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       await onlyAdmin(call);
-      const { admin, ...profile } = call.body;
       const { id } = await found(call, plane);
-      const updated = await plane.registry.users.update(id, profile, expectedVersion(call));
-      if (updated === null) throw notFound('user');
-      const user = admin === undefined ? updated : settled(await plane.registry.users.setAdmin(id, admin));
+      const user = settled(await plane.registry.users.update(id, call.body, expectedVersion(call)));
       return json(200, userAnswer(user), etag(user.version));
     },
   ),

@@ -37,6 +37,10 @@ export interface ProfilePatch {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   readonly tags?: readonly string[] | undefined;
 }
+export interface UserPatch extends ProfilePatch {
+  /** Of the installation. */
+  readonly admin?: boolean | undefined;
+}
 export interface UserFilter {
   readonly email?: string | undefined;
   readonly name?: string | undefined;
@@ -62,12 +66,10 @@ export interface Users {
   memberships(user: string): Promise<Membership[]>;
   /** null if e-mail or password is wrong, the user has none or is disabled; takes the same time for all. */
   authenticate(email: string, password: string): Promise<User | null>;
-  /** null if gone.  @param version that it must have; null: any  @throws RegistryError REGISTRY_VERSION_MISMATCH */
-  update(id: string, patch: ProfilePatch, version: number | null): Promise<User | null>;
+  /** @param version that it must have; null: any  @throws RegistryError REGISTRY_VERSION_MISMATCH */
+  update(id: string, patch: UserPatch, version: number | null): Promise<User | UserRefusal>;
   /** Who is disabled is out at once, everywhere: sessions end, tokens are void. */
   setEnabled(id: string, enabled: boolean): Promise<User | UserRefusal>;
-  /** Makes an administrator of the installation, or none. */
-  setAdmin(id: string, admin: boolean): Promise<User | UserRefusal>;
 }
 
 export const USER_COLUMNS = `users.id, users.email, users.name, users.picture, users.metadata, users.tags, users.admin, users.enabled,
@@ -79,7 +81,7 @@ const MEMBERSHIPS = `SELECT memberships.org, orgs.name, coalesce(role, roles.nam
   FROM registry.memberships JOIN registry.orgs ON orgs.id = memberships.org LEFT JOIN registry.roles ON roles.id = custom_role
   WHERE user_id = $1 ORDER BY memberships.created_at, memberships.org`;
 const UPDATE = `UPDATE registry.users SET name = coalesce($2, name), picture = CASE WHEN $3 THEN $4 ELSE picture END,
-    metadata = coalesce($5::jsonb, metadata), tags = coalesce($6::text[], tags), version = version + 1, updated_at = now()
+    metadata = coalesce($5::jsonb, metadata), tags = coalesce($6::text[], tags), admin = coalesce($7, admin), version = version + 1, updated_at = now()
   WHERE id = $1 RETURNING ${USER_COLUMNS}`;
 
 /** @param welcome what becomes of a user who has just registered, in the same transaction */
@@ -89,27 +91,13 @@ export function createUsers(
   credentials: Credentials,
   welcome: (tx: ChangeSession, user: User) => Promise<void>,
 ): Users {
-  const set = (id: string, column: 'enabled' | 'admin', to: boolean): Promise<User | UserRefusal> =>
-    feed.transaction(async (tx) => {
-      const admins = await lockAdmins(tx);
-      const [before] = await tx.query<User>(`SELECT ${USER_COLUMNS} FROM registry.users WHERE id = $1 FOR UPDATE`, [
-        id,
-      ]);
-      if (before === undefined) return 'gone';
-      if (!to && before.admin && admins.every((admin) => admin === id)) return 'last_admin';
-      if (before[column] === to) return before;
-      const [after] = await tx.query<User>(
-        `UPDATE registry.users SET ${column} = $2, epoch = epoch + $3, version = version + 1, updated_at = now()
-         WHERE id = $1 RETURNING ${USER_COLUMNS}`,
-        [id, to, column === 'enabled' && !to ? 1 : 0],
-      );
-      if (column === 'enabled' && !to) await tx.query('DELETE FROM registry.refresh_tokens WHERE user_id = $1', [id]);
-      tx.changed('user', id, null, [id]);
-      const verb = column === 'enabled' ? (to ? 'enable' : 'disable') : 'update';
-      const detail = column === 'admin' ? changedFields(before, { admin: to }) : {};
-      tx.audit({ action: `users.${verb}`, entity: 'users', id, org: null, detail });
-      return after ?? 'gone';
-    });
+  /** A user to be changed, unless that would leave no administrator. */
+  const locked = async (tx: ChangeSession, id: string, staysAdmin: boolean): Promise<User | UserRefusal> => {
+    const admins = staysAdmin ? [] : await lockAdmins(tx);
+    const [user] = await tx.query<User>(`SELECT ${USER_COLUMNS} FROM registry.users WHERE id = $1 FOR UPDATE`, [id]);
+    if (user === undefined) return 'gone';
+    return !staysAdmin && user.admin && admins.every((admin) => admin === id) ? 'last_admin' : user;
+  };
 
   return {
     async register(email, password, { id, name } = {}) {
@@ -146,19 +134,30 @@ export function createUsers(
     },
     update: (id, patch, version) =>
       feed.transaction(async (tx) => {
-        const [before] = await tx.query<User>(`SELECT ${USER_COLUMNS} FROM registry.users WHERE id = $1 FOR UPDATE`, [
-          id,
-        ]);
-        if (before === undefined) return null;
+        const before = await locked(tx, id, patch.admin !== false);
+        if (typeof before === 'string') return before;
         atVersion(before, version);
-        const { name, picture, metadata, tags } = patch;
-        const values = [id, name, picture !== undefined, picture, json(metadata), tags];
+        const { name, picture, metadata, tags, admin } = patch;
+        const values = [id, name, picture !== undefined, picture, json(metadata), tags, admin];
         const [after] = await tx.query<User>(UPDATE, values);
+        if (admin !== undefined && admin !== before.admin) tx.changed('user', id, null, [id]);
         tx.audit({ action: 'users.update', entity: 'users', id, org: null, detail: changedFields(before, patch) });
-        return after ?? null;
+        return after ?? 'gone';
       }),
-    setEnabled: (id, enabled) => set(id, 'enabled', enabled),
-    setAdmin: (id, admin) => set(id, 'admin', admin),
+    setEnabled: (id, enabled) =>
+      feed.transaction(async (tx) => {
+        const before = await locked(tx, id, enabled);
+        if (typeof before === 'string' || before.enabled === enabled) return before;
+        const [after] = await tx.query<User>(
+          `UPDATE registry.users SET enabled = $2, epoch = epoch + $3, version = version + 1, updated_at = now()
+           WHERE id = $1 RETURNING ${USER_COLUMNS}`,
+          [id, enabled, enabled ? 0 : 1],
+        );
+        if (!enabled) await tx.query('DELETE FROM registry.refresh_tokens WHERE user_id = $1', [id]);
+        tx.changed('user', id, null, [id]);
+        tx.audit({ action: `users.${enabled ? 'enable' : 'disable'}`, entity: 'users', id, org: null });
+        return after ?? 'gone';
+      }),
   };
 }
 
