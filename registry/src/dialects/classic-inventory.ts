@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
-import type { Route } from '../http/route.ts';
-import { json } from '../http/route.ts';
+import { uuidV7 } from '@millrace/core';
+import { json, type Route, route } from '../http/route.ts';
 import { ThingsPage } from '../inventory/schemas.ts';
 import { metadata, references } from './schemas.ts';
 import { type Accent, type Ask, translated } from './translation.ts';
@@ -14,6 +14,14 @@ const Search = z.strictObject({
   limit: z.int().min(1).max(1_000).optional(),
   order: z.enum(['name', 'id', 'created', 'updated']).optional(),
   dir: z.enum(['asc', 'desc']).optional(),
+});
+const RIGHTS = { read: 'things.read', write: 'things.update', delete: 'things.delete' } as const;
+const Share = z.strictObject({
+  user_ids: z.array(z.uuid()).min(1).max(100),
+  policies: z
+    .array(z.enum(['read', 'write', 'delete']))
+    .min(1)
+    .max(3),
 });
 const Disconnect = z.strictObject({ channel_ids: references, thing_ids: z.array(z.uuid()).min(1).max(1_000) });
 
@@ -38,6 +46,43 @@ export const classicInventory = (ask: Ask): readonly Route[] => [
       path: '/things',
       query: { ...rest, metadata: contained === undefined ? undefined : JSON.stringify(contained) },
     }),
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/things/{id}/share',
+      tag,
+      summary: 'Let members of the organisation read, write or delete a thing',
+      description: 'Makes a policy, and attaches it to each of them.',
+      body: Share,
+      answers: { 200: { description: 'They may.', schema: z.object({}) } },
+    },
+    async (call, plane) => {
+      const { id = '' } = call.parameters;
+      await ask(call, plane, { method: 'get', path: '/things/{id}', parameters: { id } });
+      const actions = [...new Set(call.body.policies)].map((right) => RIGHTS[right]);
+      const made = await ask(call, plane, {
+        method: 'post',
+        path: '/policies',
+        body: {
+          name: `Share of thing ${id}, ${uuidV7()}`,
+          statements: [{ effect: 'allow', actions, resources: [`things/${id}`] }],
+        },
+      });
+      const policy = (await made.json()) as { id: string };
+      try {
+        for (const target of new Set(call.body.user_ids)) {
+          const parameters = { id: policy.id, kind: 'user', target };
+          await ask(call, plane, { method: 'put', path: '/policies/{id}/attachments/{kind}/{target}', parameters });
+        }
+      } catch (error) {
+        // All or none.
+        const undo = { method: 'delete', path: '/policies/{id}', parameters: { id: policy.id } } as const;
+        await ask(call, plane, { ...undo, query: { cascade: true } });
+        throw error;
+      }
+      return json(200, {});
+    },
   ),
   translated(
     ask,

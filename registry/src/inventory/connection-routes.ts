@@ -5,13 +5,20 @@ import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, noContent, type Route, route } from '../http/route.ts';
-import { PageQuery, page } from '../http/schemas.ts';
+import { page } from '../http/schemas.ts';
 import { refuseFrozen } from '../people/frozen.ts';
 import type { Channel } from './channels.ts';
 import type { Connected, Connection } from './connections.ts';
 import { channelFor, pageOf, thingFor } from './lookup.ts';
 import { pageAnswer } from './page.ts';
-import { ConnectAnswer, ConnectBody, ConnectedAnswer, ConnectionAnswer, ConnectionListQuery } from './schemas.ts';
+import {
+  ConnectAnswer,
+  ConnectBody,
+  ConnectedAnswer,
+  ConnectedQuery,
+  ConnectionAnswer,
+  ConnectionListQuery,
+} from './schemas.ts';
 import type { Thing } from './things.ts';
 
 const tag = 'connections';
@@ -117,17 +124,19 @@ export const connectionRoutes: readonly Route[] = [
       path: '/things/{id}/channels',
       tag,
       summary: 'Channels that a thing is connected with',
-      query: PageQuery,
+      query: ConnectedQuery,
       answers: { 200: { description: 'A page of channels.', schema: page('channels', ConnectedAnswer) } },
       examples: [{ name: 'of a thing', parameters: { id: example.thing }, status: 200 }],
     },
     async (call, plane) => {
       const { offset, limit } = pageOf(call.query);
-      const { items, ...rest } = await plane.registry.connections.channelsOf(
-        await thingFor(call, plane, 'read'),
-        offset,
-        limit,
-      );
+      const { connections } = plane.registry;
+      const thing = await thingFor(call, plane, 'read');
+      const apart = call.query.disconnected === true;
+      if (apart) await permit(call, plane, thing.org, 'channels', 'channels.list');
+      const { items, ...rest } = await (apart
+        ? connections.channelsWithout(thing, offset, limit)
+        : connections.channelsOf(thing, offset, limit));
       return json(200, { ...rest, channels: items.map(answer) });
     },
   ),
@@ -137,17 +146,19 @@ export const connectionRoutes: readonly Route[] = [
       path: '/channels/{id}/things',
       tag,
       summary: 'Things that are connected with a channel',
-      query: PageQuery,
+      query: ConnectedQuery,
       answers: { 200: { description: 'A page of things.', schema: page('things', ConnectedAnswer) } },
       examples: [{ name: 'of a channel', parameters: { id: example.channel }, status: 200 }],
     },
     async (call, plane) => {
       const { offset, limit } = pageOf(call.query);
-      const { items, ...rest } = await plane.registry.connections.thingsOf(
-        await channelFor(call, plane, 'read'),
-        offset,
-        limit,
-      );
+      const { connections } = plane.registry;
+      const channel = await channelFor(call, plane, 'read');
+      const apart = call.query.disconnected === true;
+      if (apart) await permit(call, plane, channel.org, 'things', 'things.list');
+      const { items, ...rest } = await (apart
+        ? connections.thingsWithout(channel, offset, limit)
+        : connections.thingsOf(channel, offset, limit));
       return json(200, { ...rest, things: items.map(answer) });
     },
   ),

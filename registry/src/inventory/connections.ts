@@ -61,6 +61,9 @@ export interface Connections {
   list(query: ConnectionListQuery): Promise<Listed<Connection>>;
   channelsOf(thing: Thing, offset: number, limit: number): Promise<Listed<Connected>>;
   thingsOf(channel: Channel, offset: number, limit: number): Promise<Listed<Connected>>;
+  /** Those that could be connected, and are not. */
+  channelsWithout(thing: Thing, offset: number, limit: number): Promise<Listed<Connected>>;
+  thingsWithout(channel: Channel, offset: number, limit: number): Promise<Listed<Connected>>;
 }
 
 const PAIRS = 'FROM unnest($1::uuid[]) AS thing CROSS JOIN unnest($2::uuid[]) AS channel';
@@ -107,6 +110,26 @@ export function createConnections(session: Session, feed: ChangeFeed): Connectio
         `SELECT count(*)::integer AS total FROM registry.connections WHERE ${here} = $1`,
         [id],
       ),
+    ]);
+    return { total: count?.total ?? 0, offset, limit, items };
+  };
+
+  const others = async (
+    here: 'thing' | 'channel',
+    { id, org }: Thing | Channel,
+    offset: number,
+    limit: number,
+  ): Promise<Listed<Connected>> => {
+    const there = here === 'thing' ? 'channel' : 'thing';
+    const apart = `FROM registry.${there}s AS other WHERE other.org = $2
+      AND NOT EXISTS (SELECT 1 FROM registry.connections WHERE ${here} = $1 AND ${there} = other.id)`;
+    const [items, [count]] = await Promise.all([
+      session.query<Connected>(
+        `SELECT other.id, other.name, other.enabled, false AS publish, false AS subscribe ${apart}
+         ORDER BY other.created_at, other.id OFFSET $3 LIMIT $4`,
+        [id, org, offset, limit],
+      ),
+      session.query<{ total: number }>(`SELECT count(*)::integer AS total ${apart}`, [id, org]),
     ]);
     return { total: count?.total ?? 0, offset, limit, items };
   };
@@ -178,5 +201,7 @@ export function createConnections(session: Session, feed: ChangeFeed): Connectio
 
     channelsOf: (thing, offset, limit) => ends('thing', thing.id, offset, limit),
     thingsOf: (channel, offset, limit) => ends('channel', channel.id, offset, limit),
+    channelsWithout: (thing, offset, limit) => others('thing', thing, offset, limit),
+    thingsWithout: (channel, offset, limit) => others('channel', channel, offset, limit),
   };
 }

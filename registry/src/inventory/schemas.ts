@@ -142,6 +142,9 @@ export const ConnectAnswer = z
 export const ConnectedAnswer = z
   .object({ id: z.uuid(), name: z.string(), enabled: z.boolean(), types })
   .openapi('Connected');
+export const ConnectedQuery = PageQuery.extend({
+  disconnected: onOff.describe('true: those of the organisation that are not connected.'),
+});
 export const ConnectionListQuery = PageQuery.extend({
   thing: z.uuid().optional(),
   channel: z.uuid().optional(),

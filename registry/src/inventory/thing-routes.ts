@@ -38,19 +38,7 @@ export const thingRoutes: readonly Route[] = [
         { name: 'in a group', body: { name: 'Lamp', group_id: example.group }, status: 201 },
       ],
     },
-    (call, plane) => make(call, plane, {}),
-  ),
-  route(
-    {
-      method: 'post',
-      path: '/devices',
-      tag,
-      summary: 'Make a thing (first dialect)',
-      body: NewThingBody,
-      answers: { 201: { description: 'The thing, and {"response":"created"}.', schema: ThingAnswer } },
-      examples: [{ name: 'a device', body: { type: 'device', name: 'weio' }, status: 201 }],
-    },
-    (call, plane) => make(call, plane, { response: 'created' }),
+    make,
   ),
   route(
     {
@@ -177,13 +165,13 @@ export const thingRoutes: readonly Route[] = [
 
 type ThingInput = z.output<typeof NewThingBody>;
 
-async function make(call: Call<unknown, ThingInput>, plane: Plane, also: object): Promise<Response> {
+async function make(call: Call<unknown, ThingInput>, plane: Plane): Promise<Response> {
   const org = await orgOf(call, plane);
   await permitNew(call, plane, org, 'things', [call.body]);
   const made = await plane.registry.things.create(org, [newThing(call.body)]);
   const [answer] = madeAnswer(plane, made);
   if (answer === undefined) throw notFound('thing');
-  return json(201, { ...also, ...answer }, { ...etag(answer.version), location: `/things/${answer.id}` });
+  return json(201, answer, { ...etag(answer.version), location: `/things/${answer.id}` });
 }
 
 async function update(call: Call<unknown, unknown>, plane: Plane, patch: ThingPatch): Promise<Response> {
