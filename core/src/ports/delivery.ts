@@ -69,8 +69,9 @@ export interface Subscriber<Tag = unknown> {
   offer(message: DeliveredMessage, matched: readonly Subscription<Tag>[]): boolean;
   /** Messages are gone that it should have had: its position was older than what the log keeps. */
   gap(from: Position, to: Position): void;
-  /** A subscription is over: it may no longer read the channel. */
-  ended(subscription: Subscription<Tag>, reason: SubscriptionEnd): void;
+  /** A subscription is over: it may no longer read the channel.
+   *  @param at where it stood: nothing at or after it was offered by this subscription; empty for every channel */
+  ended(subscription: Subscription<Tag>, reason: SubscriptionEnd, at: readonly Position[]): void;
 }
 
 export type Subscribed<Tag = unknown> =

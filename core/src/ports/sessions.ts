@@ -11,11 +11,13 @@ export interface SessionKey {
 
 /** What is kept of a session: where it stands, never the messages themselves. */
 export interface SessionState {
-  /** @shape topic: the filter as the client sent it; from: where it began, while the session is not beyond it */
+  /** @shape topic: the filter as the client sent it; from: where it began, while the session is not beyond it; held: its
+   *         channel is disabled, and it stands at `from` wherever the session stands */
   readonly subscriptions: readonly {
     readonly topic: string;
     readonly qos: 0 | 1 | 2;
     readonly from: readonly Position[];
+    readonly held?: true;
   }[];
   readonly positions: readonly Position[];
   /** Sent and not acknowledged, in the order of sending; `released`: the client has it, only PUBCOMP is missing. */

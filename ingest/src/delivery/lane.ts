@@ -196,6 +196,8 @@ export class Lane {
         if (answer.kind === 'deny') {
           tally.denied++;
           cursor.offset = offset + 1;
+          // What waits behind it is for later: who may go on then must know from where.
+          if (answer.reason === 'channel_disabled') endAt(cursor, offset);
           continue;
         }
         message ??= new RecordMessage(this.partition, offset, reader);
@@ -280,6 +282,11 @@ export class Lane {
     const fields: SealedFields = { id, org, channel, subtopic, publisher, version, receivedUs, payload };
     return this.#crossing.gate.sealer.verify(fields, mac);
   }
+}
+
+/** Ends the subscriptions to the channel of a record that may not be read now. Those to every channel go on without. */
+function endAt({ seat, matched }: Cursor, offset: number): void {
+  for (const route of [...matched]) if (route.channel !== null) seat.end(route, 'channel_disabled', offset);
 }
 
 function matchFew(routes: readonly Route[], channel: string, reader: EnvelopeReader, out: Route[]): void {

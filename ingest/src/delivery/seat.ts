@@ -142,13 +142,16 @@ export class Seat implements Attachment {
     for (const cursor of this.#cursors) if (cursor.wait === 'revoked') cursor.lane.ready(cursor);
   }
 
-  /** A subscription may no longer be. */
-  end(route: Route, reason: SubscriptionEnd): void {
+  /** A subscription may no longer be.
+   *  @param offset which it was not offered any more; by default where it stands */
+  end(route: Route, reason: SubscriptionEnd, offset?: number): void {
     if (!this.routes.has(route)) return;
+    const { cursor } = route;
+    const at = cursor === null ? [] : [{ partition: cursor.lane.partition, offset: offset ?? cursor.position }];
     this.unsubscribe(route);
     this.#hall.tally.ended++;
     try {
-      this.subscriber.ended(route, reason);
+      this.subscriber.ended(route, reason, at);
     } catch (error) {
       this.fault(error);
     }

@@ -35,6 +35,8 @@ export class TestGate implements Gate {
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
    *  Call `changed` when you change it. */
   readonly unreadable = new Set<string>();
+  /** Ids of channels that are disabled. Call `changed` when you change it. */
+  readonly disabled = new Set<string>();
   /** Subjects about whom every decision is a promise, made by the function; as when the registry must be asked. */
   readonly undecided = new Map<string, () => Promise<void>>();
   /** What the sealer says of an envelope's MAC. */
@@ -94,6 +96,7 @@ export class TestGate implements Gate {
   #admission(principal: Principal, action: 'publish' | 'subscribe', channel: string, subtopic: string): Admission {
     const { id } = principal.subject;
     if (principal.revoked) return { kind: 'deny', reason: 'subject_disabled' };
+    if (this.disabled.has(channel)) return { kind: 'deny', reason: 'channel_disabled' };
     if (action === 'subscribe' && this.unreadable.size > 0) {
       const at = `${id}/${channel === 'room' ? CHANNEL : channel}`;
       if (this.unreadable.has(at) || this.unreadable.has(`${at}/${subtopic}`)) {

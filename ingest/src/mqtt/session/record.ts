@@ -19,6 +19,8 @@ export interface RecordHolder {
 export interface KeptFilter {
   qos: MqttQos;
   from: readonly Position[];
+  /** Its channel is disabled: it stands at `from`, wherever the session stands. */
+  held?: true;
 }
 
 export const keyText = ({ owner, clientId }: SessionKey): string => `${owner}\0${clientId}`;
@@ -63,7 +65,7 @@ export class SessionRecord {
     this.inFlight = new InFlight(options.windowMax);
     this.inbound = new Inbound(options.generation, state);
     if (state === null) return;
-    for (const { topic, qos, from } of state.subscriptions) this.filters.set(topic, { qos, from });
+    for (const { topic, ...kept } of state.subscriptions) this.filters.set(topic, kept);
     this.inFlight.restore(state);
     this.#positions = state.positions;
   }
@@ -84,7 +86,8 @@ export class SessionRecord {
   snapshot(): SessionState {
     const { positions } = this;
     const at = new Map(positions.map(({ partition, offset }) => [partition, offset]));
-    const subscriptions = [...this.filters].map(([topic, { qos, from: kept }]) => {
+    const subscriptions = [...this.filters].map(([topic, { qos, from: kept, held }]) => {
+      if (held === true) return { topic, qos, from: kept, held };
       const from = this.holder?.startOf(topic) ?? kept;
       // Shared filters stand where their group stands, which the session's own positions say nothing about.
       const ahead = topic.startsWith('$share/')

@@ -152,8 +152,9 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     this.node.tally.gap();
   }
 
-  ended(subscription: Subscription<SessionFilter>, _reason: SubscriptionEnd): void {
-    this.subscriptions.ended(subscription.tag);
+  ended(subscription: Subscription<SessionFilter>, reason: SubscriptionEnd, at: readonly Position[]): void {
+    if (reason === 'channel_disabled') this.subscriptions.hold(subscription.tag, at);
+    else this.subscriptions.ended(subscription.tag);
   }
 
   // ── from the client ──

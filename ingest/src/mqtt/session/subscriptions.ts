@@ -4,6 +4,7 @@ import { type MqttQos, SUBSCRIBE_FAILED } from '../contract.ts';
 import { type ChannelFilter, parseFilter } from '../topic.ts';
 import { SessionError } from './error.ts';
 import { SessionFilter } from './filter.ts';
+import { type Added, HeldFilters } from './held-filters.ts';
 import { RetainedFeed } from './retained.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
@@ -26,6 +27,7 @@ export class Subscriptions {
   readonly #filters = new Map<string, SessionFilter>();
   readonly #groups = new Map<string, ShareGroup>();
   readonly #system = new Set<string>();
+  readonly #held: HeldFilters;
   /** Where the session stood before this connection; null once all its filters are there again. */
   #before: readonly Position[] | null;
   #pending = 0;
@@ -33,11 +35,17 @@ export class Subscriptions {
 
   constructor(session: ClientSession) {
     this.#session = session;
+    this.#held = new HeldFilters(session, {
+      add: (topic, qos, from) => this.#add(topic, qos, from),
+      get: (topic) => this.#filters.get(topic),
+      remove: (filter) => this.#remove(filter),
+      open: (filter) => this.#open(filter),
+    });
     this.#before = session.record.filters.size > 0 ? session.record.positions : null;
   }
 
   get size(): number {
-    return this.#filters.size + this.#groups.size + this.#system.size;
+    return this.#filters.size + this.#groups.size + this.#system.size + this.#held.size;
   }
 
   get hasAtMostOnce(): boolean {
@@ -48,11 +56,12 @@ export class Subscriptions {
   async subscribe(asked: readonly Asked[]): Promise<readonly number[]> {
     const { record, node } = this.#session;
     await this.resumed;
+    await this.#held.settled;
     this.#session.assertHeld();
     const granted = new Map<string, boolean>();
     const qos = new Map(asked.map((each) => [each.topic, each.qos]));
     const settled = await Promise.allSettled(
-      [...qos].map(async ([topic, wanted]) => granted.set(topic, await this.#add(topic, wanted, 'tail'))),
+      [...qos].map(async ([topic, wanted]) => granted.set(topic, (await this.#add(topic, wanted, 'tail')) === true)),
     );
     this.#session.assertHeld();
     let mark = 0;
@@ -60,7 +69,7 @@ export class Subscriptions {
       if (granted.get(topic) !== true || this.#system.has(topic)) continue;
       const kept = record.filters.get(topic);
       if (kept?.qos === wanted) continue;
-      record.filters.set(topic, { qos: wanted, from: kept?.from ?? [] });
+      record.filters.set(topic, { ...kept, qos: wanted, from: kept?.from ?? [] });
       mark = node.urge(record);
     }
     const failed = settled.find((each) => each.status === 'rejected');
@@ -92,6 +101,7 @@ export class Subscriptions {
       if (this.#system.delete(topic)) this.#session.node.system.remove(this.#session, topic);
       const filter = this.#filters.get(topic);
       if (filter !== undefined) this.#remove(filter);
+      this.#held.delete(topic);
       if (this.#session.record.filters.delete(topic)) this.#session.node.urge(this.#session.record);
     }
   }
@@ -115,13 +125,21 @@ export class Subscriptions {
     node.tally.ended();
   }
 
+  /** The channel of a filter is disabled. */
+  hold(filter: SessionFilter, at: readonly Position[]): void {
+    const { topic, qos } = filter;
+    if (this.#filters.get(topic) !== filter) return;
+    this.#remove(filter);
+    this.#held.add(topic, qos, at);
+  }
+
   /** Subscribes again to what the session had, from where it stood. Waits while the registry or log can't be asked. */
   async restore(): Promise<void> {
     const { record, node } = this.#session;
     const before = this.#before ?? [];
     await Promise.all(
-      [...record.filters].map(async ([topic, { qos, from }]) => {
-        const starts = topic.startsWith('$share/') ? from : latest(before, from);
+      [...record.filters].map(async ([topic, { qos, from, held }]) => {
+        const starts = held === true || topic.startsWith('$share/') ? from : latest(before, from);
         const added = await untilDone(
           () => this.#session.gone,
           () => this.#add(topic, qos, starts),
@@ -130,6 +148,11 @@ export class Subscriptions {
         if (added === null || this.#session.gone) return;
         const filter = this.#filters.get(topic);
         if (filter !== undefined) filter.open = true;
+        if (added.value === 'disabled') {
+          this.#held.add(topic, qos, starts);
+          return;
+        }
+        if (held === true) record.filters.set(topic, { qos, from });
         if (added.value) return;
         record.filters.delete(topic);
         node.touch(record);
@@ -164,16 +187,17 @@ export class Subscriptions {
     for (const topic of this.#system) node.system.remove(this.#session, topic);
     for (const group of this.#groups.values()) group.leave(this.#session, handOver);
     node.subscriptions -= this.size;
+    this.#held.stop();
     this.#groups.clear();
     this.#system.clear();
     this.#filters.clear();
   }
 
-  async #add(topic: string, qos: MqttQos, from: 'tail' | readonly Position[]): Promise<boolean> {
+  async #add(topic: string, qos: MqttQos, from: 'tail' | readonly Position[]): Promise<Added> {
     const { node, principal } = this.#session;
     const parsed = parseFilter(topic);
     if (parsed.kind === 'malformed') return false;
-    if (this.#filters.has(topic) || this.#system.has(topic)) return true;
+    if (this.#filters.has(topic) || this.#system.has(topic) || this.#held.has(topic)) return true;
     if (this.size + this.#pending >= node.limits.subscriptionsMax) return false;
     if (parsed.kind === 'sys') {
       const { subject } = principal;
@@ -191,8 +215,8 @@ export class Subscriptions {
     }
     this.#pending++;
     try {
-      if (!(await (parsed.share === null ? this.#subscribe(filter, from) : this.#join(filter, parsed, from))))
-        return false;
+      const added = await (parsed.share === null ? this.#subscribe(filter, from) : this.#join(filter, parsed, from));
+      if (added !== true) return added;
     } finally {
       this.#pending--;
     }
@@ -202,9 +226,12 @@ export class Subscriptions {
     return true;
   }
 
-  async #subscribe(filter: SessionFilter, from: 'tail' | readonly Position[]): Promise<boolean> {
+  async #subscribe(filter: SessionFilter, from: 'tail' | readonly Position[]): Promise<Added> {
     const subscribed = await this.#session.attachment.subscribe(filter.parsed.filter, filter, from);
-    if (subscribed.kind === 'denied') this.refused(filter, subscribed.reason);
+    if (subscribed.kind === 'denied') {
+      if (from === 'tail') this.refused(filter, subscribed.reason);
+      return subscribed.reason === 'channel_disabled' ? 'disabled' : false;
+    }
     if (subscribed.kind !== 'subscribed') return false;
     filter.subscription = subscribed.subscription;
     filter.from = subscribed.from;
