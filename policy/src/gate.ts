@@ -231,7 +231,7 @@ class MemoGate implements StoppableGate {
     const rules = administers(record) ? NO_RULES : state.rules?.get(target.org);
     if (rules === undefined) return undefined;
     // Who is nothing in an organisation learns nothing of it, not even that the channel is there.
-    if (record.kind === 'user' && rules !== NO_RULES && rules.given.length === 0) return denials.no_such_channel;
+    if (record.kind === 'user' && rules !== NO_RULES && rules.isEmpty) return denials.no_such_channel;
     const memo = messagesMemo(principal.memo, action);
     let known = memo.get(reference);
     if (known === undefined || known.channel !== channel) {

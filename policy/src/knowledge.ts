@@ -122,7 +122,7 @@ export class Knowledge {
       this.ask(this.#lookups, async () => {
         const epoch = state.epoch;
         this.#tally.rulesLookups++;
-        const rules = new RuleSet(await this.#directory.rules(state.record.id, org), org);
+        const rules = new RuleSet(await this.#directory.rules(state.record.id, org), org, false);
         if (state.epoch === epoch) {
           state.rules ??= new Generations(SUBJECT_ORGS_MAX);
           state.rules.set(org, rules);

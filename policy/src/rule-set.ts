@@ -29,32 +29,39 @@ interface ReadyRule {
 export class RuleSet {
   readonly org: string;
   readonly roles: Hierarchy;
-  /** Rules that the directory gave, in its order: to tell whether it gives the same again. */
+  /** Rules that the directory gave, in its order: to tell whether it gives the same again. None if they were not kept. */
   readonly given: readonly PolicyRule[];
+  readonly isEmpty: boolean;
   readonly #byRoot = new Map<string, ReadyRule[]>();
   readonly #anywhere: ReadyRule[] = [];
 
-  constructor(given: readonly PolicyRule[], org: string) {
+  constructor(given: readonly PolicyRule[], org: string, kept = true) {
     this.org = org;
-    this.given = given;
+    this.given = kept ? given : [];
+    this.isEmpty = given.length === 0;
     this.roles = new Hierarchy(org);
+    // Rules from a database repeat their texts, each time in memory of its own.
+    const texts = new Map<string, string>();
     for (const rule of given) {
-      if (rule.type === 'p') this.#add(rule);
+      if (rule.type === 'p') this.#add(rule, texts);
       else this.#link(rule);
     }
-    for (const rules of this.#byRoot.values()) rules.push(...this.#anywhere);
   }
 
   #link({ values: [child, parent, domain] }: PolicyRule): void {
     if (child !== undefined && parent !== undefined && domain === this.org) this.roles.link(child, parent);
   }
 
-  #add(rule: PolicyRule): void {
+  #add(rule: PolicyRule, texts: Map<string, string>): void {
     const [subject, org, object, action, effect, condition = ''] = rule.values;
     if (subject === undefined || object === undefined || action === undefined || org !== this.org) return;
     if (effect !== 'allow' && effect !== 'deny') return;
     const { group, pattern } = readObject(object);
-    const ready = { values: [subject, org, object, action, effect, condition], group, pattern };
+    const values = [subject, org, object, action, effect, condition].map((text) => shared(text, texts));
+    const ready =
+      group === null
+        ? { values, group, pattern: values[2] as string }
+        : { values, group: shared(group, texts), pattern };
     const root = rootOf(pattern);
     if (root === null) {
       this.#anywhere.push(ready);
@@ -67,17 +74,16 @@ export class RuleSet {
 
   /** A new array each time. */
   candidates(object: string, action: string, { groups }: Place): string[][] {
-    const found: string[][] = [];
-    for (const { values, group } of this.#concerning(object)) {
-      if (group !== null && !groups.includes(group)) continue;
-      if (actionMatches(action, values[3] as string)) found.push(values);
-    }
-    return found;
+    return this.#concerning(object, action, groups).map(({ values }) => values);
   }
 
-  #concerning(object: string): readonly ReadyRule[] {
+  #concerning(object: string, action: string, groups: readonly string[]): ReadyRule[] {
+    const concerns = ({ values, group }: ReadyRule): boolean =>
+      (group === null || groups.includes(group)) && actionMatches(action, values[3] as string);
     const root = rootOf(object);
-    return (root === null ? undefined : this.#byRoot.get(root)) ?? this.#anywhere;
+    const rooted = root === null ? undefined : this.#byRoot.get(root);
+    const anywhere = this.#anywhere.filter(concerns);
+    return rooted === undefined ? anywhere : [...rooted.filter(concerns), ...anywhere];
   }
 
   /** What the answers for a channel's messages depend on, while it lies in these groups. */
@@ -85,9 +91,7 @@ export class RuleSet {
     const base = messagesObject(channel);
     let subtopic = false;
     let parts = 0;
-    for (const { values, group, pattern } of this.#concerning(base)) {
-      if (group !== null && !groups.includes(group)) continue;
-      if (!actionMatches(action, values[3] as string)) continue;
+    for (const { values, pattern } of this.#concerning(base, action, groups)) {
       parts |= readCondition(values[5] as string).parts;
       subtopic ||= coverageBelow(base, pattern) === 'some';
     }
@@ -124,6 +128,13 @@ export class RuleSet {
       rule.type === 'p' && values.every((value, index) => (rule.values[index] ?? '') === value);
     return values.length === 0 ? null : (this.given.find(same) ?? null);
   }
+}
+
+function shared(text: string, texts: Map<string, string>): string {
+  const known = texts.get(text);
+  if (known !== undefined) return known;
+  texts.set(text, text);
+  return text;
 }
 
 /** Whether two sets of rules say the same, in the same order. */
