@@ -169,6 +169,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
           tickets,
           certificates: authority.certificates,
           applicationToken: (digest) => applications.holder(digest),
+          apiKeyUsed: (id) => access.keys.used(id, now()),
           now,
         }),
         credentials,

@@ -5,7 +5,7 @@ import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { PageQuery } from '../http/schemas.ts';
+import { count, PageQuery } from '../http/schemas.ts';
 import { listOf } from '../inventory/lookup.ts';
 import { namesOf, policiesIn, RuleAnswer, toldRules } from './sources.ts';
 
@@ -36,7 +36,10 @@ const AccessAnswer = z
   })
   .openapi('Access');
 const AccessQuery = PageQuery.extend({
-  limit: PageQuery.shape.limit.describe(`How many channels to give at most, 1 to ${CHANNELS_MAX} (10).`),
+  limit: count(CHANNELS_MAX)
+    .pipe(z.number().min(1))
+    .optional()
+    .describe(`How many channels to give at most, 1 to ${CHANNELS_MAX} (10).`),
 });
 
 export const accessListRoutes: readonly Route[] = [
@@ -93,7 +96,7 @@ async function answer(call: AccessCall, plane: Plane, org: string, id: string): 
   const { directory, access, channels } = plane.registry;
   const subject = await directory.subject(id);
   if (subject === null) throw notFound('subject');
-  const limit = Math.min(call.query.limit ?? 10, CHANNELS_MAX);
+  const limit = call.query.limit ?? 10;
   const asker = await call.principal();
   const [rules, seesChannels] = await Promise.all([
     directory.rules(id, org),

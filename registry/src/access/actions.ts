@@ -2,27 +2,7 @@ import { controlEntities } from '@millrace/core';
 
 /** What can be done to an entity of the control plane, as the second part of an action. Closed, so that a slip of the
  *  pen in a policy is told at once instead of letting nobody in later. */
-export const controlVerbs = [
-  'create',
-  'read',
-  'list',
-  'update',
-  'delete',
-  'attach',
-  'connect',
-  'disconnect',
-  'freeze',
-  'issue',
-  'renew',
-  'revoke',
-  'rotate',
-  'move',
-  'invite',
-  'cancel',
-  'replay',
-  'export',
-  'apply',
-] as const;
+export const controlVerbs = ['create', 'read', 'list', 'update', 'delete', 'attach', 'freeze', 'export'] as const;
 
 const entities: ReadonlySet<string> = new Set(controlEntities);
 const verbs: ReadonlySet<string> = new Set(controlVerbs);

@@ -53,10 +53,10 @@ export const attachmentRoutes: readonly Route[] = [
       if (!(await attachments.exists(policy.org, target))) throw notFound(target.kind);
       await mayReach(call, plane, policy.org, target);
       await mayPutInForce(call, plane, policy.org, policy.statements, []);
-      const made = await attachments.attach(policy.org, policy.id, target, policy.statementsVersion);
+      const { isNew, createdAt } = await attachments.attach(policy.org, policy.id, target, policy.statementsVersion);
       const location = `/policies/${policy.id}/attachments/${target.kind}/${target.target}`;
-      const attachment = { policy: policy.id, ...target, createdAt: new Date(plane.registry.access.now()) };
-      return json(made ? 201 : 200, answer(attachment), made ? { location } : {});
+      const attachment = { policy: policy.id, ...target, createdAt };
+      return json(isNew ? 201 : 200, answer(attachment), isNew ? { location } : {});
     },
   ),
   route(

@@ -20,10 +20,15 @@ export interface Attachments {
   list(policy: string, page: { offset: number; limit: number }): Promise<{ total: number; attachments: Attachment[] }>;
   /** Ids of the policies that are attached to a target itself. */
   policiesOf(org: string, target: Target): Promise<string[]>;
-  /** @returns false if it was attached already
+  /** @returns since when it is attached, and whether it was not before
    *  @param statementsVersion that was judged to be the author's to give
    *  @throws RegistryError REGISTRY_VERSION_MISMATCH, REGISTRY_NOT_FOUND, REGISTRY_FULL */
-  attach(org: string, policy: string, target: Target, statementsVersion: number): Promise<boolean>;
+  attach(
+    org: string,
+    policy: string,
+    target: Target,
+    statementsVersion: number,
+  ): Promise<{ isNew: boolean; createdAt: Date }>;
   /** @returns false if it was not attached */
   detach(org: string, policy: string, target: Target): Promise<boolean>;
 }
@@ -88,12 +93,14 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
           throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { policy });
         if (found.version !== statementsVersion)
           throw new RegistryError('REGISTRY_VERSION_MISMATCH', 'never', { version: found.version });
-        const made = await tx.query(
-          `INSERT INTO registry.policy_attachments (policy, org, kind, target) VALUES ($1, $2, $3, $4)
-           ON CONFLICT DO NOTHING RETURNING 1`,
+        const [kept] = await tx.query<{ isNew: boolean; createdAt: Date }>(
+          `INSERT INTO registry.policy_attachments AS kept (policy, org, kind, target) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (policy, kind, target) DO UPDATE SET target = kept.target
+           RETURNING xmax = 0 AS "isNew", created_at AS "createdAt"`,
           [policy, org, target.kind, target.target],
         );
-        if (made.length === 0) return false;
+        if (kept === undefined) throw new TypeError('INSERT … RETURNING gave no row');
+        if (!kept.isNew) return kept;
         const [count] = await tx.query<{ ofTarget: number; ofPolicy: number }>(
           `SELECT (SELECT count(*)::integer FROM registry.policy_attachments WHERE org = $1 AND kind = $2 AND target = $3) AS "ofTarget",
              (SELECT count(*)::integer FROM registry.policy_attachments WHERE policy = $4) AS "ofPolicy"`,
@@ -111,7 +118,7 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
           org,
           detail: { name: found.name, ...target },
         });
-        return true;
+        return kept;
       }),
 
     detach: (org, policy, target) =>

@@ -31,6 +31,8 @@ export interface DirectoryOptions {
   readonly certificates: Certificates;
   /** Who holds an application's token, by its digest. */
   readonly applicationToken: (digest: string) => Promise<Holder | null>;
+  /** Told of each API key that is let in and was not known here. */
+  readonly apiKeyUsed: (id: string) => void;
   readonly now: () => number;
 }
 
@@ -115,7 +117,7 @@ const USERS_MAX = 100_000;
 /** The gate's cold reads, each by primary or unique keys: what they cost does not grow with the organisation. Prepared,
  *  since planning them takes longer than what they read. */
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { session, feed, tickets, certificates, applicationToken, now } = options;
+  const { session, feed, tickets, certificates, applicationToken, apiKeyUsed, now } = options;
   /** Users that were asked for lately: anything else is looked for among the things first. */
   const users = new Set<string>();
   const noted = (user: UserRecord): UserRecord => {
@@ -156,6 +158,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
       >(BEARER, [digest, now()], 'gate-bearer');
       if (row === undefined) return applicationToken(digest);
       const { key, keyOrg, grants, expiresMs, ...user } = row;
+      if (user.enabled) apiKeyUsed(key);
       return {
         subject: noted(user),
         expiresMs: expiresMs ?? Number.POSITIVE_INFINITY,
