@@ -26,6 +26,8 @@ beforeAll(async () => {
   nowMs = Date.now();
   postgres = await temporaryPostgres();
   pool = new pg.Pool({ connectionString: postgres.url, max: 2 });
+  // The database may stop before the last of its connections is closed.
+  pool.on('error', () => {});
   const config = RegistryConfig.parse({ MILLRACE_PUBLIC_URL: 'https://iot.example.org', MILLRACE_CERTS_KEPT_DAYS: 30 });
   started = await startRegistry(postgres.url, { now: () => nowMs, config });
   registry = started.value;

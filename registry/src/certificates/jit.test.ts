@@ -34,6 +34,8 @@ let nowMs: number;
 beforeAll(async () => {
   postgres = await temporaryPostgres();
   pool = new pg.Pool({ connectionString: postgres.url, max: 2 });
+  // The database may stop before the last of its connections is closed.
+  pool.on('error', () => {});
   const config = RegistryConfig.parse({ MILLRACE_CERTS_JIT_PER_MINUTE_MAX: PER_MINUTE_MAX });
   for (let index = 0; index < 2; index++) nodes.push(await startRegistry(postgres.url, { now: () => nowMs, config }));
   [registry, other] = nodes.map(({ value }) => value) as [Registry, Registry];

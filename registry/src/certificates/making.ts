@@ -132,10 +132,8 @@ export async function makeLeaf(
   return { pem: certificate.toString('pem').trim(), serial, fingerprint };
 }
 
-export const signingKey = (secret: string): Promise<webcrypto.CryptoKey> =>
+const signingKey = (secret: string): Promise<webcrypto.CryptoKey> =>
   webcrypto.subtle.importKey('pkcs8', Buffer.from(secret, 'base64'), ALGORITHM, false, ['sign']);
-
-export const SIGNING_ALGORITHM = ALGORITHM;
 
 async function placesOf(where: Whereabouts | null): Promise<Extension[]> {
   if (where === null) return [];

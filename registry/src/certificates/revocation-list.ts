@@ -1,7 +1,9 @@
+import { createPrivateKey, sign } from 'node:crypto';
 import type { Database } from '../database/database.ts';
 import type { Parts } from '../parts.ts';
+import { encode, integer, TAG, time } from './der.ts';
 import type { Issuers } from './issuers.ts';
-import { SIGNING_ALGORITHM, signingKey } from './making.ts';
+import type { Signer } from './making.ts';
 import { x509 } from './x509.ts';
 
 /** Reasons as RFC 5280 names and numbers them. Holding is not among them: what is revoked stays so. */
@@ -21,7 +23,24 @@ export const reasons = Object.keys(REASONS) as [Reason, ...Reason[]];
 /** Lists kept in memory, by what they may take. */
 const KEPT_MAX = 16;
 const HOUR_MS = 3_600_000;
-const CRL_NUMBER = '2.5.29.20';
+const VERSION_2 = 1;
+/** 2.5.29.20 and 2.5.29.21, DER. */
+const CRL_NUMBER = Uint8Array.of(0x06, 0x03, 0x55, 0x1d, 0x14);
+const CRL_REASON = Uint8Array.of(0x06, 0x03, 0x55, 0x1d, 0x15);
+/** An AlgorithmIdentifier, DER.  @source RFC 5758 §3.2 */
+const ECDSA_WITH_SHA256 = Uint8Array.from(Buffer.from('300a06082a8648ce3d040302', 'hex'));
+/** Of an entry. Unspecified is told by telling none.  @source RFC 5280 §5.3.1 */
+const REASON_EXTENSIONS = Object.fromEntries(
+  reasons.map((reason) => [
+    reason,
+    REASONS[reason] === 0
+      ? new Uint8Array()
+      : encode(
+          TAG.sequence,
+          encode(TAG.sequence, CRL_REASON, encode(TAG.octets, encode(TAG.enumerated, Uint8Array.of(REASONS[reason])))),
+        ),
+  ]),
+) as Record<Reason, Uint8Array>;
 
 export interface RevocationList {
   /** DER. */
@@ -91,7 +110,7 @@ async function renew(
 ): Promise<RevocationList | null> {
   const issuer = await issuers.get(id);
   if (issuer === null) return null;
-  const { X509Certificate, X509CrlGenerator, Extension, AuthorityKeyIdentifierExtension } = await x509();
+  const { X509Certificate, AuthorityKeyIdentifierExtension } = await x509();
   return database.transaction(async (tx) => {
     const [head] = await tx.query<{ list: Buffer | null; number: string; staleAt: Date }>(
       `SELECT CASE WHEN crl_stale_at > $2 THEN crl END AS list, crl_number AS number, crl_stale_at AS "staleAt"
@@ -109,29 +128,21 @@ async function renew(
     );
     const signer = issuers.signer(issuer);
     const certificate = new X509Certificate(signer.pem);
-    const list = await X509CrlGenerator.create({
-      issuer: certificate.subjectName,
-      thisUpdate: new Date(nowMs),
-      nextUpdate: new Date(nowMs + lifeMs),
-      signingAlgorithm: SIGNING_ALGORITHM,
-      signingKey: await signingKey(signer.secret),
-      entries: revoked.map(({ serial, revokedAt, reason }) => ({
-        serialNumber: serial,
-        revocationDate: revokedAt,
-        // Unspecified is told by telling none.
-        ...(REASONS[reason] === 0 ? {} : { reason: REASONS[reason] as number }),
-      })),
-      extensions: [
-        await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
-        new Extension(CRL_NUMBER, false, integer(number + 1)),
+    const der = write(
+      Buffer.from(certificate.subjectName.toArrayBuffer()),
+      [new Date(nowMs), new Date(nowMs + lifeMs)],
+      revoked,
+      [
+        Buffer.from((await AuthorityKeyIdentifierExtension.create(certificate.publicKey)).rawData),
+        encode(TAG.sequence, CRL_NUMBER, encode(TAG.octets, integer(number + 1))),
       ],
-    });
-    const der = new Uint8Array(list.rawData);
+      signer,
+    );
     // Verifiers must never see the last one run out.
     const staleAt = new Date(nowMs + lifeMs / 2);
     await tx.query('UPDATE registry.issuers SET crl = $2, crl_number = $3, crl_stale_at = $4 WHERE id = $1', [
       id,
-      Buffer.from(der),
+      der,
       number + 1,
       staleAt,
     ]);
@@ -139,10 +150,28 @@ async function renew(
   });
 }
 
-/** A whole number in DER. */
-function integer(value: number): Uint8Array<ArrayBuffer> {
-  const hex = value.toString(16);
-  const bytes = Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
-  const positive = (bytes[0] ?? 0) < 0x80 ? bytes : Buffer.concat([Buffer.from([0]), bytes]);
-  return Uint8Array.from([0x02, positive.length, ...positive]);
+/** @param extensions of the list, DER */
+function write(
+  issuer: Uint8Array,
+  updates: readonly Date[],
+  revoked: readonly RevokedRow[],
+  extensions: readonly Uint8Array[],
+  { secret }: Signer,
+): Buffer {
+  const entries = revoked.map(({ serial, revokedAt, reason }) =>
+    encode(TAG.sequence, encode(TAG.integer, Buffer.from(serial, 'hex')), time(revokedAt), REASON_EXTENSIONS[reason]),
+  );
+  const body = encode(
+    TAG.sequence,
+    integer(VERSION_2),
+    ECDSA_WITH_SHA256,
+    issuer,
+    ...updates.map(time),
+    // A list of none is left out.
+    ...(entries.length === 0 ? [] : [encode(TAG.sequence, Buffer.concat(entries))]),
+    encode(TAG.context0, encode(TAG.sequence, ...extensions)),
+  );
+  const key = createPrivateKey({ key: Buffer.from(secret, 'base64'), format: 'der', type: 'pkcs8' });
+  const signature = sign('sha256', body, key);
+  return encode(TAG.sequence, body, ECDSA_WITH_SHA256, encode(TAG.bits, Uint8Array.of(0), signature));
 }
