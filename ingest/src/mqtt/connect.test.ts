@@ -58,7 +58,7 @@ describe('CONNECT', () => {
     } else expect(await answered(fields)).toBe(code);
   });
 
-  test.each(['mrk_0123456789abcdef', 'header.payload.signature'])(
+  test.each(['mrk_0123456789abcdef', 'eyJhbGciOiJFUzI1NiJ9.payload.signature'])(
     'takes %s for what it is, a bearer',
     async (token) => {
       mqtt = await openMqtt();
@@ -76,7 +76,7 @@ describe('CONNECT', () => {
 
   test('is over soon after its token no longer holds', async () => {
     mqtt = await openMqtt();
-    const token = 'header.payload.signature';
+    const token = 'eyJhbGciOiJFUzI1NiJ9.payload.signature';
     mqtt.gate.tokens.set(token, KEY);
     const client = await mqtt.client({ username: '', password: Buffer.from(token) });
     mqtt.gate.tokens.delete(token);

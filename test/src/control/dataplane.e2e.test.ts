@@ -105,6 +105,20 @@ describe('what the control plane says, the data plane does', { timeout: 120_000 
     });
   });
 
+  test('a subscription outlasts the time that its channel is disabled', async () => {
+    const { client, payloads } = await connect();
+    await client.subscribeAsync(topic(), { qos: 1 });
+    for (let round = 0; round < 3; round++) {
+      await admin.json('POST', `/channels/${publisher.channel}/disable`);
+      expect((await post({ round: -1 })).status).toBe(403);
+      await admin.json('POST', `/channels/${publisher.channel}/enable`);
+      expect((await post({ round })).status).toBe(202);
+      await eventually('it goes on', SOON_MS, async () => payloads.length === round + 1);
+    }
+    expect(payloads).toEqual(['{"round":0}', '{"round":1}', '{"round":2}']);
+    expect(client.connected).toBe(true);
+  });
+
   describe('a token instead of a key', () => {
     test('lets a thing in by MQTT until it expires; then the connection ends', async () => {
       const { token } = await publisher.rest.json<{ token: string }>('POST', '/things/token', { seconds: 5 });
