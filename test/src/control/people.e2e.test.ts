@@ -97,7 +97,8 @@ describe('sessions', () => {
     expect([...network]).toEqual([401, 429]);
     expect((await wrong('v@example.org', '2001:db8:0:1::1')).status).toBe(401);
     await node.stop();
-  });
+    // Each try costs a hash of a password.
+  }, 180_000);
 });
 
 describe('passwords', () => {
@@ -119,10 +120,13 @@ describe('passwords', () => {
 
   test('a forgotten one is replaced by mail: the token is good once, and asking tells nothing', async () => {
     const { body } = await registered('forgetful@example.org');
-    for (const email of ['Forgetful@example.org', 'no-such-user@example.org']) {
-      const asked = await here.stranger.call('POST', '/password/reset-request', { email });
-      expect([asked.status, asked.body]).toEqual([202, '']);
-    }
+    const ask = async (email: string) => {
+      const { status, body } = await here.stranger.call('POST', '/password/reset-request', { email });
+      return { status, body };
+    };
+    const known = await ask('Forgetful@example.org');
+    expect(String(known.status)).toMatch(/^20[12]$/);
+    expect(await ask('no-such-user@example.org')).toEqual(known);
     const token = await mailbox.token('forgetful@example.org', 'reset');
     expect(mailbox.of('no-such-user@example.org')).toEqual([]);
     const reset = (with_: string) =>
