@@ -62,7 +62,7 @@ export async function measureCold(
     };
     const { directory } = (await open()).value;
     options.signal?.throwIfAborted();
-    const orgs = await populate(url, options.policies, progress);
+    const orgs = await populate(url, options.policies, progress, options.signal);
     const chosen = choose(orgs, options.coldCount + WARM_UP_COUNT);
     const keyed = chosen.map((each) => ({ ...each, secret: credentials.newKey() }));
     await giveKeys(
@@ -133,6 +133,7 @@ async function measure(
       await result;
       if (asked && index >= WARM_UP_COUNT) took.push(performance.now() - start);
     }
+    if (took.length === 0) throw new BenchError('SETUP_FAILED', 'never', { problem: `nothing of ${name} was cold` });
     took.sort((a, b) => a - b);
     figures.add(`cold/${name}/p50`, UNIT, took[Math.floor(took.length * 0.5)] ?? Number.NaN);
     figures.add(`cold/${name}/p99`, UNIT, took[Math.floor(took.length * 0.99)] ?? Number.NaN);

@@ -105,13 +105,19 @@ const FILL: readonly (readonly [what: string, sql: string])[] = [
 
 /** Fills a registry that has been migrated. What is inserted is consistent, so nothing checks it row by row.
  *  @returns how many organisations there are */
-export async function populate(url: string, policies: number, progress: (line: string) => void): Promise<number> {
+export async function populate(
+  url: string,
+  policies: number,
+  progress: (line: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   const orgs = Math.max(1, Math.round(policies / OF_ORG.policies));
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
     await client.query('SET session_replication_role = replica');
     for (const [what, sql] of FILL) {
+      signal?.throwIfAborted();
       const { rowCount } = await client.query(sql, [orgs]);
       progress(`${rowCount ?? 0} ${what}`);
     }
