@@ -8,7 +8,7 @@ export const PolicyConfig = z.object({
     .max(10_000_000)
     .default(100_000)
     .describe(
-      'Clients whose credentials are remembered (2 kB each with their answers); the least used are looked up again.',
+      'Clients whose credentials are remembered (3 kB each with their answers, 10 kB more for twenty policies); the least used are looked up again.',
     ),
   MILLRACE_POLICY_ANSWERS_MAX: z.coerce
     .number()

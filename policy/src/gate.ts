@@ -22,18 +22,7 @@ import { circumstances } from './circumstances.ts';
 import { type GateLimits, gateLimits, PolicyConfig } from './config.ts';
 import { PolicyError } from './errors.ts';
 import { explain } from './explanation.ts';
-import { Generations } from './generations.ts';
-import {
-  Allowance,
-  type ChannelAnswers,
-  type ChannelState,
-  denials,
-  KnownPrincipal,
-  type Memo,
-  SUBJECT_CHANNELS_MAX,
-  SUBJECT_OBJECTS_MAX,
-  type SubjectState,
-} from './holders.ts';
+import { Allowance, type ChannelState, denials, KnownPrincipal, type SubjectState } from './holders.ts';
 import { Identities } from './identities.ts';
 import { ATTEMPTS_MAX, Knowledge } from './knowledge.ts';
 import { Judge, type Verdict } from './model.ts';
@@ -232,7 +221,7 @@ class MemoGate implements StoppableGate {
     if (rules === undefined) return undefined;
     // Who is nothing in an organisation learns nothing of it, not even that the channel is there.
     if (record.kind === 'user' && rules !== NO_RULES && rules.isEmpty) return denials.no_such_channel;
-    const memo = messagesMemo(principal.memo, action);
+    const memo = principal.memo.messages(action);
     let known = memo.get(reference);
     if (known === undefined || known.channel !== channel) {
       let relevance: Relevance =
@@ -288,12 +277,12 @@ class MemoGate implements StoppableGate {
     }
     allowed &&= scope === null || scopeCovers(scope, org, object, action, groups);
     this.#tally.coldControls++;
-    memo.control ??= new Generations(SUBJECT_OBJECTS_MAX);
+    const control = memo.controls();
     const key = controlKey(org, object, action, groups);
-    let answers = memo.control.get(key);
+    let answers = control.get(key);
     if (answers === undefined) {
       answers = new Answers<boolean>({ subtopic: false, parts });
-      memo.control.set(key, answers);
+      control.set(key, answers);
     }
     answers.keep('', context, { value: allowed, fromMs, untilMs });
     this.#count();
@@ -335,15 +324,6 @@ interface ControlRequest {
 }
 
 const administers = (record: SubjectRecord): boolean => record.kind === 'user' && record.admin;
-
-function messagesMemo(memo: Memo, action: MessageAction): Generations<string, ChannelAnswers> {
-  if (action === 'publish') {
-    memo.publish ??= new Generations(SUBJECT_CHANNELS_MAX);
-    return memo.publish;
-  }
-  memo.subscribe ??= new Generations(SUBJECT_CHANNELS_MAX);
-  return memo.subscribe;
-}
 
 /** @holds neither ids of orgs and groups nor actions hold a line break: the object stands last */
 function controlKey(org: string, object: string, action: string, groups: readonly string[]): string {

@@ -8,7 +8,7 @@ import type {
   SubjectRecord,
 } from '@millrace/core';
 import type { Answers } from './answers.ts';
-import type { Generations } from './generations.ts';
+import { Generations } from './generations.ts';
 import { Flights } from './limiter.ts';
 import type { RuleSet } from './rule-set.ts';
 
@@ -41,6 +41,20 @@ export class Memo {
   control: Generations<string, Answers<boolean>> | null = null;
   /** SubjectState.forgotten at that time. */
   stamp = 0;
+
+  messages(action: MessageAction): Generations<string, ChannelAnswers> {
+    if (action === 'publish') {
+      this.publish ??= new Generations(SUBJECT_CHANNELS_MAX);
+      return this.publish;
+    }
+    this.subscribe ??= new Generations(SUBJECT_CHANNELS_MAX);
+    return this.subscribe;
+  }
+
+  controls(): Generations<string, Answers<boolean>> {
+    this.control ??= new Generations(SUBJECT_OBJECTS_MAX);
+    return this.control;
+  }
 
   clear(): void {
     this.publish = null;
