@@ -5,12 +5,18 @@ import { lockOrg } from './org-lock.ts';
 /** Gateways in a row, from a thing to the one that reaches the platform. */
 const GATEWAYS_MAX = 16;
 
+/** Two that make each other's gateway at once must take turns: before either locks a thing, or they would wait for each
+ *  other. */
+export async function lockGateways(tx: Session, thing: string): Promise<void> {
+  const [row] = await tx.query<{ org: string }>('SELECT org FROM registry.things WHERE id = $1', [thing]);
+  if (row !== undefined) await lockOrg(tx, 'gateways', row.org);
+}
+
 /** Checks what things that were just written are reached through.
+ *  @holds called under the organisation's lock of gateways
  *  @throws RegistryError REGISTRY_INVALID if that is no gateway of the org, or leads back to the thing */
-export async function checkGateways(tx: Session, org: string, things: readonly string[]): Promise<void> {
+export async function checkGateways(tx: Session, things: readonly string[]): Promise<void> {
   if (things.length === 0) return;
-  // Two that make each other's gateway at once must take turns.
-  await lockOrg(tx, 'gateways', org);
   const [wrong] = await tx.query(
     `SELECT 1 FROM registry.things AS thing WHERE thing.id = ANY ($1::uuid[]) AND NOT EXISTS (
        SELECT 1 FROM registry.things AS gateway
@@ -30,9 +36,8 @@ export async function checkGateways(tx: Session, org: string, things: readonly s
   if (endless !== undefined) throw invalid(`leads back to the thing, or through more than ${GATEWAYS_MAX} gateways`);
 }
 
-/** @throws RegistryError REGISTRY_IN_USE if things are reached through it */
-export async function checkStaysGateway(tx: Session, org: string, id: string): Promise<void> {
-  await lockOrg(tx, 'gateways', org);
+/** @holds as `checkGateways`  @throws RegistryError REGISTRY_IN_USE if things are reached through it */
+export async function checkStaysGateway(tx: Session, id: string): Promise<void> {
   const [row] = await tx.query<{ things: number }>(
     'SELECT count(*)::integer AS things FROM registry.things WHERE gateway = $1',
     [id],

@@ -175,11 +175,11 @@ export function createGroups(session: Session, feed: ChangeFeed): Groups {
   /** Says anew of a branch what of it is active.  @returns whether that changed anywhere */
   async function settleActive(tx: Session, id: string): Promise<boolean> {
     const rows = await tx.query(
-      `UPDATE registry.groups SET active = is.active FROM (
+      `UPDATE registry.groups SET active = settled.active FROM (
          SELECT below.id, below.enabled AND NOT EXISTS (
            SELECT 1 FROM registry.groups AS above WHERE above.id = ANY (below.ancestors) AND NOT above.enabled) AS active
-         FROM registry.groups AS below WHERE below.id = $1 OR below.ancestors @> ARRAY[$1::uuid]) AS is
-       WHERE groups.id = is.id AND groups.active <> is.active RETURNING groups.id`,
+         FROM registry.groups AS below WHERE below.id = $1 OR below.ancestors @> ARRAY[$1::uuid]) AS settled
+       WHERE groups.id = settled.id AND groups.active <> settled.active RETURNING groups.id`,
       [id],
     );
     return rows.length > 0;

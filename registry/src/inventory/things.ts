@@ -3,9 +3,10 @@ import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 import { checkVersion, noteChange } from './change.ts';
-import { checkGateways, checkStaysGateway } from './gateways.ts';
+import { checkGateways, checkStaysGateway, lockGateways } from './gateways.ts';
 import { inBranch, within } from './group-scope.ts';
 import { checkKeysFree } from './key-use.ts';
+import { lockOrg } from './org-lock.ts';
 import { type Listed, type ListQuery, listRows } from './page.ts';
 import { ONLINE } from './presence.ts';
 
@@ -158,6 +159,8 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
         gateway: thing.gateway ?? null,
       };
     });
+    const behind = rows.filter(({ gateway }) => gateway !== null).map(({ id }) => id);
+    if (behind.length > 0) await lockOrg(tx, 'gateways', org);
     const created = await tx.query<Thing>(
       `INSERT INTO registry.things (id, org, name, type, key_digest, key_sealed, enabled, metadata, tags, external_id,
          external_key_digest, external_key_sealed, group_id, gateway)
@@ -170,11 +173,7 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
       [org, JSON.stringify(rows)],
     );
     await checkKeysFree(tx, given, now());
-    await checkGateways(
-      tx,
-      org,
-      rows.filter(({ gateway }) => gateway !== null).map(({ id }) => id),
-    );
+    await checkGateways(tx, behind);
     for (const thing of created) {
       tx.changed('thing', thing.id, org, [thing.id]);
       noteChange(tx, 'things', 'create', null, thing);
@@ -188,8 +187,9 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
     patch: ThingPatch,
     expected: number | null = null,
   ): Promise<Thing | null> {
+    if (patch.type !== undefined || (patch.gateway ?? null) !== null) await lockGateways(tx, id);
     const [before] = await tx.query<Thing>(
-      `SELECT ${THING_COLUMNS} FROM registry.things WHERE id = $1 FOR UPDATE OF things`,
+      `SELECT ${THING_COLUMNS} FROM registry.things WHERE id = $1 FOR NO KEY UPDATE OF things`,
       [id],
     );
     if (before === undefined) return null;
@@ -205,7 +205,7 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
       gateway: patch.gateway === undefined ? before.gateway : patch.gateway,
     };
     const sealed = external(id, next.externalId, patch.externalKey, before.externalKeySealed);
-    if (before.type === 'gateway' && next.type !== 'gateway') await checkStaysGateway(tx, before.org, id);
+    if (before.type === 'gateway' && next.type !== 'gateway') await checkStaysGateway(tx, id);
     const [thing] = await tx.query<Thing>(
       `UPDATE registry.things SET name = $2, type = $3, enabled = $4, metadata = $5, tags = $6, external_id = $7,
          group_id = $8, gateway = $9,
@@ -229,7 +229,7 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
       ],
     );
     if (thing === undefined) return null;
-    if (thing.gateway !== before.gateway && thing.gateway !== null) await checkGateways(tx, thing.org, [id]);
+    if (thing.gateway !== before.gateway && thing.gateway !== null) await checkGateways(tx, [id]);
     tx.changed('thing', id, thing.org, [id]);
     noteChange(tx, 'things', 'update', before, thing);
     return thing;
