@@ -2,7 +2,6 @@ import { z } from '@hono/zod-openapi';
 import { example } from '../http/examples.ts';
 import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
-import { Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { PageQuery, text } from '../http/schemas.ts';
 import { csvHead, csvLine } from './csv.ts';
@@ -10,8 +9,6 @@ import { COUNTED_MAX, cursorText, type Entry, type EntryCursor, type EntryFilter
 
 const tag = 'audit';
 const EXPORT_ROWS = 1_000;
-/** Exports at once: each keeps a connection busy. */
-const EXPORTS_MAX = 2;
 
 const time = z.iso
   .datetime({ offset: true })
@@ -102,7 +99,6 @@ export const auditRoutes: readonly Route[] = [
       query: FilterQuery.extend({ format: z.enum(['ndjson', 'csv']).optional().describe('ndjson if left out') }),
       answers: {
         200: { description: 'One entry a line; as CSV with a head.', schema: z.string(), type: 'application/x-ndjson' },
-        429: { description: 'There are too many exports; try again after Retry-After.' },
       },
       examples: [
         { name: 'as JSON lines', query: { org: example.org }, status: 200 },
@@ -113,8 +109,6 @@ export const auditRoutes: readonly Route[] = [
       const { format = 'ndjson', ...rest } = call.query;
       const filter = await filterFor(call, plane, rest, 'audit.export');
       const { audit } = plane.registry;
-      if (audit.exports.count >= EXPORTS_MAX)
-        throw new Refusal(429, 'There are too many exports: try again later.', { 'retry-after': '10' });
       await audit.flush();
       const isCsv = format === 'csv';
       const head = isCsv ? csvHead : '';
@@ -154,12 +148,6 @@ function exported(
   const { audit } = plane.registry;
   const encoder = new TextEncoder();
   let after: EntryCursor | null = null;
-  let isOpen = true;
-  audit.exports.count++;
-  const close = (): void => {
-    if (isOpen) audit.exports.count--;
-    isOpen = false;
-  };
   return new ReadableStream<Uint8Array>({
     start(controller) {
       if (head !== '') controller.enqueue(encoder.encode(head));
@@ -170,16 +158,13 @@ function exported(
         if (entries.length > 0) controller.enqueue(encoder.encode(entries.map(line).join('')));
         after = next;
         if (next !== null) return;
-        close();
         controller.close();
       } catch (error) {
         // The answer has begun: that it breaks off is all that can still be said.
         plane.logger.warn({ err: error }, 'an export of the audit broke off');
-        close();
         controller.error(error);
       }
     },
-    cancel: close,
   });
 }
 

@@ -22,8 +22,6 @@ export interface Audit extends AuditTrail {
   ): Promise<EntryPage>;
   /** At most one more than COUNTED_MAX. */
   count(filter: EntryFilter): Promise<number>;
-  /** Those that this node streams now. */
-  readonly exports: { count: number };
 }
 export interface AuditOptions {
   readonly session: Session;
@@ -79,7 +77,6 @@ export function createAudit(options: AuditOptions): Audit & Topic {
 }
 
 class Trail implements Audit, Topic {
-  readonly exports = { count: 0 };
   readonly #options: AuditOptions;
   readonly #retention: Retention;
   readonly #dropped;
