@@ -66,8 +66,8 @@ export type SetupErrorCode = 'SETUP_INVALID';
 /** What the person who starts the program can mend. */
 export class SetupError extends MillraceError<SetupErrorCode> {}
 
-/** Names outside the schemas that are understood too. */
-const OTHER_NAMES = ['MILLRACE_CONFIG'];
+/** Names outside the schemas that are understood too: the latter are of the commands that ask a node. */
+const OTHER_NAMES = ['MILLRACE_CONFIG', 'MILLRACE_URL', 'MILLRACE_TOKEN', 'MILLRACE_PROFILE', 'MILLRACE_ORG'];
 
 /** Reads the configuration: the environment over `millrace.toml` over the defaults.
  *  @throws ConfigError with all problems at once; SetupError when the file cannot be read */

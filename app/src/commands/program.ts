@@ -1,6 +1,9 @@
 import { Command, Option } from 'commander';
 import { VERSION } from '../version.ts';
-import { explain, type Flags } from './flags.ts';
+import { registerCompletion } from './control/completion.ts';
+import { EXIT_CODES } from './control/failure.ts';
+import { registerControl } from './control/index.ts';
+import type { Flags } from './flags.ts';
 
 const EXAMPLES = `
 Examples:
@@ -14,9 +17,21 @@ Examples:
   millrace doctor                                  what is wrong on this machine, and what to do
   millrace bench road                              measure this machine, beside its floors
   millrace bench bridge --quick                    the same for MQTT, beside mosquitto
+  millrace login --local                           as the administrator of the node on this machine
+  millrace things create --name thermometer        then: millrace things --help
+  millrace subscribe kitchen                       messages as they come
+  millrace apply -f org.yaml --dry-run             what a manifest would change
+
+Exit codes:
+${Object.entries(EXIT_CODES)
+  .map(([code, meaning]) => `  ${code}  ${meaning}`)
+  .join('\n')}
   millrace bench gate --quick                      the same for decisions: who may
 
 Settings come from the environment (MILLRACE_…), then from millrace.toml; docs/configuration.md lists them.`;
+
+/** What the shell is told of a wrong command line. */
+const USAGE = 2;
 
 /** The `millrace` command. Each subcommand is loaded when it is called, so \`--help\` is instant. */
 export function createProgram(): Command {
@@ -24,7 +39,9 @@ export function createProgram(): Command {
     .description('IoT data platform: devices in, a durable log, readings in ClickHouse, answers by REST.')
     .version(VERSION, '-V, --version')
     .showHelpAfterError('(millrace --help shows what there is)')
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('after', EXAMPLES)
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : USAGE))
+    .commandsGroup('On this machine:');
 
   program
     .command('start')
@@ -67,10 +84,13 @@ export function createProgram(): Command {
 
   program
     .command('docs', { hidden: true })
-    .description('write docs/configuration.md and docs/http-api.md')
+    .description('write docs/configuration.md, docs/http-api.md and docs/cli.md')
     .argument('[directory]', 'where to', 'docs')
     .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory))));
 
+  registerControl(program);
+  program.commandsGroup('For the shell:');
+  registerCompletion(program);
   return program;
 }
 
@@ -83,7 +103,7 @@ function guarded(action: (flags: Flags, argument?: string) => Promise<void>) {
     try {
       await action(flags, argument);
     } catch (error) {
-      process.stderr.write(explain(error));
+      process.stderr.write((await import('./flags.ts')).explain(error));
       process.exitCode = 1;
     }
   };

@@ -60,8 +60,14 @@ export class Collection<Items extends string, One, New, Patch, Filter extends ob
     });
   }
 
-  async delete(id: string, { cascade, ...options }: DeleteOptions = {}): Promise<void> {
-    await this.call('DELETE', this.at(id), { ...options, query: cascade === true ? { cascade } : {} });
+  /** @returns how many of what went with it, as `{ connections: 3 }` */
+  async delete(id: string, { cascade, ...options }: DeleteOptions = {}): Promise<Readonly<Record<string, number>>> {
+    const answer = await this.call<{ deleted: Record<string, number> } | undefined>('DELETE', this.at(id), {
+      ...options,
+      headers: { prefer: 'return=representation', ...options.headers },
+      query: cascade === true ? { cascade } : {},
+    });
+    return answer?.deleted ?? {};
   }
 }
 

@@ -1,4 +1,4 @@
-/** How a client says who it is; one of these. */
+/** How a client says who it is; one of these (`credentials` may stand beside `tokens`, for when those are void). */
 export interface AuthOptions {
   /** Access token of a user, a thing or an application. */
   readonly token?: string;
@@ -53,14 +53,14 @@ export class Session {
   #renewing: Promise<Tokens | null> | null = null;
 
   constructor(options: AuthOptions, source: TokenSource) {
-    const kinds = [options.token, options.key, options.apiKey, options.credentials, options.tokens];
-    if (kinds.filter((kind) => kind !== undefined).length > 1)
-      throw new TypeError('Give one of token, key, apiKey, credentials and tokens.');
+    const { token, key, apiKey, credentials, tokens: store } = options;
+    if ([token, key, apiKey, credentials ?? store].filter((kind) => kind !== undefined).length > 1)
+      throw new TypeError('Give one of token, key, apiKey, and credentials or tokens.');
     this.#options = options;
     this.#source = source;
     this.#store = options.tokens ?? null;
-    if (options.token !== undefined) {
-      const { token, refreshToken } = options;
+    if (token !== undefined) {
+      const { refreshToken } = options;
       this.#current = { token, ...(refreshToken === undefined ? {} : { refreshToken }) };
     }
   }

@@ -1,25 +1,27 @@
-import { Collection, List } from '../collection.ts';
-import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
+import { List, Switchable } from '../collection.ts';
+import type { BodyOf, Page, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
 
-export type Policy = Schema<'Policy'> & { readonly id: string; readonly name: string };
+export type Policy = Schema<'Policy'>;
 export type NewPolicy = BodyOf<'/policies', 'post'>;
 export type PolicyPatch = BodyOf<'/policies/{id}', 'patch'>;
-export type ApiKey = Schema<'ApiKey'> & { readonly id: string };
+export type ApiKey = Schema<'ApiKey'>;
+/** With its secret, which is told this once. */
+export type MadeApiKey = Schema<'NewApiKey'>;
 export type NewApiKey = BodyOf<'/keys', 'post'>;
 export type AuditEntry = Schema<'AuditEntry'>;
 export type AttachmentKind = 'user' | 'thing' | 'app' | 'group' | 'role';
 
-export class Policies extends Collection<'policies', Policy, NewPolicy, PolicyPatch, QueryOf<'/policies'>> {
+export class Policies extends Switchable<'policies', Policy, NewPolicy, PolicyPatch, QueryOf<'/policies'>> {
   constructor(transport: Transport) {
     super(transport, '/policies', 'policies');
   }
 
-  versions(id: string, query?: Query, options: CallOptions = {}): Promise<Json> {
+  versions(id: string, query?: Query, options: CallOptions = {}): Promise<Page<'versions', Schema<'PolicyVersion'>>> {
     return this.call('GET', this.at(id, 'versions'), { ...options, query });
   }
 
-  version(id: string, version: number, options: CallOptions = {}): Promise<Json> {
+  version(id: string, version: number, options: CallOptions = {}): Promise<Schema<'PolicyVersion'>> {
     return this.call('GET', this.at(id, 'versions', String(version)), options);
   }
 
@@ -28,7 +30,11 @@ export class Policies extends Collection<'policies', Policy, NewPolicy, PolicyPa
     return this.call('POST', this.at(id, 'rollback'), { ...options, body: { version } });
   }
 
-  attachments(id: string, query?: Query, options: CallOptions = {}): Promise<Json> {
+  attachments(
+    id: string,
+    query?: Query,
+    options: CallOptions = {},
+  ): Promise<Page<'attachments', Schema<'Attachment'>>> {
     return this.call('GET', this.at(id, 'attachments'), { ...options, query });
   }
 
@@ -41,14 +47,18 @@ export class Policies extends Collection<'policies', Policy, NewPolicy, PolicyPa
   }
 
   /** Judges a request that never happened, and tells the statement that decided. */
-  simulate(request: BodyOf<'/policies/simulate', 'post'>, options: CallOptions = {}): Promise<Json> {
+  simulate(request: BodyOf<'/policies/simulate', 'post'>, options: CallOptions = {}): Promise<Schema<'Decision'>> {
     return this.call('POST', `${this.path}/simulate`, { ...options, body: request });
   }
 }
 
-export class ApiKeys extends Collection<'keys', ApiKey, NewApiKey, Json, QueryOf<'/keys'>> {
+export class ApiKeys extends Switchable<'keys', ApiKey, NewApiKey, BodyOf<'/keys/{id}', 'patch'>, QueryOf<'/keys'>> {
   constructor(transport: Transport) {
     super(transport, '/keys', 'keys');
+  }
+
+  override create(body: NewApiKey, options: CallOptions = {}): Promise<MadeApiKey> {
+    return this.call('POST', this.path, { ...options, body });
   }
 }
 

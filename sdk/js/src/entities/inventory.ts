@@ -1,6 +1,6 @@
 import { createInBulk, List, type ManyOptions, Switchable } from '../collection.ts';
 import { everyItem } from '../pages.ts';
-import type { BodyOf, Json, Page, QueryOf, Schema } from '../schema.ts';
+import type { BodyOf, Page, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
 
 export type Thing = Schema<'Thing'>;
@@ -11,7 +11,7 @@ export type Channel = Schema<'Channel'>;
 export type NewChannel = BodyOf<'/channels', 'post'>;
 export type ChannelPatch = BodyOf<'/channels/{id}', 'patch'>;
 export type ChannelFilter = QueryOf<'/channels'>;
-export type Group = Schema<'Group'> & { readonly id: string; readonly name: string };
+export type Group = Schema<'Group'>;
 export type NewGroup = BodyOf<'/groups', 'post'>;
 export type GroupPatch = BodyOf<'/groups/{id}', 'patch'>;
 export type GroupFilter = QueryOf<'/groups'>;
@@ -49,16 +49,16 @@ export class Things extends Switchable<'things', Thing, NewThing, ThingPatch, Th
       ...(key === undefined ? {} : { key }),
       ...(overlapSeconds === undefined ? {} : { overlap_seconds: overlapSeconds }),
     };
-    return this.call('PATCH', this.at(id, 'key'), { ...options, body });
+    return this.call('POST', this.at(id, 'key'), { ...options, body });
   }
 
   /** What a thing may do, and by which rule. */
-  access(id: string, query?: Query, options: CallOptions = {}): Promise<Json> {
+  access(id: string, query?: Query, options: CallOptions = {}): Promise<Schema<'Access'>> {
     return this.call('GET', this.at(id, 'access'), { ...options, query });
   }
 
   /** Whether it is connected, since when, by what. */
-  presence(id: string, options: CallOptions = {}): Promise<Json> {
+  presence(id: string, options: CallOptions = {}): Promise<Schema<'Presence'>> {
     return this.call('GET', this.at(id, 'presence'), options);
   }
 
@@ -96,7 +96,9 @@ export interface Pairs {
   readonly types?: readonly MessageRight[];
 }
 
-export class Connections extends List<'connections', Json, Query> {
+export type Connection = Schema<'Connection'>;
+
+export class Connections extends List<'connections', Connection, QueryOf<'/connections'>> {
   constructor(transport: Transport) {
     super(transport, '/connections', 'connections');
   }
@@ -124,7 +126,7 @@ export class Groups extends Switchable<'groups', Group, NewGroup, GroupPatch, Gr
   }
 
   /** The branch below a group, or all that the organisation has. */
-  tree(id?: string, query?: Query, options: CallOptions = {}): Promise<Json> {
+  tree(id?: string, query?: Query, options: CallOptions = {}): Promise<Schema<'GroupTree'>> {
     return this.call('GET', id === undefined ? `${this.path}/tree` : this.at(id, 'tree'), { ...options, query });
   }
 
@@ -167,7 +169,7 @@ export class Groups extends Switchable<'groups', Group, NewGroup, GroupPatch, Gr
   }
 
   /** Who has which role in the group and below it. */
-  roles(id: string, query?: Query, options: CallOptions = {}): Promise<Json> {
+  roles(id: string, query?: Query, options: CallOptions = {}): Promise<Page<'roles', Schema<'GroupRole'>>> {
     return this.call('GET', this.at(id, 'roles'), { ...options, query });
   }
 

@@ -1,17 +1,24 @@
 import { Collection, conditions, type DeleteOptions, List, Switchable, type UpdateOptions } from '../collection.ts';
-import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
+import type { BodyOf, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
 import { type RoleChoice, roleBody } from './inventory.ts';
 
 export type User = Schema<'User'>;
+export type Person = Schema<'Person'>;
 export type NewUser = BodyOf<'/users', 'post'>;
-export type Me = Schema<'User'> & Partial<Schema<'Me'>>;
-export type Org = Schema<'Org'> & { readonly id: string; readonly name: string };
-export type Member = Json & { readonly role: string };
-export type Role = Schema<'Role'> & { readonly id: string; readonly name: string };
-export type Invitation = Schema<'Invitation'> & { readonly id: string };
+export type Me = Schema<'Me'>;
+export type Org = Schema<'Organisation'>;
+export type Member = Schema<'Member'>;
+export type Role = Schema<'Role'>;
+export type Invitation = Schema<'Invitation'>;
 
-export class Users extends Switchable<'users', User, NewUser, Json, QueryOf<'/users'>> {
+export class Users extends Switchable<
+  'users',
+  User | Person,
+  NewUser,
+  BodyOf<'/users/{id}', 'patch'>,
+  QueryOf<'/users'>
+> {
   constructor(transport: Transport) {
     super(transport, '/users', 'users');
   }
@@ -29,7 +36,7 @@ export class Users extends Switchable<'users', User, NewUser, Json, QueryOf<'/us
   }
 
   /** Ends all other sessions.  @returns new tokens */
-  changePassword(oldPassword: string, password: string, options: CallOptions = {}): Promise<Json> {
+  changePassword(oldPassword: string, password: string, options: CallOptions = {}): Promise<Schema<'Tokens'>> {
     return this.call('PUT', '/users/me/password', { ...options, body: { old_password: oldPassword, password } });
   }
 
@@ -43,12 +50,22 @@ export class Users extends Switchable<'users', User, NewUser, Json, QueryOf<'/us
     await this.call('POST', '/password/reset-request', { ...options, body: { email }, anonymous: true });
   }
 
+  access(id: string, query?: Query, options: CallOptions = {}): Promise<Schema<'Access'>> {
+    return this.call('GET', this.at(id, 'access'), { ...options, query });
+  }
+
   async resetPassword(token: string, password: string, options: CallOptions = {}): Promise<void> {
     await this.call('POST', '/password/reset', { ...options, body: { token, password }, anonymous: true });
   }
 }
 
-export class Orgs extends Collection<'orgs', Org, Json, Json, QueryOf<'/orgs'>> {
+export class Orgs extends Collection<
+  'orgs',
+  Org,
+  BodyOf<'/orgs', 'post'>,
+  BodyOf<'/orgs/{id}', 'patch'>,
+  QueryOf<'/orgs'>
+> {
   constructor(transport: Transport) {
     super(transport, '/orgs', 'orgs');
   }
@@ -106,15 +123,21 @@ export class Invitations extends List<'invitations', Invitation, Query> {
   }
 
   async accept(id: string, options: CallOptions = {}): Promise<void> {
-    await this.call('POST', this.at(id, 'accept'), { ...options, body: {} });
+    await this.call('POST', this.at(id, 'accept'), options);
   }
 
   async decline(id: string, options: CallOptions = {}): Promise<void> {
-    await this.call('POST', this.at(id, 'decline'), { ...options, body: {} });
+    await this.call('POST', this.at(id, 'decline'), options);
   }
 }
 
-export class Roles extends Collection<'roles', Role, BodyOf<'/roles', 'post'>, Json, QueryOf<'/roles'>> {
+export class Roles extends Collection<
+  'roles',
+  Role,
+  BodyOf<'/roles', 'post'>,
+  BodyOf<'/roles/{id}', 'patch'>,
+  QueryOf<'/roles'>
+> {
   constructor(transport: Transport) {
     super(transport, '/roles', 'roles');
   }

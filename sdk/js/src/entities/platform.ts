@@ -4,8 +4,12 @@ import { pause } from '../retry.ts';
 import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
 
-export type Certificate = Schema<'Certificate'> & { readonly serial: string };
-export type App = Schema<'App'> & { readonly id: string; readonly name: string };
+export type Certificate = Schema<'IssuedCertificate'>;
+/** With its private key and chain, which are told this once. */
+export type MadeCertificate = Schema<'NewCertificate'>;
+export type App = Schema<'App'>;
+/** With its secret, which is told this once. */
+export type MadeApp = Schema<'NewApp'>;
 export type Job = {
   readonly id: string;
   readonly status: string;
@@ -23,16 +27,20 @@ export class Certificates extends List<'certs', Certificate, QueryOf<'/certs'>> 
   }
 
   /** With its private key, which nobody keeps: it is told this once. */
-  issue(body: BodyOf<'/certs', 'post'>, options: CallOptions = {}): Promise<Certificate> {
+  issue(body: BodyOf<'/certs', 'post'>, options: CallOptions = {}): Promise<MadeCertificate> {
     return this.call('POST', this.path, { ...options, body });
   }
 
   /** For a key that never left its owner. */
-  issueFromCsr(body: BodyOf<'/certs/csr', 'post'>, options: CallOptions = {}): Promise<Certificate> {
+  issueFromCsr(body: BodyOf<'/certs/csr', 'post'>, options: CallOptions = {}): Promise<MadeCertificate> {
     return this.call('POST', `${this.path}/csr`, { ...options, body });
   }
 
-  renew(serial: string, body: Json = {}, options: CallOptions = {}): Promise<Certificate> {
+  renew(
+    serial: string,
+    body: BodyOf<'/certs/{serial}/renew', 'post'> = {},
+    options: CallOptions = {},
+  ): Promise<MadeCertificate> {
     return this.call('POST', this.at(serial, 'renew'), { ...options, body });
   }
 
@@ -48,13 +56,27 @@ export class Certificates extends List<'certs', Certificate, QueryOf<'/certs'>> 
   }
 }
 
-export class Apps extends Switchable<'apps', App, BodyOf<'/apps', 'post'>, Json, QueryOf<'/apps'>> {
+export class Apps extends Switchable<
+  'apps',
+  App,
+  BodyOf<'/apps', 'post'>,
+  BodyOf<'/apps/{id}', 'patch'>,
+  QueryOf<'/apps'>
+> {
   constructor(transport: Transport) {
     super(transport, '/apps', 'apps');
   }
 
-  /** A new secret; the old one is void. */
-  rotateSecret(id: string, body: Json = {}, options: CallOptions = {}): Promise<Json> {
+  override create(body: BodyOf<'/apps', 'post'>, options: CallOptions = {}): Promise<MadeApp> {
+    return this.call('POST', this.path, { ...options, body });
+  }
+
+  /** A new secret; the old one is void, unless an overlap is asked for. */
+  rotateSecret(
+    id: string,
+    body: BodyOf<'/apps/{id}/secret', 'post'> = {},
+    options: CallOptions = {},
+  ): Promise<Schema<'AppSecret'>> {
     return this.call('POST', this.at(id, 'secret'), { ...options, body });
   }
 }

@@ -1,0 +1,26 @@
+import type { Command } from 'commander';
+import { audit, keys, policies } from './access.ts';
+import { channels } from './channels.ts';
+import { connect, connections, disconnect } from './connections.ts';
+import { groups } from './groups.ts';
+import { manifest } from './manifest.ts';
+import { messages } from './messages.ts';
+import { invitations, members, orgs, roles, users } from './people.ts';
+import { apps, certs, jobs } from './platform.ts';
+import { registerCommand, registerTopics } from './register.ts';
+import { session } from './session.ts';
+import { things } from './things.ts';
+
+/** Everything that asks a node. */
+export function registerControl(program: Command): void {
+  program.commandsGroup('Log in:');
+  for (const command of session) registerCommand(program, command);
+  program.commandsGroup('Messages:');
+  for (const command of messages) registerCommand(program, command);
+  program.commandsGroup('What there is:');
+  registerTopics(program, [things, channels, groups]);
+  for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
+  registerTopics(program, [jobs]);
+  program.commandsGroup('Who may what:');
+  registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
+}
