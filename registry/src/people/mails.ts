@@ -22,6 +22,7 @@ const LEASE = `interval '60 seconds'`;
 const BACKOFF_MS_MIN = 500;
 const BACKOFF_MS_MAX = 300_000;
 const LOOK_MS = 1_000;
+const STOP_MS_MAX = 5_000;
 /** Time for the transaction that puts a mail to commit. */
 const SOON_MS = 20;
 
@@ -44,20 +45,26 @@ export function createMails({ database, credentials, config, directory, metrics,
   const outcomes = metrics.counter('millrace_mails_total', 'Mails, by what became of them.', ['outcome']);
   let postman: Postman | null = null;
   let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> = Promise.resolve();
+  let running: Promise<void> | null = null;
   let soon = false;
   let stopped = false;
 
   const schedule = (ms: number): void => {
     if (stopped || postman === null) return;
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      soon = false;
-      running = round()
-        .catch((error) => logger.warn({ err: error }, 'can not look for mails to send; tries again'))
-        .finally(() => schedule(soon ? SOON_MS : LOOK_MS));
-    }, ms);
+    timer = setTimeout(look, ms);
     timer.unref();
+  };
+  const look = (): void => {
+    // Whoever looks now may have looked past the newest: it looks again when it is done.
+    if (running !== null) return;
+    soon = false;
+    running = round()
+      .catch((error) => logger.warn({ err: error }, 'can not look for mails to send; tries again'))
+      .finally(() => {
+        running = null;
+        schedule(soon ? SOON_MS : LOOK_MS);
+      });
   };
 
   async function round(): Promise<void> {
@@ -120,7 +127,13 @@ export function createMails({ database, credentials, config, directory, metrics,
     async stop() {
       stopped = true;
       clearTimeout(timer);
-      await running;
+      // A server that does not answer must not hold up the end: its mail is given to another when the lease is over.
+      let late: NodeJS.Timeout | undefined;
+      const patience = new Promise<void>((resolve) => {
+        late = setTimeout(resolve, STOP_MS_MAX);
+      });
+      await Promise.race([running, patience]);
+      clearTimeout(late);
       postman?.close();
     },
   };
