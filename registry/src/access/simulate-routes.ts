@@ -77,7 +77,7 @@ const DecisionAnswer = z
         effect: z.enum(['allow', 'deny']),
         actions: z.array(z.string()),
         resources: z.array(z.string()),
-        condition: ConditionBody.nullable(),
+        condition: z.union([ConditionBody, z.null()]),
         source: SourceAnswer,
       })
       .nullable()

@@ -19,7 +19,7 @@ export const RuleAnswer = z.object({
   effect: z.enum(['allow', 'deny']),
   actions: z.array(z.string()),
   resources: z.array(z.string()),
-  condition: ConditionBody.nullable(),
+  condition: z.union([ConditionBody, z.null()]),
   source: SourceAnswer,
 });
 
