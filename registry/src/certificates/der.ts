@@ -1,5 +1,5 @@
 /** What little of DER a list of revocation is written in. The library's writer takes time by the square of the entries:
- *  4.5 s for 10,000 of them, against 20 ms here.
+ *  139 s for 50,000 of them, against 0.3 s here.
  *  @source X.690 §8, §11 */
 
 const YEAR_OF_LONG_TIMES = 2_050;

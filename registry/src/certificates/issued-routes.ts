@@ -29,9 +29,22 @@ const OVERLAP_SECONDS = 86_400;
 /** RSA keys that are made at a time: each takes a thread for a good part of a second. */
 const RSA_MAX = 2;
 
+/** Made by `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=pump`. */
+const EXAMPLE_REQUEST = [
+  '-----BEGIN CERTIFICATE REQUEST-----',
+  'MIHKMHECAQAwDzENMAsGA1UEAwwEcHVtcDBZMBMGByqGSM49AgEGCCqGSM49AwEH',
+  'A0IABOIBbCJIVkRCEq8K2dJrqxuSe9ahRpCsdFg0C/UfhQs/ZLBK3HUJH0J6vla2',
+  'IzrfqP3zV45W/thtllK9H9HIeXWgADAKBggqhkjOPQQDAgNJADBGAiEAvPz71C20',
+  '2gFmUvHbhP9M9CvXalrg4/cxeEer/hz4sa0CIQCOXH/q/kFmGX1rI4Kxm9qywpin',
+  'd9RrREwUoL4yvDy38w==',
+  '-----END CERTIFICATE REQUEST-----',
+  '',
+].join('\n');
+
 const one = { description: 'The certificate.', schema: CertificateAnswer };
 const made = { description: 'The certificate, and its private key if it was made here.', schema: NewCertificateAnswer };
 const full = problemAnswer('The thing has as many certificates as it may (MILLRACE_CERTS_PER_THING_MAX).');
+const tooOften = problemAnswer('The thing has been issued four times as many as it may have, within a day.');
 const ended = problemAnswer('It has been revoked, has expired or was renewed already; or the thing has too many.');
 
 export const issuedRoutes: readonly Route[] = [
@@ -44,7 +57,7 @@ export const issuedRoutes: readonly Route[] = [
       description:
         'The thing is let in by it, without any password, over every listener with TLS that asks for certificates.',
       body: IssueBody,
-      answers: { 201: made, 409: full },
+      answers: { 201: made, 409: full, 429: tooOften },
       examples: [{ name: 'for 90 days', body: { thing_id: example.thing, ttl: '90d' }, status: 201 }],
     },
     async (call, plane) => {
@@ -65,7 +78,10 @@ export const issuedRoutes: readonly Route[] = [
       summary: 'Issue a certificate to a thing, for a key that it keeps to itself',
       description: 'P-256, P-384, Ed25519, or RSA of 2048 to 4096 bits.',
       body: RequestBody,
-      answers: { 201: made, 409: full },
+      answers: { 201: made, 409: full, 429: tooOften },
+      examples: [
+        { name: 'for a year', body: { thing_id: example.thing, csr: EXAMPLE_REQUEST, ttl: '365d' }, status: 201 },
+      ],
     },
     async (call, plane) => {
       const { thing_id, ttl, csr } = call.body;
@@ -117,7 +133,7 @@ export const issuedRoutes: readonly Route[] = [
       summary: 'Issue a further certificate in place of one that is good',
       description: 'Things may renew their own.',
       body: RenewBody,
-      answers: { 201: made, 409: ended },
+      answers: { 201: made, 409: ended, 429: tooOften },
     },
     async (call, plane) => {
       const { serial } = await certificateFor(call, plane, 'create');
@@ -217,6 +233,8 @@ function issued(outcome: Issuance, key?: NewKey | PublicKey): Response {
       throw notFound('thing');
     case 'ended':
       throw new Refusal(409, 'This certificate is not good any more, or was renewed already: issue a new one.');
+    case 'too_often':
+      throw new Refusal(429, 'The thing has been issued too many certificates today.', { 'retry-after': '3600' });
     case 'full':
       throw new Refusal(409, `The thing has ${outcome.countMax} certificates: revoke one first.`);
     case 'ok': {

@@ -42,6 +42,8 @@ export type Issuance =
   | { readonly kind: 'ok'; readonly certificate: IssuedCertificate; readonly chain: string }
   /** The thing has as many as it may. */
   | { readonly kind: 'full'; readonly countMax: number }
+  /** The thing has been issued so many in a day that something must be wrong with it. */
+  | { readonly kind: 'too_often' }
   /** The one to renew has been revoked, has expired, or was renewed already. */
   | { readonly kind: 'ended' }
   /** The thing or the certificate is not there. */
@@ -71,6 +73,8 @@ const PLACE = `SELECT things.org, CASE WHEN groups.id IS NULL THEN '{}' ELSE gro
 const LISTED = `(SELECT serial::uuid AS id, expires_at AS updated_at, kept.* FROM registry.issued_certificates AS kept) AS issued`;
 const DAY_MS = 86_400_000;
 const SWEPT_MAX = 500;
+/** A thing that renews without end would fill the lists of what is revoked. */
+const A_DAY_FACTOR = 4;
 
 export function createIssued(parts: Parts, issuers: Issuers): IssuedCertificates {
   const { database, feed, config, now } = parts;
@@ -96,11 +100,14 @@ export function createIssued(parts: Parts, issuers: Issuers): IssuedCertificates
         org,
       ]);
       if (found === undefined) return { kind: 'gone' };
-      const [live] = await tx.query<{ count: number }>(
-        `SELECT count(*)::integer AS count FROM registry.issued_certificates WHERE thing = $1 AND ${LIVE}`,
+      const [held] = await tx.query<{ live: number; recent: number }>(
+        `SELECT count(*) FILTER (WHERE ${LIVE})::integer AS live,
+           count(*) FILTER (WHERE created_at > now() - interval '1 day')::integer AS recent
+         FROM registry.issued_certificates WHERE thing = $1`,
         [thing, new Date(now())],
       );
-      if ((live?.count ?? 0) >= countMax) return { kind: 'full', countMax };
+      if ((held?.live ?? 0) >= countMax) return { kind: 'full', countMax };
+      if ((held?.recent ?? 0) >= countMax * A_DAY_FACTOR) return { kind: 'too_often' };
       if ((await before(tx, made.serial)) === 'ended') return { kind: 'ended' };
       const [certificate] = await tx.query<IssuedCertificate>(
         `INSERT INTO registry.issued_certificates

@@ -113,6 +113,7 @@ export const issuerRoutes: readonly Route[] = [
       summary: 'The same in the path: base64, percent-encoded',
       open: true,
       answers: { 200: binaryAnswer('An OCSPResponse, DER; also for a request that is none.', OCSP_RESPONSE) },
+      examples: [{ name: 'no request at all', parameters: { request: 'AAAA' }, status: 200 }],
     },
     (call, plane) => asked(plane, Buffer.from(call.parameters.request ?? '', 'base64')),
   ),

@@ -1,4 +1,4 @@
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, randomUUID, X509Certificate } from 'node:crypto';
 import type { Credential, Identified, Principal } from '@millrace/core';
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -165,6 +165,45 @@ describe('certificates of the platform', () => {
     expect(attempts.map(({ status }) => status)).toEqual([200, 200]);
     const rush = await Promise.all([1, 2, 3].map(() => admin.call('POST', '/certs', { thing_id: thing.id })));
     expect(rush.map(({ status }) => status).sort()).toEqual([201, 409, 409]);
+  });
+
+  test('are issued so many in a day to a thing, whatever becomes of them', async () => {
+    const self = here.stranger.as(`Thing ${thing.key}`);
+    let { serial } = await issue();
+    for (let count = 1; count < PER_THING_MAX * 4; count++) {
+      const renewed = await self.call('POST', `/certs/${serial}/renew`, { overlap_seconds: 0 });
+      expect(renewed.status, JSON.stringify(renewed.body)).toBe(201);
+      serial = renewed.body.serial;
+    }
+    const refused = await self.call('POST', `/certs/${serial}/renew`, { overlap_seconds: 0 });
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '3600']);
+    expect((await self.call('GET', `/certs/${serial}`)).body.status, 'the last one is still good').toBe('active');
+  });
+
+  test('are issued by who may do so in the group of the thing, to what is in it alone', async () => {
+    const email = `group-${thing.id}@example.org`;
+    const member = await here.stranger.newUser(email);
+    const [group, inner] = [randomUUID(), randomUUID()];
+    await pool.query(
+      `WITH made AS (INSERT INTO registry.groups (id, org, parent, ancestors, name)
+         VALUES ($1, $3, NULL, '{}', 'plant'), ($2, $3, $1, ARRAY[$1::uuid], 'hall') RETURNING id)
+       SELECT id FROM made`,
+      [group, inner, org],
+    );
+    for (const [table, columns, values] of [
+      ['memberships', 'org, user_id, role', "$1, id, 'viewer'"],
+      ['group_roles', 'org, user_id, group_id, role', "$1, id, $3, 'editor'"],
+    ] as const)
+      await pool.query(
+        `INSERT INTO registry.${table} (${columns}) SELECT ${values} FROM registry.users WHERE email = $2 AND $3::uuid IS NOT NULL`,
+        [org, email, group],
+      );
+    await pool.query('UPDATE registry.things SET group_id = $2 WHERE id = $1', [thing.id, inner]);
+    const issued = await member.call('POST', '/certs', { thing_id: thing.id });
+    expect(issued.status, JSON.stringify(issued.body)).toBe(201);
+    expect((await member.call('POST', `/certs/${issued.body.serial}/revoke`, {})).status).toBe(200);
+    const outside = (await admin.call('POST', '/things', {})).body;
+    expect((await member.call('POST', '/certs', { thing_id: outside.id })).status).toBe(403);
   });
 
   test('are listed by thing and by status', async () => {
