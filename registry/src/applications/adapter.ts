@@ -8,6 +8,20 @@ const TOKENS: ReadonlySet<string> = new Set(['AccessToken', 'ClientCredentials']
 /** Stands for what oidc-provider answers with invalid_grant when it is thrown. */
 export type Spent = () => Error;
 
+/** So long what has been used is kept to notice a second use; a client chooses how often it uses one up. */
+const SPENT_KEPT = `interval '1 day'`;
+/** Tokens that one machine may have at a time; the oldest go first. Looked after once in so many. */
+const MACHINE_TOKENS_MAX = 10_000;
+const MACHINE_TOKENS_A_LOOK = 100;
+const DROP_OLDEST = `DELETE FROM registry.oauth_items WHERE kind = 'ClientCredentials' AND app = $1 AND digest IN (
+  SELECT digest FROM registry.oauth_items WHERE kind = 'ClientCredentials' AND app = $1 ORDER BY expires_at DESC OFFSET ${MACHINE_TOKENS_MAX})`;
+
+interface GoneToken {
+  readonly id: string;
+  readonly grant: string | null;
+  readonly app: string;
+  readonly org: string | null;
+}
 const UPSERT = `INSERT INTO registry.oauth_items (kind, digest, id, uid_digest, grant_id, app, user_id, epoch, scopes, sealed, expires_at)
   SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN $1 = 'Session' THEN (SELECT epoch FROM registry.users WHERE users.id = $7) END,
     $8, $9, now() + $10 * interval '1 second'
@@ -31,6 +45,7 @@ export function createAdapter(parts: Parts, spent: Spent): (kind: string) => Ada
 }
 
 function itemAdapter({ database, feed, credentials }: Parts, kind: string, spent: Spent): Adapter {
+  let issued = 0;
   const about = (digest: string): string => `${kind} ${digest}`;
   const find = async (condition: string, digest: string): Promise<AdapterPayload | undefined> => {
     const [row] = await database.query<{ digest: string; sealed: string; consumed: number | null }>(
@@ -57,30 +72,34 @@ function itemAdapter({ database, feed, credentials }: Parts, kind: string, spent
         credentials.encrypt(JSON.stringify(payload), about(digest)),
         expiresIn ?? 3_600,
       ]);
+      if (kind === 'ClientCredentials' && ++issued % MACHINE_TOKENS_A_LOOK === 0)
+        await database.query(DROP_OLDEST, [uuidOrNull(payload.clientId)]);
     },
     find: (id) => find('digest = $2', credentials.digest(id)),
     findByUid: (uid) => find('uid_digest = $2', credentials.digest(uid)),
     async consume(id) {
       const rows = await database.query(
-        'UPDATE registry.oauth_items SET consumed_at = now() WHERE kind = $1 AND digest = $2 AND consumed_at IS NULL RETURNING 1',
+        `UPDATE registry.oauth_items SET consumed_at = now(), expires_at = least(expires_at, now() + ${SPENT_KEPT})
+         WHERE kind = $1 AND digest = $2 AND consumed_at IS NULL RETURNING 1`,
         [kind, credentials.digest(id)],
       );
       // Of two who come at the same moment, perhaps to two nodes, one is let on.
       if (rows.length === 0) throw spent();
     },
     async destroy(id) {
-      const remove =
-        'DELETE FROM registry.oauth_items WHERE kind = $1 AND digest = $2 RETURNING id, grant_id AS "grant", app';
+      const remove = `DELETE FROM registry.oauth_items WHERE kind = $1 AND digest = $2 RETURNING id, grant_id AS "grant", app,
+        coalesce((SELECT org FROM registry.oauth_grants WHERE oauth_grants.id = grant_id),
+          (SELECT org FROM registry.apps WHERE apps.id = app)) AS org`;
       const values = [kind, credentials.digest(id)];
       if (!TOKENS.has(kind)) {
         await database.query(remove, values);
         return;
       }
       await feed.transaction(async (tx) => {
-        const [gone] = await tx.query<{ id: string; grant: string | null; app: string }>(remove, values);
+        const [gone] = await tx.query<GoneToken>(remove, values);
         if (gone === undefined) return;
-        tx.changed('key', gone.id, null, [gone.grant ?? gone.id, ...(gone.grant === null ? [gone.app] : [])]);
-        tx.audit({ action: 'apps.revoke', entity: 'apps', id: gone.app, org: null, detail: { token: gone.id } });
+        tx.changed('key', gone.id, gone.org, [gone.grant ?? gone.id, ...(gone.grant === null ? [gone.app] : [])]);
+        tx.audit({ action: 'apps.revoke', entity: 'apps', id: gone.app, org: gone.org, detail: { token: gone.id } });
       });
     },
     async revokeByGrantId(grant) {

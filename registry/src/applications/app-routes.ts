@@ -1,3 +1,4 @@
+import { z } from '@hono/zod-openapi';
 import { isUuid } from '@millrace/core';
 import { deleted, etag, expectedVersion } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
@@ -5,9 +6,10 @@ import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
+import { bulk, ProblemAnswer } from '../http/schemas.ts';
 import { listOf } from '../inventory/lookup.ts';
 import { pageAnswer } from '../inventory/page.ts';
-import type { App, AppPatch } from './apps.ts';
+import type { App, AppPatch, MadeApp, NewApp } from './apps.ts';
 import { keepsSecret } from './kinds.ts';
 import { redirectProblem } from './redirects.ts';
 import {
@@ -24,6 +26,8 @@ import {
 const tag = 'applications';
 const one = { description: 'The application.', schema: AppAnswer };
 const parameters = { id: example.application };
+const machine = (name: string) => ({ name, kind: 'machine' }) as const;
+const refused = (description: string) => ({ description, schema: ProblemAnswer, type: 'application/problem+json' });
 const NO_STORE = { 'cache-control': 'no-store' };
 
 export const appRoutes: readonly Route[] = [
@@ -37,7 +41,7 @@ export const appRoutes: readonly Route[] = [
       body: NewAppBody,
       answers: { 201: { description: 'The application, with its secret, told this once.', schema: NewAppAnswer } },
       examples: [
-        { name: 'a machine', body: { name: 'Billing', kind: 'machine' }, status: 201 },
+        { name: 'a machine', body: machine('Billing'), status: 201 },
         {
           name: 'a web application',
           body: {
@@ -53,11 +57,32 @@ export const appRoutes: readonly Route[] = [
     async (call, plane) => {
       const org = await orgOf(call, plane);
       await permit(call, plane, org, 'apps', 'apps.create');
-      const { id, kind, name, ...rest } = call.body;
-      const made = await plane.registry.applications.apps.create(org, { ...patchOf(rest), id, kind, name });
-      const { app, secret } = made;
-      const headers = { location: `/apps/${app.id}`, ...etag(app.version), ...NO_STORE };
-      return json(201, { ...answer(app), ...(secret === null ? {} : { client_secret: secret }) }, headers);
+      const [made] = await plane.registry.applications.apps.create(org, [newApp(call.body)]);
+      if (made === undefined) throw notFound('application');
+      const headers = { location: `/apps/${made.app.id}`, ...etag(made.app.version), ...NO_STORE };
+      return json(201, madeAnswer(made), headers);
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/apps/bulk',
+      tag,
+      summary: 'Make up to 1000 applications, all or none',
+      body: bulk(NewAppBody),
+      answers: {
+        201: {
+          description: 'The applications with their secrets, in the order of the request.',
+          schema: z.object({ apps: z.array(NewAppAnswer) }),
+        },
+      },
+      examples: [{ name: 'two machines', body: [machine('Billing'), machine('Reports')], status: 201 }],
+    },
+    async (call, plane) => {
+      const org = await orgOf(call, plane);
+      await permit(call, plane, org, 'apps', 'apps.create');
+      const made = await plane.registry.applications.apps.create(org, call.body.map(newApp));
+      return json(201, { apps: made.map(madeAnswer) }, NO_STORE);
     },
   ),
   route(
@@ -97,7 +122,7 @@ export const appRoutes: readonly Route[] = [
         summary: method === 'patch' ? 'Change fields of an application' : 'Change fields of an application, as PATCH',
         description: 'With If-Match only if it has not been changed since.',
         body: AppPatchBody,
-        answers: { 200: one, 412: { description: 'It has been changed since.' } },
+        answers: { 200: one, 412: refused('It has been changed since.') },
         examples: [{ name: 'a description', parameters, body: { description: 'Ours' }, status: 200 }],
       },
       (call, plane) => update(call, plane, patchOf(call.body)),
@@ -125,7 +150,7 @@ export const appRoutes: readonly Route[] = [
       body: SecretBody,
       answers: {
         200: { description: 'The secret, told this once.', schema: SecretAnswer },
-        409: { description: 'An application of this kind keeps no secret.' },
+        409: refused('An application of this kind keeps no secret.'),
       },
       examples: [{ name: 'with an hour to change over', parameters, body: { overlap_seconds: 3600 }, status: 200 }],
     },
@@ -185,6 +210,15 @@ async function update(call: Call<unknown, unknown>, plane: Plane, patch: AppPatc
 }
 
 const shown = (app: App): Response => json(200, answer(app), etag(app.version));
+
+function newApp({ id, kind, name, ...rest }: (typeof NewAppBody)['_output']): NewApp {
+  return { ...patchOf(rest), id, kind, name };
+}
+
+const madeAnswer = ({ app, secret }: MadeApp) => ({
+  ...answer(app),
+  ...(secret === null ? {} : { client_secret: secret }),
+});
 
 function patchOf(body: (typeof AppPatchBody)['_output']): AppPatch {
   const { redirect_uris: redirectUris, post_logout_redirect_uris: postLogoutRedirectUris, ...rest } = body;

@@ -43,10 +43,14 @@ export interface NewApp extends AppPatch {
   readonly name: string;
   readonly kind: AppKind;
 }
+export interface MadeApp {
+  readonly app: App;
+  /** Told only here; null where the kind keeps none. */
+  readonly secret: string | null;
+}
 export interface Apps {
-  /** @returns the secret too, which is told only here; null where the kind keeps none
-   *  @throws RegistryError REGISTRY_CONFLICT with field id */
-  create(org: string, app: NewApp): Promise<{ readonly app: App; readonly secret: string | null }>;
+  /** All or none, in their order.  @throws RegistryError REGISTRY_CONFLICT with field id */
+  create(org: string, apps: readonly NewApp[]): Promise<MadeApp[]>;
   get(id: string): Promise<App | null>;
   list(query: ListQuery & { readonly kind?: AppKind | undefined }): Promise<Listed<App>>;
   /** null if it is gone.  @param version that it must have; null: any  @throws RegistryError REGISTRY_VERSION_MISMATCH */
@@ -61,6 +65,8 @@ const COLUMNS = `id, org, name, description, kind, redirect_uris AS "redirectUri
   post_logout_redirect_uris AS "postLogoutRedirectUris", scopes, logo, homepage, enabled, metadata, tags,
   CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS "previousSecretUntil",
   version, created_at AS "createdAt", updated_at AS "updatedAt"`;
+/** Beyond so many grants all that is remembered is looked up anew, whosever it is. */
+const TOLD_GRANTS_MAX = 10_000;
 const SCOPES_OF_PEOPLE = ['openid', 'profile', 'email', 'offline_access'];
 
 export function createApps({ database, feed, credentials }: Parts): Apps {
@@ -74,49 +80,55 @@ export function createApps({ database, feed, credentials }: Parts): Apps {
   };
   /** Everybody who acts by the application is looked up anew. */
   const tellAll = async (tx: ChangeSession, { id, org, kind }: App): Promise<void> => {
-    const grants = await tx.query<{ id: string }>('SELECT id FROM registry.oauth_grants WHERE app = $1', [id]);
-    tx.changed('app', id, org, [id, ...grants.map((grant) => grant.id)]);
-    // Whose tokens are remembered by them: identities, which only these entities void.
-    tx.changed('key', id, org, [id, ...grants.map((grant) => grant.id)]);
+    const grants = await tx.query<{ id: string }>('SELECT id FROM registry.oauth_grants WHERE app = $1 LIMIT $2', [
+      id,
+      TOLD_GRANTS_MAX + 1,
+    ]);
+    if (grants.length > TOLD_GRANTS_MAX) tx.changed('key', id, org, ['*']);
+    else tx.changed('app', id, org, [id, ...grants.map((grant) => grant.id)]);
     if (kind === 'machine') tx.changed('thing', id, org, [id]);
+  };
+  const insert = async (tx: ChangeSession, org: string, id: string, given: NewApp, secret: string | null) => {
+    const machine = given.kind === 'machine';
+    if (machine) await makeThing(tx, org, id, given);
+    const [made] = await tx.query<App>(
+      `INSERT INTO registry.apps (id, org, thing, name, description, kind, redirect_uris, post_logout_redirect_uris, scopes,
+         logo, homepage, secret_digest, enabled, metadata, tags)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING ${COLUMNS}`,
+      [
+        id,
+        org,
+        machine ? id : null,
+        given.name,
+        given.description ?? '',
+        given.kind,
+        given.redirectUris ?? [],
+        given.postLogoutRedirectUris ?? [],
+        given.scopes ?? (machine ? [] : SCOPES_OF_PEOPLE),
+        given.logo ?? null,
+        given.homepage ?? null,
+        secret === null ? null : credentials.digest(secret),
+        given.enabled ?? true,
+        JSON.stringify(given.metadata ?? {}),
+        given.tags ?? [],
+      ],
+    );
+    if (made === undefined) throw new TypeError('INSERT … RETURNING gave no row');
+    tx.changed('app', id, org, [id]);
+    tx.audit({ action: 'apps.create', entity: 'apps', id, org, detail: { name: made.name, kind: made.kind } });
+    return made;
   };
 
   return {
-    async create(org, given) {
-      const id = given.id?.toLowerCase() ?? uuidV7();
-      const secret = keepsSecret(given.kind) ? credentials.newKey() : null;
-      const machine = given.kind === 'machine';
-      const app = await feed.transaction(async (tx) => {
-        if (machine) await makeThing(tx, org, id, given);
-        const [made] = await tx.query<App>(
-          `INSERT INTO registry.apps (id, org, thing, name, description, kind, redirect_uris, post_logout_redirect_uris, scopes,
-             logo, homepage, secret_digest, enabled, metadata, tags)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING ${COLUMNS}`,
-          [
-            id,
-            org,
-            machine ? id : null,
-            given.name,
-            given.description ?? '',
-            given.kind,
-            given.redirectUris ?? [],
-            given.postLogoutRedirectUris ?? [],
-            given.scopes ?? (machine ? [] : SCOPES_OF_PEOPLE),
-            given.logo ?? null,
-            given.homepage ?? null,
-            secret === null ? null : credentials.digest(secret),
-            given.enabled ?? true,
-            JSON.stringify(given.metadata ?? {}),
-            given.tags ?? [],
-          ],
-        );
-        if (made === undefined) throw new TypeError('INSERT … RETURNING gave no row');
-        tx.changed('app', id, org, [id]);
-        tx.audit({ action: 'apps.create', entity: 'apps', id, org, detail: { name: made.name, kind: made.kind } });
+    create: (org, apps) =>
+      feed.transaction(async (tx) => {
+        const made: MadeApp[] = [];
+        for (const given of apps) {
+          const secret = keepsSecret(given.kind) ? credentials.newKey() : null;
+          made.push({ app: await insert(tx, org, given.id?.toLowerCase() ?? uuidV7(), given, secret), secret });
+        }
         return made;
-      });
-      return { app, secret };
-    },
+      }),
 
     async get(id) {
       return (await database.query<App>(`SELECT ${COLUMNS} FROM registry.apps WHERE id = $1`, [id]))[0] ?? null;
@@ -156,12 +168,14 @@ export function createApps({ database, feed, credentials }: Parts): Apps {
           ],
         );
         if (after === undefined) return null;
-        if (after.kind === 'machine')
+        if (after.kind === 'machine' && (after.name !== before.name || after.enabled !== before.enabled))
           await tx.query(
             'UPDATE registry.things SET name = $2, enabled = $3, version = version + 1, updated_at = now() WHERE id = $1',
             [id, after.name, after.enabled],
           );
-        await tellAll(tx, after);
+        // Who is let in depends on nothing else: a new name cuts nobody off.
+        if (after.enabled !== before.enabled || patch.scopes !== undefined) await tellAll(tx, after);
+        else tx.changed('app', id, after.org, []);
         const only = Object.keys(patch).length === 1 && patch.enabled !== undefined;
         const action = only ? `apps.${after.enabled ? 'enable' : 'disable'}` : 'apps.update';
         tx.audit({ action, entity: 'apps', id, org: after.org, detail: changedFields(before, patch) });

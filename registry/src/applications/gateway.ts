@@ -6,7 +6,7 @@ import { Refusal, refusalOf } from '../http/refusal.ts';
 import type { Parts } from '../parts.ts';
 import { InnerServer } from './inner-server.ts';
 import { answerInteraction, isInteraction, type Visit } from './interactions.ts';
-import { errorPage, pageHeaders } from './pages.ts';
+import { errorPage, pageHeaders, prefersPage } from './pages.ts';
 import { openProvider } from './provider.ts';
 
 export interface Gateway {
@@ -81,6 +81,8 @@ export function createGateway(parts: Parts): Gateway {
               'x-forwarded-host': issuer.host,
               'x-forwarded-proto': issuer.protocol.slice(0, -1),
               'x-forwarded-for': call.peer.remoteAddress,
+              // Else the library answers some requests of browsers in JSON.
+              ...(PAGES.test(url.pathname) ? { accept: 'text/html' } : {}),
             },
           },
           visit,
@@ -112,9 +114,7 @@ function fail(visit: Visit, response: ServerResponse, error: unknown): void {
   response.end();
 }
 
-const prefersPage = (request: Request): boolean =>
-  request.method === 'GET' && (request.headers.get('accept') ?? '').includes('text/html');
-
+const PAGES = /^\/oauth\/(?:authorize|interaction|logout)(?:\/|$)/;
 const ENDPOINTS: readonly (readonly [RegExp, string])[] = [
   [/^\/oauth\/authorize/, 'authorize'],
   [/^\/oauth\/interaction/, 'interaction'],

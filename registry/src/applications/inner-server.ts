@@ -42,10 +42,14 @@ export class InnerServer<V> {
   async fetch({ method, path, headers, body, trusted }: InnerRequest, visit: V): Promise<Response> {
     const [near, far] = duplexPair();
     this.#visits.set(far, visit);
+    // A side that breaks off does not tell the other by itself; one that has said all ends it.
+    far.on('close', () => {
+      if (!far.writableFinished) near.destroy(new Error('the listener broke off'));
+    });
     this.#server.emit('connection', far);
     const passed: Record<string, string> = {};
     for (const [name, value] of headers) if (!NOT_PASSED_ON.test(name)) passed[name] = value;
-    const timeout = setTimeout(() => near.destroy(), ANSWER_MS_MAX);
+    const timeout = setTimeout(() => near.destroy(new Error('the listener takes too long')), ANSWER_MS_MAX);
     try {
       return await new Promise<Response>((resolve, reject) => {
         const outgoing = sendRequest(

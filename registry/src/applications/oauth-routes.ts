@@ -51,11 +51,18 @@ const away: Answer = {
   schema: ProblemAnswer,
   type: 'application/problem+json',
 };
-const answers = (right: Answer): Record<number, Answer> => ({ 200: right, 400: wrong, 401: wrong, 503: away });
+const answers = (right: Answer): Record<number, Answer> => ({
+  200: right,
+  400: wrong,
+  401: wrong,
+  413: { ...away, description: 'The form is too large.' },
+  503: away,
+});
 const pages: Record<number, Answer> = {
   200: page,
   303: { description: 'On to a page, or back to the application.' },
   400: page,
+  413: { ...away, description: 'The form is too large.' },
   429: { ...away, description: 'Too many requests; try again after Retry-After.' },
   503: away,
 };

@@ -1,3 +1,4 @@
+import { z } from '@hono/zod-openapi';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal, refusalOf } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
@@ -5,7 +6,7 @@ import { ProblemAnswer, TokensAnswer } from '../http/schemas.ts';
 import { countDown } from '../people/logins.ts';
 import type { OutsideLogin } from './identities.ts';
 import { PENDING_SECONDS } from './outside.ts';
-import { codePage, errorPage, pageHeaders } from './pages.ts';
+import { codePage, errorPage, pageHeaders, prefersPage } from './pages.ts';
 import { INTERACTION_PATH } from './provider.ts';
 import { isLoopback } from './redirects.ts';
 import { LoginCodeBody, OutsideCallbackQuery, OutsideLoginQuery, ProvidersAnswer } from './schemas.ts';
@@ -13,7 +14,6 @@ import { LoginCodeBody, OutsideCallbackQuery, OutsideLoginQuery, ProvidersAnswer
 const tag = 'applications';
 const COOKIE = 'millrace_login';
 const refused = (description: string) => ({ description, schema: ProblemAnswer, type: 'application/problem+json' });
-const page = (description: string) => ({ description, type: 'text/html' });
 
 export const outsideRoutes: readonly Route[] = [
   route(
@@ -43,13 +43,13 @@ export const outsideRoutes: readonly Route[] = [
       query: OutsideLoginQuery,
       answers: {
         303: { description: 'On to that provider.' },
-        400: page('The redirect is none of ours.'),
-        404: page('There is no such provider.'),
-        429: page('Too many tries.'),
-        503: page('That provider does not answer.'),
+        400: refused('The redirect is none of ours.'),
+        404: refused('There is no such provider.'),
+        429: refused('Too many tries.'),
+        503: refused('That provider does not answer.'),
       },
     },
-    (call, plane) => asPage(plane, () => begin(call, plane)),
+    (call, plane) => forPeople(call, plane, () => begin(call, plane)),
   ),
   route(
     {
@@ -60,15 +60,15 @@ export const outsideRoutes: readonly Route[] = [
       open: true,
       query: OutsideCallbackQuery,
       answers: {
-        200: page('A code to copy.'),
+        200: { description: 'A page with a code to copy.', type: 'text/html', schema: z.string() },
         303: { description: 'On to where the login was begun.' },
-        400: page('It was begun in another browser, or too long ago.'),
-        403: page('This person may not log in here.'),
-        404: page('There is no such provider.'),
-        503: page('That provider does not answer.'),
+        400: refused('It was begun in another browser, or too long ago.'),
+        403: refused('This person may not log in here.'),
+        404: refused('There is no such provider.'),
+        503: refused('That provider does not answer.'),
       },
     },
-    (call, plane) => asPage(plane, () => comeBack(call, plane)),
+    (call, plane) => forPeople(call, plane, () => comeBack(call, plane)),
   ),
   route(
     {
@@ -189,11 +189,16 @@ const redirectTo = (location: string, setCookie: string): Response =>
     headers: { location, 'set-cookie': setCookie, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' },
   });
 
-/** Refusals as people read them. */
-async function asPage(plane: Plane, work: () => Promise<Response>): Promise<Response> {
+/** Shows refusals as a page to who reads it. */
+async function forPeople(
+  { request }: Call<unknown, unknown>,
+  plane: Plane,
+  work: () => Promise<Response>,
+): Promise<Response> {
   try {
     return await work();
   } catch (error) {
+    if (!prefersPage(request)) throw error;
     const refusal = refusalOf(error);
     if (refusal === null) plane.logger.error({ err: error }, 'a login by another provider failed');
     const status = refusal?.status ?? 500;

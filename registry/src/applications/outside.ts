@@ -44,6 +44,10 @@ export function createOutside(parts: Parts): Outside {
   const { config, credentials, now } = parts;
   const { MILLRACE_OIDC_ISSUER: issuer, MILLRACE_OIDC_CLIENT_ID: clientId, MILLRACE_OIDC_NAME: name } = config;
   const enabled = issuer !== undefined && clientId !== undefined;
+  if (!enabled && (issuer !== undefined || clientId !== undefined))
+    parts.logger.warn(
+      'login by another provider needs both MILLRACE_OIDC_ISSUER and MILLRACE_OIDC_CLIENT_ID: it is off',
+    );
   let discovered: Promise<{ client: Client; configuration: Configuration }> | undefined;
   /** Once, but a failure is tried again. */
   const discover = async (): Promise<{ client: Client; configuration: Configuration }> => {

@@ -2,6 +2,9 @@ import { hash } from 'node:crypto';
 import { formTarget } from './redirects.ts';
 import { reachesIn, wordsOf } from './scopes.ts';
 
+/** Whether a person reads the answer. */
+export const prefersPage = ({ headers }: Request): boolean => (headers.get('accept') ?? '').includes('text/html');
+
 /** Text that is markup already. */
 class Markup {
   readonly text: string;

@@ -98,7 +98,10 @@ export async function openProvider(parts: Parts, issuer: string): Promise<Provid
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (ctx, form) => show(ctx, logoutPage(form), ctx.oidc.params?.post_logout_redirect_uri),
-        postLogoutSuccessSource: (ctx) => show(ctx, loggedOutPage(ctx.oidc.client?.clientName)),
+        postLogoutSuccessSource: (ctx) => {
+          ctx.status = 200;
+          show(ctx, loggedOutPage(ctx.oidc.client?.clientName));
+        },
       },
     },
     interactions: { url: (_, interaction) => `${prefix}${INTERACTION_PATH}/${interaction.uid}` },

@@ -54,6 +54,21 @@ test('takes a given id, and refuses one that is taken', async () => {
   expect((await ada.call('POST', '/apps', { ...web, id })).status).toBe(409);
 });
 
+test('makes many at once, or none', async () => {
+  const id = '7d1d0a53-7f2c-4f43-8a2e-6d5f3b9c0002';
+  const many = [
+    { ...web, id },
+    { name: 'Machine', kind: 'machine' },
+  ];
+  const made = await ada.call('POST', '/apps/bulk', many);
+  expect(made.status).toBe(201);
+  expect(made.body.apps).toMatchObject([{ id, kind: 'web' }, { kind: 'machine' }]);
+  expect(new Set(made.body.apps.map((app: { client_secret: string }) => app.client_secret)).size).toBe(2);
+  const before = (await ada.call('GET', '/apps')).body.total;
+  expect((await ada.call('POST', '/apps/bulk', [{ ...web }, { ...web, id }])).status).toBe(409);
+  expect((await ada.call('GET', '/apps')).body.total).toBe(before);
+});
+
 test('changes fields only at the version that was read', async () => {
   const { body } = await ada.call('POST', '/apps', web);
   const path = `/apps/${body.id}`;

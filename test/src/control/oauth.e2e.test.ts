@@ -273,6 +273,9 @@ describe('people let an application in', () => {
       (to) => to.pathname === '/bye',
     );
     expect(bye.url).toContain('https://app.example.org/bye');
+    const done = await browser.fetch(`${front.url}/oauth/logout/success`);
+    expect(done.status).toBe(200);
+    expect(done.text).toContain('You are logged out');
     expect((await browser.go((await beginFlow(config, 'openid')).url.href)).text).toContain('id="password"');
   });
 
