@@ -88,6 +88,23 @@ describe('a subscription to a channel that is disabled', () => {
     expect(third.texts.filter((text) => text.startsWith('a'))).toEqual(['a1', 'a2']);
   });
 
+  test('brings what was not acknowledged before, too', async () => {
+    await using stage = new Stage();
+    const client = await stage.connect('one', { acks: false });
+    await client.subscribe(A);
+    for (const text of ['a1', 'a2', 'a3']) await stage.publish('chan-a', '', text);
+    await until('it was sent', () => client.texts.length === 3);
+    client.acknowledge(client.publishes[0] as never);
+    client.leave();
+    disable(stage, 'chan-a');
+    const second = await stage.connect('one');
+    await metricIs(stage, 'millrace_mqtt_subscriptions', 1);
+    expect(second.texts).toEqual([]);
+    enable(stage, 'chan-a');
+    await until('all come', () => second.texts.length === 2);
+    expect(texts(second)).toEqual(['a2', 'a3']);
+  });
+
   test('can be ended, and asked for again, while it waits', async () => {
     await using stage = new Stage();
     const client = await stage.connect('one');

@@ -1,4 +1,4 @@
-import type { DeliveredMessage } from '@millrace/core';
+import type { Admission, DeliveredMessage, Position } from '@millrace/core';
 import { Protocol } from '@millrace/core';
 import { parsePublishTopic } from '../topic.ts';
 import type { InFlightEntry } from './in-flight.ts';
@@ -7,13 +7,15 @@ import type { ClientSession } from './session.ts';
 
 /** Sends again what the client has not acknowledged, in the order of sending: PUBREL for what it has, the rest as
  *  PUBLISH with DUP=1 from the log. What the log keeps no longer, or the client may not read any more, is given up.
+ *  @returns where those are whose channel is disabled: its filters begin there once it is enabled
  *  @source MQTT 3.1.1 §4.4 */
-export async function resend(session: ClientSession): Promise<void> {
+export async function resend(session: ClientSession): Promise<readonly Position[]> {
   const { record, node } = session;
+  const left: Position[] = [];
   for (const entry of record.inFlight.entries()) {
     if (record.persistent && entry.qos === 2) await record.whenDurable(entry.mark);
     await session.output.room();
-    if (session.gone) return;
+    if (session.gone) return left;
     if (!record.inFlight.has(entry)) continue;
     if (entry.released) {
       session.output.pubrel(entry.packetId);
@@ -23,26 +25,30 @@ export async function resend(session: ClientSession): Promise<void> {
       () => session.gone,
       () => messageOf(session, entry),
     );
-    if (found === null) return;
+    if (found === null) return left;
     if (!record.inFlight.has(entry) || entry.released) continue;
     if (typeof found.value === 'string') {
-      node.tally.dropped(found.value);
+      if (found.value === 'disabled') left.push({ partition: entry.partition, offset: entry.offset });
+      else node.tally.dropped(found.value);
       record.inFlight.drop(entry);
       node.touch(record);
     } else session.output.publishAgain(found.value, entry.topic, entry.qos, entry.packetId);
   }
+  return left;
 }
 
-async function messageOf(
-  session: ClientSession,
-  entry: InFlightEntry,
-): Promise<DeliveredMessage | 'not_kept' | 'denied'> {
+type Unsent = 'not_kept' | 'denied' | 'disabled';
+const whyUnsent = ({ reason }: Extract<Admission, { kind: 'deny' }>): Unsent =>
+  reason === 'channel_disabled' ? 'disabled' : 'denied';
+
+async function messageOf(session: ClientSession, entry: InFlightEntry): Promise<DeliveredMessage | Unsent> {
   const { delivery, gate } = session.node;
   const message = (await delivery.at(entry)) ?? (await retainedAt(session, entry));
   if (message === null) return 'not_kept';
   const { principal, context } = session;
   const admission = await gate.may(principal, 'subscribe', message.channel, message.subtopic, context);
-  return admission.kind === 'allow' ? message : 'denied';
+  if (admission.kind === 'allow') return message;
+  return whyUnsent(admission);
 }
 
 /** A retained message may be older than what the log keeps. */

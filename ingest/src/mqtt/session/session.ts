@@ -73,7 +73,7 @@ export class ClientSession implements Session, Subscriber<SessionFilter>, Record
     if (record.inFlight.size === 0 && record.filters.size === 0) return;
     this.resuming = true;
     this.subscriptions.resumed = resend(this)
-      .then(() => this.subscriptions.restore())
+      .then((left) => this.subscriptions.restore(left))
       .then(() => {
         this.resuming = false;
         this.#clear(HELD);

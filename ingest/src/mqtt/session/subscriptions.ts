@@ -133,8 +133,9 @@ export class Subscriptions {
     this.#held.add(topic, qos, at);
   }
 
-  /** Subscribes again to what the session had, from where it stood. Waits while the registry or log can't be asked. */
-  async restore(): Promise<void> {
+  /** Subscribes again to what the session had, from where it stood. Waits while the registry or log can't be asked.
+   *  @param left messages that were sent, not acknowledged, and can't be sent again as long as their channel is disabled */
+  async restore(left: readonly Position[]): Promise<void> {
     const { record, node } = this.#session;
     const before = this.#before ?? [];
     await Promise.all(
@@ -149,7 +150,7 @@ export class Subscriptions {
         const filter = this.#filters.get(topic);
         if (filter !== undefined) filter.open = true;
         if (added.value === 'disabled') {
-          this.#held.add(topic, qos, starts);
+          this.#held.add(topic, qos, earliest(starts, left));
           return;
         }
         if (held === true) record.filters.set(topic, { qos, from });
@@ -270,6 +271,14 @@ export class Subscriptions {
 export function latest(some: readonly Position[], others: readonly Position[]): Position[] {
   const offsets = new Map(some.map(({ partition, offset }) => [partition, offset]));
   for (const { partition, offset } of others) offsets.set(partition, Math.max(offset, offsets.get(partition) ?? 0));
+  return [...offsets].map(([partition, offset]) => ({ partition, offset }));
+}
+
+/** Those positions, moved back to the others where these are earlier. */
+function earliest(some: readonly Position[], others: readonly Position[]): Position[] {
+  const offsets = new Map(some.map(({ partition, offset }) => [partition, offset]));
+  for (const { partition, offset } of others)
+    offsets.set(partition, Math.min(offset, offsets.get(partition) ?? offset));
   return [...offsets].map(([partition, offset]) => ({ partition, offset }));
 }
 
