@@ -133,7 +133,7 @@ class MemoGate implements StoppableGate {
     if (scope !== null && scope.org !== null && scope.org !== org) return false;
     const admin = administers(record);
     if (admin && scope === null) return true;
-    const answer = known.memo.control?.get(controlKey(org, object, action, groups))?.find('', context);
+    const answer = known.memo.control?.find(org, object, action, groups)?.find('', context);
     if (answer !== undefined) {
       this.#tally.warmControls++;
       return answer;
@@ -278,11 +278,10 @@ class MemoGate implements StoppableGate {
     allowed &&= scope === null || scopeCovers(scope, org, object, action, groups);
     this.#tally.coldControls++;
     const control = memo.controls();
-    const key = controlKey(org, object, action, groups);
-    let answers = control.get(key);
+    let answers = control.find(org, object, action, groups);
     if (answers === undefined) {
       answers = new Answers<boolean>({ subtopic: false, parts });
-      control.set(key, answers);
+      control.add(org, object, action, groups, answers);
     }
     answers.keep('', context, { value: allowed, fromMs, untilMs });
     this.#count();
@@ -324,12 +323,6 @@ interface ControlRequest {
 }
 
 const administers = (record: SubjectRecord): boolean => record.kind === 'user' && record.admin;
-
-/** @holds neither ids of orgs and groups nor actions hold a line break: the object stands last */
-function controlKey(org: string, object: string, action: string, groups: readonly string[]): string {
-  const place = groups.length === 0 ? '' : groups.join();
-  return `${org}\n${action}\n${place}\n${object}`;
-}
 
 function asKnown(principal: Principal): KnownPrincipal {
   if (principal instanceof KnownPrincipal) return principal;

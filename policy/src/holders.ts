@@ -8,13 +8,13 @@ import type {
   SubjectRecord,
 } from '@millrace/core';
 import type { Answers } from './answers.ts';
+import { ControlAnswers } from './control-answers.ts';
 import { Generations } from './generations.ts';
 import { Flights } from './limiter.ts';
 import type { RuleSet } from './rule-set.ts';
 
-/** Bounds of what is kept for one subject. */
+/** Channels of one subject whose answers are kept. */
 export const SUBJECT_CHANNELS_MAX = 4_096;
-export const SUBJECT_OBJECTS_MAX = 1_024;
 
 /** What the gate knows of a channel. Dead once a change has voided it: then it must be looked up anew. */
 export class ChannelState {
@@ -38,7 +38,7 @@ export class Memo {
   /** By the channel's id or alias, as it was asked for. */
   publish: Generations<string, ChannelAnswers> | null = null;
   subscribe: Generations<string, ChannelAnswers> | null = null;
-  control: Generations<string, Answers<boolean>> | null = null;
+  control: ControlAnswers | null = null;
   /** SubjectState.forgotten at that time. */
   stamp = 0;
 
@@ -51,8 +51,8 @@ export class Memo {
     return this.subscribe;
   }
 
-  controls(): Generations<string, Answers<boolean>> {
-    this.control ??= new Generations(SUBJECT_OBJECTS_MAX);
+  controls(): ControlAnswers {
+    this.control ??= new ControlAnswers();
     return this.control;
   }
 
