@@ -148,7 +148,8 @@ async function readable(
   if (channel === null || !(await isMember(principal, plane, channel.org))) throw notFound('channel');
   // A disabled channel takes no messages, but its members may read what it has.
   if (admission.reason === 'channel_disabled' && principal.subject.kind === 'user') {
-    await permit(call, plane, channel.org, `channels/${channel.id}`, 'messages.read');
+    const { groups } = channel;
+    await permit(call, plane, channel.org, `channels/${channel.id}`, 'messages.read', { groups });
     return channel;
   }
   throw new Refusal(403, DENIALS[admission.reason]);
@@ -174,7 +175,11 @@ export async function mayRead(
   const allowed = (): Promise<void> => refuseFrozen(plane.registry.orgs, message.org, 'messages.read');
   if (subject.id === message.publisher) return allowed();
   if (subject.kind === 'user') {
-    if (await plane.gate.allows(principal, message.org, `channels/${message.channel}`, 'messages.read', call.context))
+    // Rights and denials may be of a group that the channel is in; of one that is gone nobody knows where it was.
+    const channel = await plane.registry.channels.get(message.channel, message.org);
+    const groups = channel?.org === message.org ? channel.groups : [];
+    const object = `channels/${message.channel}`;
+    if (await plane.gate.allows(principal, message.org, object, 'messages.read', call.context, groups))
       return allowed();
   } else {
     const admission = await plane.gate.may(principal, 'subscribe', message.channel, message.subtopic, call.context);

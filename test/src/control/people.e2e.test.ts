@@ -199,6 +199,26 @@ describe('addresses', () => {
   });
 });
 
+describe('an API key', () => {
+  test('reads who its owner is, but does nothing to the account', async () => {
+    const user = await here.stranger.newUser('keyed@example.org');
+    const grants = [{ actions: ['*'], resources: ['*'] }];
+    const { body } = await user.call('POST', '/keys', { name: 'all', grants });
+    const key = here.stranger.as(`Bearer ${body.secret}`);
+    expect((await key.call('GET', '/users/me')).body).toMatchObject({ email: 'keyed@example.org' });
+    for (const [method, path, given] of [
+      ['PATCH', '/users/me', { name: 'x' }],
+      ['DELETE', '/users/me', undefined],
+      ['PUT', '/users/me/password', { old_password: PASSWORD, password: 'another one' }],
+      ['POST', '/users/me/email', { email: 'x@example.org', password: PASSWORD }],
+      ['POST', '/users/me/logout', undefined],
+      ['POST', '/orgs', { name: 'x' }],
+      ['POST', '/invitations/accept', { token: 'x' }],
+    ] as const)
+      expect([path, (await key.call(method, path, given)).status]).toEqual([path, 403]);
+  });
+});
+
 describe('profiles', () => {
   test('are changed by their owner, unless somebody else was first', async () => {
     const user = await here.stranger.newUser('profile@example.org');
