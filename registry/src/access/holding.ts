@@ -81,7 +81,8 @@ export function scopeCovers(grants: readonly Rights[], action: string, resource:
   );
 }
 
-function holds(
+/** Whether rules surely give a right, whole. */
+export function holds(
   rules: readonly PolicyRule[],
   action: string,
   resource: string,
