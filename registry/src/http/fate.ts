@@ -89,7 +89,8 @@ export const fateRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       const user = await call.user();
-      const everyOrg = user.admin && call.query.org === undefined;
+      const { scope } = await call.principal();
+      const everyOrg = user.admin && scope === null && call.query.org === undefined;
       const org = everyOrg ? null : await orgOf(call, plane);
       if (org !== null) await permit(call, plane, org, 'deadletters', 'deadletters.read', { hidden: 'organisation' });
       const { channel, message, reason } = call.query;

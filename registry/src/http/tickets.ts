@@ -1,3 +1,4 @@
+import { unscoped } from './identity.ts';
 import { Refusal } from './refusal.ts';
 import { json, type Route, route } from './route.ts';
 import { ProblemAnswer, TicketAnswer } from './schemas.ts';
@@ -22,7 +23,8 @@ export const ticketRoutes: readonly Route[] = [
       },
     },
     async (call, plane) => {
-      const { id } = (await call.principal()).subject;
+      // A ticket stands for all of its owner: who may only a part of that gets none.
+      const { id } = (await unscoped(call)).subject;
       const nowMs = performance.now();
       const waitMs = plane.ticketing.waitMs(id, nowMs);
       if (waitMs > 0) {

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Browser, type Page } from './browser.ts';
 import { type Listener, listen } from './listener.ts';
-import { Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
+import { ADMIN, Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
 
 const REDIRECT = 'https://app.example.org/cb';
 const SOON = { timeout: 20_000, interval: 50 };
@@ -148,6 +148,43 @@ describe('people let an application in', () => {
       expect((await api.call('GET', '/apps')).status).toBe(403);
       expect((await api.call('GET', '/users/me/grants')).status).toBe(403);
     }
+  });
+
+  test('an application of an administrator may no more than its scopes either, and gets out of them by nothing', async () => {
+    const admin = await nodes[0].stranger.asUser(ADMIN.email, ADMIN.password);
+    const place = (await admin.call('GET', '/users/me')).body.orgs[0].id;
+    const app = await webApp(['openid', 'things:read']);
+    const config = await discover(app);
+    const flow = await beginFlow(config, 'openid things:read');
+    const browser = new Browser();
+    const login = await browser.go(flow.url.href);
+    const consent = await browser.submit(login, '/login', [
+      ['email', ADMIN.email],
+      ['password', ADMIN.password],
+    ]);
+    const fields = [
+      ['scope', 'things:read'],
+      ['org', place],
+    ] as const;
+    const done = await browser.submit(consent, '/consent', fields, toApp);
+    const tokens = await tokensOf(config, flow, new URL(done.url));
+    const api = inNode(1, tokens.access_token);
+    expect((await api.call('GET', '/things')).status).toBe(200);
+    for (const [method, path, body] of [
+      ['POST', '/tickets', undefined],
+      ['POST', '/things', { name: 'No' }],
+      ['GET', '/dead-letters', undefined],
+      ['GET', '/users', undefined],
+      ['PATCH', '/users/me', { name: 'Changed' }],
+      ['POST', '/users/me/logout', undefined],
+      ['POST', '/keys', { name: 'More', grants: [{ actions: ['*'], resources: ['*'] }] }],
+      ['POST', '/apps', { name: 'More', kind: 'machine' }],
+      ['POST', '/things/token', {}],
+      ['POST', '/orgs', { name: 'More' }],
+    ] as const)
+      expect([403, 404], `${method} ${path}`).toContain((await api.call(method, path, body)).status);
+    const other = (await ada.call('GET', '/users/me')).body.orgs[0].id;
+    expect((await api.call('GET', `/things?org=${other}`)).status).toBe(404);
   });
 
   test('a token is good in the organisation that was chosen, and in no other of the user', async () => {

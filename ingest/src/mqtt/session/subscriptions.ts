@@ -201,8 +201,8 @@ export class Subscriptions {
     if (this.#filters.has(topic) || this.#system.has(topic) || this.#held.has(topic)) return true;
     if (this.size + this.#pending >= node.limits.subscriptionsMax) return false;
     if (parsed.kind === 'sys') {
-      const { subject } = principal;
-      if (subject.kind !== 'user' || !subject.admin) return false;
+      const { subject, scope } = principal;
+      if (subject.kind !== 'user' || !subject.admin || scope !== null) return false;
       this.#system.add(topic);
       node.subscriptions++;
       node.system.add(this.#session, topic);
