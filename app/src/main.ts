@@ -1,3 +1,3 @@
 import { createProgram } from './commands/program.ts';
 
-await createProgram().parseAsync(process.argv);
+await createProgram().parseAsync();

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { openApiDocument } from '@millrace/registry';
 import { expect, test } from 'vitest';
 import { VERSION } from '../version.ts';
+import { cliPage } from './cli-page.ts';
 import { configurationPage, httpApiPage } from './docs.ts';
+import { createProgram } from './program.ts';
 
 const read = (path: string): string => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 
@@ -14,5 +16,6 @@ test('the pages that come from the schemas are those that `millrace docs` writes
   // The number of workers follows the machine's cores.
   const anyWorkers = (page: string): string => page.replace(/(`MILLRACE_WORKERS` \| )`\d+`/, '$1`n`');
   expect(anyWorkers(read('docs/configuration.md'))).toBe(anyWorkers(configurationPage()));
+  expect(read('docs/cli.md')).toBe(cliPage(createProgram()));
   expect(read('docs/http-api.md')).toBe(httpApiPage(openApiDocument(VERSION)));
 });

@@ -35,6 +35,13 @@ const USAGE = 2;
 
 /** The `millrace` command. Each subcommand is loaded when it is called, so \`--help\` is instant. */
 export function createProgram(): Command {
+  const program = createCommands();
+  program.commandsGroup('For the shell:');
+  registerCompletion(program, createCommands);
+  return program;
+}
+
+function createCommands(): Command {
   const program = new Command('millrace')
     .description('IoT data platform: devices in, a durable log, readings in ClickHouse, answers by REST.')
     .version(VERSION, '-V, --version')
@@ -86,11 +93,9 @@ export function createProgram(): Command {
     .command('docs', { hidden: true })
     .description('write docs/configuration.md, docs/http-api.md and docs/cli.md')
     .argument('[directory]', 'where to', 'docs')
-    .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory))));
+    .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory), program)));
 
   registerControl(program);
-  program.commandsGroup('For the shell:');
-  registerCompletion(program);
   return program;
 }
 

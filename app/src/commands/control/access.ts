@@ -202,8 +202,14 @@ async function createKey(call: Call): Promise<void> {
   };
   if (body.name === undefined || (body as { grants?: unknown }).grants === undefined)
     throw new Failure(2, 'A name and what it may do are needed.', 'As: --name report --action things.read');
-  call.output.one(await (await call.client()).keys.create(body as never));
-  if (!call.output.json) call.output.note('Keep the secret: it is not shown again.');
+  const key = await (await call.client()).keys.create(body as never);
+  if (call.output.json) {
+    call.output.one(key);
+    return;
+  }
+  const { id, org, name: of, grants, expires_at, secret } = key;
+  call.output.one({ id, org, name: of, grants, expires_at, secret });
+  call.output.note('Keep the secret: it is not shown again.');
 }
 
 const FILTERS: readonly OptionSpecification[] = [

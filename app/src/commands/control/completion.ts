@@ -1,23 +1,62 @@
 import type { Command } from 'commander';
 
-const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
+// The library's own script for bash needs another package's functions, and evaluates what is being typed.
+const SCRIPTS: Readonly<Record<string, string>> = {
+  bash: `# bash completion of millrace
+_millrace() {
+  local value rest
+  COMPREPLY=()
+  while IFS=$'\\t' read -r value rest; do
+    [[ $value == :* ]] || COMPREPLY+=("$value")
+  done < <(millrace complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+# Without candidates: names of files.
+complete -o default -F _millrace millrace
+`,
+  zsh: `#compdef millrace
+# zsh completion of millrace
+_millrace() {
+  local value rest
+  local -a candidates
+  while IFS=$'\\t' read -r value rest; do
+    [[ $value == :* ]] || candidates+=("\${value//:/\\\\:}\${rest:+:$rest}")
+  done < <(millrace complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
+  if (( $#candidates )); then _describe millrace candidates; else _files; fi
+}
+if [[ \${funcstack[1]} == _millrace ]]; then _millrace "$@"; else compdef _millrace millrace; fi
+`,
+  fish: `# fish completion of millrace
+function __millrace_candidates
+  set -l words (commandline -opc) (commandline -ct)
+  set -l found (millrace complete -- $words[2..-1] 2>/dev/null | string match -rv '^:')
+  if test (count $found) -gt 0
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
+end
+complete -c millrace -f -a '(__millrace_candidates)'
+`,
+};
 
 const HOW = `
 Examples:
-  millrace completion bash > /etc/bash_completion.d/millrace     or: source <(millrace completion bash)
+  source <(millrace completion bash)                             for this shell; in ~/.bashrc for all
+  millrace completion bash > /etc/bash_completion.d/millrace
   millrace completion zsh > ~/.zfunc/_millrace                   with ~/.zfunc in fpath
   millrace completion fish > ~/.config/fish/completions/millrace.fish`;
 
-/** Completion of commands, flags and their values, from the command tree itself. */
-export function registerCompletion(program: Command): void {
-  const shell = program.createArgument('<shell>', 'whose completion is written').choices(SHELLS);
+/** Completion of commands, flags and their values, from the command tree itself.
+ *  @param others makes the tree without these two commands, which the library brings along */
+export function registerCompletion(program: Command, others: () => Command): void {
+  const shell = program.createArgument('<shell>', 'whose completion is written').choices(Object.keys(SCRIPTS));
   program
     .command('completion')
     .description('write the completion script of a shell')
     .addArgument(shell)
     .addHelpText('after', HOW)
-    .action(async (name: string) => {
-      (await tree(program)).setup('millrace', 'millrace', name);
+    .action((name: string) => {
+      process.stdout.write(SCRIPTS[name] ?? '');
     });
   // The scripts ask by this what can come next.
   program
@@ -26,12 +65,8 @@ export function registerCompletion(program: Command): void {
     .allowUnknownOption()
     .helpOption(false)
     .action(async () => {
+      const { default: tab } = await import('@bomb.sh/tab/commander');
       const words = process.argv.slice(process.argv.indexOf('--') + 1);
-      (await tree(program)).parse(words);
+      tab(others(), { completionCommandName: 'completion' }).parse(words);
     });
-}
-
-async function tree(program: Command) {
-  const { default: tab } = await import('@bomb.sh/tab/commander');
-  return tab(program, { completionCommandName: 'completion-of-tab' });
 }

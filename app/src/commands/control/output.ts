@@ -93,13 +93,18 @@ function terminalColumns(): number {
   return Number.isFinite(told) && told > 0 ? told : Number.POSITIVE_INFINITY;
 }
 
-/** With times that people read. */
+/** With times that people read, without what is empty. */
 function readable(row: Row): Row {
-  const isTime = (name: string): boolean => /(_at|_seen|^time|^since|^from|^to)$/.test(name);
+  const isTime = (name: string): boolean => /(_at|_before|_since|_seen|_until)$/.test(name);
   return Object.fromEntries(
-    Object.entries(row).map(([name, value]) => [
-      name,
-      isTime(name) && typeof value === 'string' ? moment(value) : value,
-    ]),
+    Object.entries(row)
+      .filter(([, value]) => !isEmpty(value))
+      .map(([name, value]) => [name, isTime(name) && typeof value === 'string' ? moment(value) : value]),
   );
 }
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === '' ||
+  (typeof value === 'object' && Object.keys(value).length === 0);

@@ -143,15 +143,20 @@ async function issue(call: Call): Promise<void> {
 
 function made(call: Call, certificate: Row): void {
   const prefix = text(call, 'out');
-  if (prefix === undefined) {
+  if (prefix === undefined && call.output.json) {
     call.output.one(certificate);
     return;
   }
-  const { certificate: leaf, chain, private_key: key, ...rest } = certificate;
+  // The same again in the words of the classic dialect.
+  const { client_cert, client_key, issuing_ca, private_key_type, cert_serial, expiration, ...plain } = certificate;
+  if (prefix === undefined) {
+    call.output.one(plain);
+    return;
+  }
+  const { certificate: leaf, chain, private_key: key, ...told } = plain;
   writeFileSync(`${prefix}.crt`, `${leaf}`);
   writeFileSync(`${prefix}.chain.crt`, `${chain ?? ''}`);
   if (key !== undefined) writeSecret(`${prefix}.key`, String(key));
-  const { client_cert: _cert, client_key: _key, issuing_ca: _ca, ...told } = rest;
   call.output.one(told);
 }
 

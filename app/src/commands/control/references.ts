@@ -24,7 +24,7 @@ export const CONNECTED_COLUMNS = [
 export const RULE_COLUMNS = [
   column('EFFECT', 'effect'),
   column('ACTIONS', 'actions'),
-  column('RESOURCE', 'resource'),
+  column('RESOURCES', 'resources'),
   column('CONDITION', 'condition'),
   {
     title: 'BY',
