@@ -21,6 +21,7 @@ export class Answers<T> {
   readonly #parts: number;
   /** When nothing but the clock matters. */
   #only: Answer<T> | undefined;
+  #last: { readonly context: Place; readonly prefix: string } | null = null;
   readonly #variants: Generations<string, Answer<T>> | null;
 
   constructor(relevance: Relevance) {
@@ -43,13 +44,31 @@ export class Answers<T> {
 
   /** @holds no two requests that the rules tell apart have one key: the subtopic stands last */
   #key(subtopic: string, context: RequestContext): string {
+    if (this.#parts === 0) return subtopic;
+    const last = this.#last;
+    const prefix = last !== null && alike(last.context, context) ? last.prefix : this.#prefix(context);
+    return this.#subtopic ? prefix + subtopic : prefix;
+  }
+
+  /** Who asks once mostly asks again from the same place. */
+  #prefix(context: RequestContext): string {
     const parts = this.#parts;
-    if (parts === 0) return subtopic;
-    let key = '';
-    if ((parts & PART_PROTOCOL) !== 0) key += `${context.protocol},`;
-    if ((parts & PART_TLS) !== 0) key += context.tls ? 't,' : 'f,';
-    if ((parts & PART_MUTUAL_TLS) !== 0) key += context.mutualTls ? 't,' : 'f,';
-    if ((parts & PART_ADDRESS) !== 0) key += `${context.remoteAddress.length},${context.remoteAddress},`;
-    return this.#subtopic ? key + subtopic : key;
+    let prefix = '';
+    if ((parts & PART_PROTOCOL) !== 0) prefix += `${context.protocol},`;
+    if ((parts & PART_TLS) !== 0) prefix += context.tls ? 't,' : 'f,';
+    if ((parts & PART_MUTUAL_TLS) !== 0) prefix += context.mutualTls ? 't,' : 'f,';
+    if ((parts & PART_ADDRESS) !== 0) prefix += `${context.remoteAddress.length},${context.remoteAddress},`;
+    const { protocol, tls, mutualTls, remoteAddress } = context;
+    // Copied: the caller may use one object for all its questions.
+    this.#last = { context: { protocol, tls, mutualTls, remoteAddress }, prefix };
+    return prefix;
   }
 }
+
+type Place = Pick<RequestContext, 'protocol' | 'tls' | 'mutualTls' | 'remoteAddress'>;
+
+const alike = (one: Place, other: Place): boolean =>
+  one.protocol === other.protocol &&
+  one.tls === other.tls &&
+  one.mutualTls === other.mutualTls &&
+  one.remoteAddress === other.remoteAddress;
