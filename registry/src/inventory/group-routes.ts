@@ -4,7 +4,7 @@ import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { PageQuery } from '../http/schemas.ts';
+import { bulk, PageQuery } from '../http/schemas.ts';
 import { present } from './channel-answers.ts';
 import type { Group, GroupPatch } from './groups.ts';
 import { branchOf, groupFor, listOf, pageOf, placeOf } from './lookup.ts';
@@ -16,6 +16,7 @@ import {
   GroupAnswer,
   GroupListQuery,
   GroupPatchBody,
+  GroupsMadeAnswer,
   GroupsPage,
   MoveBody,
   NewGroupBody,
@@ -49,6 +50,34 @@ export const groupRoutes: readonly Route[] = [
       await permitPlace(call, plane, org, parent_id, 'groups', 'groups.create');
       const group = await plane.registry.groups.create(org, { ...rest, parentId: parent_id });
       return oneGroup(201, group, { location: `/groups/${group.id}` });
+    },
+  ),
+  route(
+    {
+      method: 'post',
+      path: '/groups/bulk',
+      tag,
+      summary: 'Make up to 1000 groups, all or none',
+      description: 'In the order of the request: a group may be below one before it, whose id is given.',
+      body: bulk(NewGroupBody),
+      answers: { 201: { description: 'The groups, in the order of the request.', schema: GroupsMadeAnswer } },
+      examples: [
+        { name: 'two', body: [{ name: 'East wing' }, { name: 'Attic', parent_id: example.group }], status: 201 },
+      ],
+    },
+    async (call, plane) => {
+      const org = await orgOf(call, plane);
+      const made = new Set<string>();
+      const places = new Set<string | null>();
+      for (const { id, parent_id } of call.body) {
+        const parent = parent_id?.toLowerCase() ?? null;
+        // Below one of the same request, the right at that one's own place counts.
+        if (parent === null || !made.has(parent)) places.add(parent);
+        if (id !== undefined) made.add(id.toLowerCase());
+      }
+      for (const place of places) await permitPlace(call, plane, org, place, 'groups', 'groups.create');
+      const groups = call.body.map(({ parent_id, ...rest }) => ({ ...rest, parentId: parent_id }));
+      return json(201, { groups: (await plane.registry.groups.createMany(org, groups)).map(groupAnswer) });
     },
   ),
   route(

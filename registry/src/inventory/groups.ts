@@ -51,6 +51,8 @@ export interface Groups {
   /** @throws RegistryError REGISTRY_CONFLICT with field id, REGISTRY_NOT_FOUND, REGISTRY_INVALID with field parent_id */
   create(org: string, group: NewGroup): Promise<Group>;
   createIn(tx: ChangeSession, org: string, group: NewGroup): Promise<Group>;
+  /** All or none, one after the other: a group may be below one before it. */
+  createMany(org: string, groups: readonly NewGroup[]): Promise<Group[]>;
   get(id: string): Promise<Group | null>;
   /** Those of the org that are found. */
   many(ids: readonly string[], org: string): Promise<Group[]>;
@@ -228,6 +230,12 @@ export function createGroups(session: Session, feed: ChangeFeed): Groups {
     updateIn,
     removeIn,
     create: (org, group) => feed.transaction((tx) => createIn(tx, org, group)),
+    createMany: (org, groups) =>
+      feed.transaction(async (tx) => {
+        const made: Group[] = [];
+        for (const group of groups) made.push(await createIn(tx, org, group));
+        return made;
+      }),
     update: (id, patch, expected = null) => feed.transaction((tx) => updateIn(tx, id, patch, expected)),
     remove: (id, cascade, expected = null) => feed.transaction((tx) => removeIn(tx, id, cascade, expected)),
     get: (id) => read(session, id),

@@ -228,6 +228,7 @@ export const bulkThings = bulk(NewThingBody);
 export const bulkChannels = bulk(NewChannelBody);
 export const ThingsPage = page('things', ThingAnswer);
 export const ChannelsPage = page('channels', ChannelAnswer);
+export const GroupsMadeAnswer = z.object({ groups: z.array(GroupAnswer) });
 export const GroupsPage = page('groups', GroupAnswer);
 export const DeletedAnswer = z
   .object({ deleted: z.record(z.string(), z.int()) })

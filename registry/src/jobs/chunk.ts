@@ -10,7 +10,7 @@ import type { Channels } from '../inventory/channels.ts';
 import { NewChannelBody, NewThingBody } from '../inventory/schemas.ts';
 import { newThing } from '../inventory/thing-answers.ts';
 import type { Things } from '../inventory/things.ts';
-import { aboutChunk, CHUNK_LINES, JOB_COLUMNS, type Job, type JobKind, type JobResult } from './jobs.ts';
+import { aboutChunk, JOB_COLUMNS, type Job, type JobKind, type JobResult } from './jobs.ts';
 
 export interface ChunkOptions {
   readonly session: Session;
@@ -54,8 +54,8 @@ export function createChunkWork({ session, feed, credentials, things, channels }
       [id],
     );
     if (job === undefined) return false;
-    const [chunk] = await tx.query<{ place: number; input: string }>(
-      'SELECT place, input FROM registry.job_chunks WHERE job = $1 AND input IS NOT NULL ORDER BY place LIMIT 1',
+    const [chunk] = await tx.query<{ place: number; first: number; input: string }>(
+      'SELECT place, first, input FROM registry.job_chunks WHERE job = $1 AND input IS NOT NULL ORDER BY place LIMIT 1',
       [id],
     );
     if (chunk === undefined) {
@@ -64,9 +64,9 @@ export function createChunkWork({ session, feed, credentials, things, channels }
       tx.audit({ action: 'jobs.finish', entity: 'jobs', id, org, detail: { kind, done, failed } });
       return false;
     }
-    const { place } = chunk;
+    const { place, first } = chunk;
     const items = JSON.parse(credentials.decrypt(chunk.input, aboutChunk('input', id, place))) as unknown[];
-    const results = await makeAll(tx, job.org, makers[job.kind], items, place * CHUNK_LINES);
+    const results = await makeAll(tx, job.org, makers[job.kind], items, first);
     const errors = results.filter(({ error }) => error !== undefined);
     await tx.query(
       'UPDATE registry.job_chunks SET input = NULL, results = $3, errors = $4 WHERE job = $1 AND place = $2',

@@ -53,7 +53,9 @@ export interface JobStore {
   sweep(): Promise<void>;
 }
 
-export const CHUNK_LINES = 1_000;
+/** What is made in one transaction. */
+const CHUNK_LINES = 1_000;
+const CHUNK_CHARACTERS = 4 * 1024 * 1024;
 const OPEN_PER_ORG_MAX = 10;
 const RESULTS_KEPT = `interval '24 hours'`;
 const JOBS_KEPT = `interval '30 days'`;
@@ -86,10 +88,12 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
           [id, org, kind, items.length, JSON.stringify(currentActor())],
         );
         if (job === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { org });
-        for (let place = 0; place * CHUNK_LINES < items.length; place++) {
-          const lines = items.slice(place * CHUNK_LINES, (place + 1) * CHUNK_LINES);
-          const input = credentials.encrypt(JSON.stringify(lines), aboutChunk('input', id, place));
-          await tx.query('INSERT INTO registry.job_chunks (job, place, input) VALUES ($1, $2, $3)', [id, place, input]);
+        for (const [place, { first, lines }] of chunksOf(items).entries()) {
+          const input = credentials.encrypt(`[${lines.join(',')}]`, aboutChunk('input', id, place));
+          await tx.query(
+            'INSERT INTO registry.job_chunks (job, place, first, count, input) VALUES ($1, $2, $3, $4, $5)',
+            [id, place, first, lines.length, input],
+          );
         }
         tx.audit({ action: 'jobs.create', entity: 'jobs', id, org, detail: { kind, total: items.length } });
         return job;
@@ -112,12 +116,10 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
     },
 
     async results(job, offset, limit) {
-      const first = Math.floor(offset / CHUNK_LINES);
-      const last = Math.floor((offset + limit - 1) / CHUNK_LINES);
       const chunks = await session.query<{ place: number; results: string }>(
         `SELECT place, results FROM registry.job_chunks
-         WHERE job = $1 AND place BETWEEN $2 AND $3 AND results IS NOT NULL ORDER BY place`,
-        [job.id, first, last],
+         WHERE job = $1 AND first < $2 AND first + count > $3 AND results IS NOT NULL ORDER BY place`,
+        [job.id, offset + limit, offset],
       );
       const lines = chunks.flatMap(
         ({ place, results }) =>
@@ -168,4 +170,29 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
       );
     },
   };
+}
+
+interface Chunk {
+  /** Lines before it. */
+  readonly first: number;
+  /** As JSON. */
+  readonly lines: readonly string[];
+}
+
+function chunksOf(items: readonly unknown[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  let lines: string[] = [];
+  let characters = 0;
+  for (const [index, item] of items.entries()) {
+    const text = JSON.stringify(item);
+    if (lines.length === CHUNK_LINES || (lines.length > 0 && characters + text.length > CHUNK_CHARACTERS)) {
+      chunks.push({ first: index - lines.length, lines });
+      lines = [];
+      characters = 0;
+    }
+    lines.push(text);
+    characters += text.length;
+  }
+  if (lines.length > 0) chunks.push({ first: items.length - lines.length, lines });
+  return chunks;
 }

@@ -86,6 +86,22 @@ describe('the tree', () => {
     expect((await admin.call('POST', '/groups', { id: child.id })).status).toBe(409);
   });
 
+  test('is made at once, all or none, also groups below each other', async () => {
+    const [one, two] = ['b0000000-0000-4000-8000-000000000001', 'b0000000-0000-4000-8000-000000000002'];
+    const made = await admin.call('POST', '/groups/bulk', [
+      { id: one },
+      { id: two, parent_id: one },
+      { parent_id: two },
+    ]);
+    expect(made.status).toBe(201);
+    expect(made.body.groups[2].ancestors).toEqual([one, two]);
+    const again = await admin.call('POST', '/groups/bulk', [{ name: 'never' }, { id: one }]);
+    expect(again.status).toBe(409);
+    expect((await admin.call('GET', '/groups?name=never')).body.total).toBe(0);
+    const stranger = await node.stranger.newUser('bulk-stranger@example.org');
+    expect((await stranger.call('POST', '/groups/bulk', [{ parent_id: one }])).status).toBe(404);
+  });
+
   test('moves with all that is below, and never into itself', async () => {
     const [a, b] = [await group(), await group()];
     const a1 = await group(a.id);

@@ -330,6 +330,37 @@ describe('presence', () => {
     expect((await presence(admin, id)).online).toBe(false);
   });
 
+  test('of things of a node that died is void, whatever it said last', async () => {
+    const { id } = await make({ tags: ['orphan'] });
+    const dead = '00000000-0000-4000-8000-00000000dead';
+    const client = new pg.Client(plane.url);
+    await client.connect();
+    try {
+      await client.query('INSERT INTO registry.presence_nodes (id, seen_at) VALUES ($1, now())', [dead]);
+      await client.query(
+        `INSERT INTO registry.presence (thing, node, online_since, last_seen, protocol, address)
+         VALUES ($1, $2, now(), now(), 'mqtt', '192.0.2.9')`,
+        [id, dead],
+      );
+      expect((await presence(admin, id)).online).toBe(true);
+      await client.query(`UPDATE registry.presence_nodes SET seen_at = now() - interval '1 minute' WHERE id = $1`, [
+        dead,
+      ]);
+      expect(await presence(admin, id)).toMatchObject({ online: false, online_since: null, address: '192.0.2.9' });
+      expect((await admin.call('GET', '/things?tag=orphan&online=true')).body.total).toBe(0);
+      expect((await admin.call('GET', '/things?tag=orphan&online=false')).body.total).toBe(1);
+      await client.query(`UPDATE registry.presence_nodes SET seen_at = now() - interval '1 hour' WHERE id = $1`, [
+        dead,
+      ]);
+      await eventually(async () => {
+        const { rows } = await client.query('SELECT online_since FROM registry.presence WHERE thing = $1', [id]);
+        return rows[0].online_since === null;
+      });
+    } finally {
+      await client.end();
+    }
+  });
+
   test('goes with the thing, and one that is gone already disturbs nobody', async () => {
     const { id, org } = await make();
     const close = node.registry.presence.connected(id, org, Protocol.mqtt, '192.0.2.5');

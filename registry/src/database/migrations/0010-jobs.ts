@@ -24,6 +24,9 @@ CREATE INDEX jobs_finished ON registry.jobs (finished_at) WHERE finished_at IS N
 CREATE TABLE registry.job_chunks (
   job uuid NOT NULL REFERENCES registry.jobs ON DELETE CASCADE,
   place integer NOT NULL,
+  -- Lines of the request: those after first, so many.
+  first integer NOT NULL,
+  count integer NOT NULL,
   -- Sealed, since lines may hold keys; null once they are worked off.
   input text,
   -- Sealed: the ids and keys that were made.
