@@ -16,7 +16,9 @@ import {
   AuthorityPatchBody,
   CascadeQuery,
   CodeAnswer,
+  DeletedAnswer,
   NewAuthorityBody,
+  OrgQuery,
   problemAnswer,
   RegistrationAnswer,
   RegistrationListQuery,
@@ -25,7 +27,10 @@ import {
 const tag = 'certificates';
 const path = '/certs/authorities';
 const one = { description: 'The authority.', schema: AuthorityAnswer };
-const gone = { 204: { description: 'It is gone.' } };
+const gone = {
+  200: { description: 'It is gone; as Prefer: return=representation asks.', schema: DeletedAnswer },
+  204: { description: 'It is gone; the header Deleted counts what went with it.' },
+};
 
 export const broughtRoutes: readonly Route[] = [
   route(
@@ -35,6 +40,7 @@ export const broughtRoutes: readonly Route[] = [
       tag,
       summary: 'A code that proves that you hold an authority',
       description: 'Issue a certificate to it (CN), and register the authority with that certificate within an hour.',
+      query: OrgQuery,
       answers: { 200: { description: 'The code.', schema: CodeAnswer } },
       examples: [{ name: 'of your organisation', status: 200 }],
     },
@@ -52,6 +58,7 @@ export const broughtRoutes: readonly Route[] = [
       tag,
       summary: 'Register an authority of your own',
       description: 'With jit, whatever it issues becomes a thing the first time that it connects.',
+      query: OrgQuery,
       body: NewAuthorityBody,
       answers: { 201: one, 409: problemAnswer('It is registered already, or there are as many as there may be.') },
     },
@@ -111,11 +118,15 @@ export const broughtRoutes: readonly Route[] = [
       summary: 'Forget an authority, and what came in by it',
       description: 'The things stay; with cascade, their certificates of this authority are not taken any more.',
       query: CascadeQuery,
-      answers: { ...gone, 409: problemAnswer('Things rely on it; the answer says how many.') },
+      answers: {
+        ...gone,
+        409: problemAnswer('Things rely on it; the answer says how many.'),
+        412: problemAnswer('It was changed meanwhile.'),
+      },
     },
     async (call, plane) => {
       const { id } = await authorityFor(call, plane, 'delete');
-      const things = await plane.registry.authorities.remove(id, call.query.cascade === 'true');
+      const things = await plane.registry.authorities.remove(id, call.query.cascade === 'true', expectedVersion(call));
       if (things === null) throw notFound('authority');
       return deleted(call, { certificates: things });
     },

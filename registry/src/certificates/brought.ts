@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
 import { uuidV7 } from '@millrace/core';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
+import { checkVersion } from '../inventory/change.ts';
 import { type Listed, type ListQuery, listRows } from '../inventory/page.ts';
 import type { ThingType } from '../inventory/things.ts';
 import type { Parts } from '../parts.ts';
@@ -68,8 +69,8 @@ export interface BroughtAuthorities {
   /** null if it is gone.  @throws RegistryError REGISTRY_VERSION_MISMATCH */
   update(id: string, patch: AuthorityPatch, expected: number | null): Promise<Registering | null>;
   /** With cascade, what came in by it is not let in by its certificates any more.  @returns how many things that were
-   *  @throws RegistryError REGISTRY_IN_USE  */
-  remove(id: string, cascade: boolean): Promise<number | null>;
+   *  @throws RegistryError REGISTRY_IN_USE, REGISTRY_VERSION_MISMATCH */
+  remove(id: string, cascade: boolean, expected: number | null): Promise<number | null>;
   registrations(authority: string, query: ListQuery): Promise<Listed<Registration & { readonly id: string }>>;
   /** Lets the certificate of a deleted thing make a thing again.  @throws RegistryError REGISTRY_IN_USE */
   forget(authority: string, fingerprint: string): Promise<boolean>;
@@ -122,7 +123,7 @@ export function createBrought({ database, feed, credentials, config, now }: Part
         return refused('proof', 'must be issued to the registration code (CN) of the last hour');
       const spki = authority.publicKey.export({ type: 'spki', format: 'der' });
       return feed.transaction(async (tx) => {
-        await tx.query('SELECT 1 FROM registry.orgs WHERE id = $1 FOR UPDATE', [org]);
+        await tx.query('SELECT 1 FROM registry.orgs WHERE id = $1 FOR NO KEY UPDATE', [org]);
         const [held] = await tx.query<{ count: number }>(
           'SELECT count(*)::integer AS count FROM registry.authorities WHERE org = $1',
           [org],
@@ -164,8 +165,7 @@ export function createBrought({ database, feed, credentials, config, now }: Part
       feed.transaction(async (tx) => {
         const found = await get(tx, id, 'FOR UPDATE');
         if (found === null) return null;
-        if (expected !== null && expected !== found.version)
-          throw new RegistryError('REGISTRY_VERSION_MISMATCH', 'never', { expected, actual: found.version });
+        checkVersion('certs', found, expected);
         const misplaced = jit == null ? null : await problemOfPlaces(tx, found.org, jit);
         if (misplaced !== null) return misplaced;
         const [changed] = await tx.query<BroughtAuthority>(
@@ -183,10 +183,11 @@ export function createBrought({ database, feed, credentials, config, now }: Part
         return { kind: 'ok', authority: changed as BroughtAuthority };
       }),
 
-    remove: (id, cascade) =>
+    remove: (id, cascade, expected) =>
       feed.transaction(async (tx) => {
         const found = await get(tx, id, 'FOR UPDATE');
         if (found === null) return null;
+        checkVersion('certs', found, expected);
         const relying = await tx.query<{ thing: string; fingerprint: string }>(RELYING, [id]);
         if (relying.length > 0 && !cascade)
           throw new RegistryError('REGISTRY_IN_USE', 'never', { things: relying.length });

@@ -13,6 +13,7 @@ import type { Issuance, IssuedCertificate } from './issued.ts';
 import { type NewKey, newKey, type PublicKey, readRequest } from './keys.ts';
 import {
   CertificateAnswer,
+  DeletedAnswer,
   IssueBody,
   IssuedListQuery,
   NewCertificateAnswer,
@@ -166,7 +167,10 @@ export const issuedRoutes: readonly Route[] = [
       path: '/certs/{serial}',
       tag,
       summary: 'Revoke a certificate, for no stated reason',
-      answers: { 204: { description: 'It is revoked.' } },
+      answers: {
+        200: { description: 'It is revoked; as Prefer: return=representation asks.', schema: DeletedAnswer },
+        204: { description: 'It is revoked.' },
+      },
     },
     async (call, plane) => {
       const { serial } = await certificateFor(call, plane, 'delete');

@@ -95,7 +95,7 @@ export function createIssued(parts: Parts, issuers: Issuers): IssuedCertificates
     const made = await issuers.issue(issuer, thing, key, when);
     const chain = await issuers.chain(issuer);
     return feed.transaction(async (tx) => {
-      const [found] = await tx.query('SELECT 1 FROM registry.things WHERE id = $1 AND org = $2 FOR UPDATE', [
+      const [found] = await tx.query('SELECT 1 FROM registry.things WHERE id = $1 AND org = $2 FOR NO KEY UPDATE', [
         thing,
         org,
       ]);

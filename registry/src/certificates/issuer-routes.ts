@@ -19,12 +19,14 @@ const OCSP_BYTES_MAX = 16_384;
 const OrgQuery = z.object({
   org: z.uuid().optional().describe('The authority of this organisation, for its members; the root if left out.'),
 });
+const away = { 503: problemAnswer('The registry does not answer; try again after Retry-After.') };
 const members = {
+  ...away,
   401: problemAnswer('An organisation is asked about, and who asks is not known.'),
   403: problemAnswer('Who asks may not.'),
   404: problemAnswer('There is no such organisation, or it is none of yours.'),
 };
-const noIssuer = { 404: problemAnswer('There is no such authority.') };
+const noIssuer = { ...away, 404: problemAnswer('There is no such authority.') };
 
 /** What those ask who check a certificate. Open: they hold the certificate, and nothing else of ours. */
 export const issuerRoutes: readonly Route[] = [
@@ -95,6 +97,7 @@ export const issuerRoutes: readonly Route[] = [
       open: true,
       answers: {
         200: binaryAnswer('An OCSPResponse, DER; also for a request that is none.', OCSP_RESPONSE),
+        ...away,
         413: problemAnswer('The request is too large.'),
         415: problemAnswer('The body is something else.'),
       },
@@ -112,7 +115,7 @@ export const issuerRoutes: readonly Route[] = [
       tag,
       summary: 'The same in the path: base64, percent-encoded',
       open: true,
-      answers: { 200: binaryAnswer('An OCSPResponse, DER; also for a request that is none.', OCSP_RESPONSE) },
+      answers: { ...away, 200: binaryAnswer('An OCSPResponse, DER; also for a request that is none.', OCSP_RESPONSE) },
       examples: [{ name: 'no request at all', parameters: { request: 'AAAA' }, status: 200 }],
     },
     (call, plane) => asked(plane, Buffer.from(call.parameters.request ?? '', 'base64')),

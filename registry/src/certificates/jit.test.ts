@@ -275,16 +275,16 @@ describe('just-in-time registration', () => {
     const issued = await authority.issue('', { name: 'CN=a, CN=b' });
     const thing = await find(issued);
     expect(thing).not.toBeNull();
-    await expect(registry.authorities.remove(kept.id, false)).rejects.toMatchObject({
+    await expect(registry.authorities.remove(kept.id, false, null)).rejects.toMatchObject({
       code: 'REGISTRY_IN_USE',
       facts: { things: 1 },
     });
     const told: DirectoryChange[] = [];
     const off = registry.directory.onChange((change) => told.push(change));
-    expect(await registry.authorities.remove(kept.id, true)).toBe(1);
+    expect(await registry.authorities.remove(kept.id, true, null)).toBe(1);
     off();
     expect(told.flatMap(({ voids }) => voids)).toEqual([thing?.id]);
     expect(await find(issued)).toBeNull();
-    expect(await registry.authorities.remove(kept.id, true)).toBeNull();
+    expect(await registry.authorities.remove(kept.id, true, null)).toBeNull();
   });
 });

@@ -158,6 +158,9 @@ export const RegistrationAnswer = z
   .openapi('Registration');
 export const CascadeQuery = z.object({ cascade: z.enum(['true', 'false']).optional() });
 
+export const OrgQuery = PageQuery.pick({ org: true });
+export const DeletedAnswer = z.object({ deleted: z.record(z.string(), z.int()) }).openapi('DeletedCertificates');
+
 export const problemAnswer = (description: string): Answer => ({
   description,
   schema: ProblemAnswer,

@@ -302,6 +302,7 @@ describe.skipIf(missingOpenssl !== null)(
         ['DELETE', undefined],
       ] as const)
         expect((await stranger.call(method, `${path}/${id}`, more)).status, method).toBe(404);
+      expect((await admin.call('DELETE', `${path}/${id}`, undefined, ifMatch)).status).toBe(412);
       expect((await admin.call('DELETE', `${path}/${id}`)).status).toBe(204);
       expect((await admin.call('GET', `${path}/${id}`)).status).toBe(404);
     }, 60_000);
