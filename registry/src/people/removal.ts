@@ -77,6 +77,7 @@ async function countsOf(tx: Session, org: string): Promise<Record<string, number
 }
 
 async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Counts): Promise<void> {
+  const keys = await tx.query<{ id: string }>('DELETE FROM registry.api_keys WHERE org = $1 RETURNING id', [id]);
   const members = await tx.query<{ user: string }>(
     'DELETE FROM registry.memberships WHERE org = $1 RETURNING user_id AS user',
     [id],
@@ -91,6 +92,7 @@ async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Co
   // Of the organisation itself all nodes void everything; its people and their keys are named.
   const people = members.length > 1_000 ? ['*'] : members.map(({ user }) => user);
   tx.changed('org', id, id, people);
+  for (const key of keys) tx.changed('key', key.id, id, [key.id]);
   tx.audit({ action: 'orgs.delete', entity: 'orgs', id, org: id, detail: { name, ...counts } });
 }
 

@@ -142,6 +142,11 @@ export function createRoles(session: Session, feed: ChangeFeed): Roles {
         const voids = await holders(tx, id);
         const count = async (sql: string): Promise<number> => (await tx.query(`${sql} RETURNING 1`, [id])).length;
         const invitations = `DELETE FROM registry.invitations WHERE custom_role = $1`;
+        const keys = await tx.query<{ id: string }>(
+          `DELETE FROM registry.api_keys AS key USING registry.memberships AS member
+           WHERE member.custom_role = $1 AND key.org = member.org AND key.user_id = member.user_id RETURNING key.id`,
+          [id],
+        );
         const counts = {
           invitations: await count(`${invitations} AND state = 'pending' AND expires_at > now()`),
           // Who is nothing in the organisation may be nothing in its groups.
@@ -149,6 +154,7 @@ export function createRoles(session: Session, feed: ChangeFeed): Roles {
             `DELETE FROM registry.group_roles WHERE custom_role = $1 OR (org = (SELECT org FROM registry.roles WHERE id = $1)
                AND user_id IN (SELECT user_id FROM registry.memberships WHERE custom_role = $1))`,
           ),
+          api_keys: keys.length,
           members: await count('DELETE FROM registry.memberships WHERE custom_role = $1'),
           policies: await count(`DELETE FROM registry.policy_attachments WHERE kind = 'role' AND target = $1::text`),
         };
@@ -158,6 +164,7 @@ export function createRoles(session: Session, feed: ChangeFeed): Roles {
         await tx.query(invitations, [id]);
         await tx.query('DELETE FROM registry.roles WHERE id = $1', [id]);
         tx.changed('role', id, role.org, voids);
+        for (const key of keys) tx.changed('key', key.id, role.org, [key.id]);
         tx.audit({
           action: 'roles.delete',
           entity: 'roles',
