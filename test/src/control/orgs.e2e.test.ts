@@ -110,6 +110,37 @@ describe('an organisation', () => {
   });
 });
 
+test('an organisation that has everything is deleted with all of it', async () => {
+  const { id: org } = await make({ name: 'full' });
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const answer = await owner.call(method, path, body);
+    expect([method, path, answer.status < 300, answer.body?.detail]).toEqual([method, path, true, undefined]);
+    return answer.body;
+  };
+  const of = `?org=${org}`;
+  const me = await ask('GET', '/users/me');
+  const top = await ask('POST', `/groups${of}`, { name: 'top' });
+  const below = await ask('POST', `/groups${of}`, { name: 'below', parent_id: top.id });
+  const gateway = await ask('POST', `/things${of}`, { type: 'gateway', group_id: below.id });
+  const thing = await ask('POST', `/things${of}`, { gateway: gateway.id, group_id: top.id });
+  const channel = await ask('POST', `/channels${of}`, { group_id: below.id });
+  await ask('POST', '/connect', { thing_ids: [thing.id], channel_ids: [channel.id] });
+  const role = await ask('POST', `/roles${of}`, { name: 'reader', actions: ['things.read'] });
+  await ask('PUT', `/groups/${below.id}/roles/${me.id}`, { role_id: role.id });
+  await ask('POST', `/orgs/${org}/invitations`, { email: 'invited@example.org', role_id: role.id });
+  const statements = [{ effect: 'allow', actions: ['things.read'], resources: ['things/*'] }];
+  const policy = await ask('POST', `/policies${of}`, { name: 'p', statements });
+  await ask('PUT', `/policies/${policy.id}/attachments/thing/${thing.id}`);
+  await ask('POST', `/keys${of}`, { name: 'k', grants: [{ actions: ['things.read'], resources: ['*'] }] });
+  const gone = await owner.call('DELETE', `/orgs/${org}?cascade=true`);
+  expect([gone.status, gone.headers.get('deleted')]).toEqual([
+    204,
+    'things=2, channels=1, groups=2, policies=1, roles=1, api_keys=1, members=1',
+  ]);
+  for (const path of [`/groups/${top.id}`, `/things/${thing.id}`, `/roles/${role.id}`, `/policies/${policy.id}`])
+    expect([path, (await admin.call('GET', path)).status]).toEqual([path, 404]);
+});
+
 describe('a frozen organisation', () => {
   test('lets nothing in or out on any node, keeps all of it, and goes on when it is unfrozen', async () => {
     const { id: org } = await make({ name: 'to freeze' });
