@@ -9,6 +9,7 @@ import { json, type Route, route } from '../http/route.ts';
 import { bulk, ProblemAnswer } from '../http/schemas.ts';
 import { listOf } from '../inventory/lookup.ts';
 import { pageAnswer } from '../inventory/page.ts';
+import { DeletedAnswer } from '../inventory/schemas.ts';
 import type { App, AppPatch, MadeApp, NewApp } from './apps.ts';
 import { keepsSecret } from './kinds.ts';
 import { redirectProblem } from './redirects.ts';
@@ -171,7 +172,10 @@ export const appRoutes: readonly Route[] = [
       tag,
       summary: 'Delete an application',
       description: 'With what people granted it, and of a machine its thing, connections and attachments.',
-      answers: { 204: { description: 'It is gone; the header Deleted counts what went with it.' } },
+      answers: {
+        200: { description: 'It is gone; as Prefer: return=representation asks.', schema: DeletedAnswer },
+        204: { description: 'It is gone; the header Deleted counts what went with it.' },
+      },
     },
     async (call, plane) => {
       const app = await appFor(call, plane, 'delete');

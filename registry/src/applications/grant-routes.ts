@@ -4,6 +4,7 @@ import type { Call } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { PageQuery } from '../http/schemas.ts';
+import { DeletedAnswer } from '../inventory/schemas.ts';
 import type { Grant } from './grants.ts';
 import { GrantsAnswer, ScopesAnswer } from './schemas.ts';
 import { scopeMeanings } from './scopes.ts';
@@ -34,7 +35,10 @@ export const grantRoutes: readonly Route[] = [
       path: '/users/me/grants/{id}',
       tag,
       summary: 'Withdraw what you let an application do, at once',
-      answers: { 204: { description: 'It may no more.' } },
+      answers: {
+        200: { description: 'It may no more; as Prefer: return=representation asks.', schema: DeletedAnswer },
+        204: { description: 'It may no more.' },
+      },
     },
     async (call, plane) => {
       const user = await inPerson(call);

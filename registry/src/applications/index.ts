@@ -33,6 +33,8 @@ export interface Applications extends Topic, Gateway {
 }
 
 const STARTS_FREE = 300;
+/** Many people may sit behind one address: so often somebody may begin all day long. */
+const START_FORGIVEN_MS = 250;
 const START_WAIT_MS_MAX = 2_000;
 
 export function createApplications(parts: Parts): Applications {
@@ -44,7 +46,7 @@ export function createApplications(parts: Parts): Applications {
     grants,
     outside: createOutside(parts),
     loginCodes: createLoginCodes(parts),
-    starting: new Throttle({ free: STARTS_FREE, waitMsMax: START_WAIT_MS_MAX }),
+    starting: new Throttle({ free: STARTS_FREE, waitMsMax: START_WAIT_MS_MAX, forgivenMs: START_FORGIVEN_MS }),
     holder: (digest) => grants.holder(digest),
     recognise: (identity, selfRegister) =>
       recognise(parts, identity, parts.config.MILLRACE_OIDC_REGISTER ?? selfRegister),

@@ -149,7 +149,7 @@ const endpoints: readonly Endpoint[] = [
 ];
 /** Steps of the pages, and questions of browsers before they ask from another site. */
 const inner: readonly Endpoint[] = [
-  { methods: ['get'], path: '/oauth/authorize/{uid}', summary: 'Go on after a page', begins: true },
+  { methods: ['get'], path: '/oauth/authorize/{uid}', summary: 'Go on after a page' },
   { methods: ['get'], path: '/oauth/interaction/{uid}', summary: 'A page: who are you, do you agree' },
   { methods: ['get'], path: '/oauth/interaction/{uid}/outside', summary: 'Back from another provider' },
   { methods: ['post'], path: '/oauth/interaction/{uid}/login', summary: 'The answer of a page' },

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { controlEntities } from '@millrace/core';
 import { expect, test } from 'vitest';
 import { grantsOf, reachesIn, scopeMeanings, wordsOf } from './scopes.ts';
@@ -25,4 +26,12 @@ test('a scope that nobody knows opens nothing', () => {
   expect(wordsOf('everything')).toBe('everything');
   expect(reachesIn('openid')).toBe(false);
   expect(grantsOf(['openid', 'things:read'])).toEqual([{ actions: ['things.read', 'things.list'], resources: ['*'] }]);
+});
+
+test('the documentation lists every scope as it is', () => {
+  const documentation = readFileSync(new URL('../../../docs/applications.md', import.meta.url), 'utf8');
+  for (const { scope, words } of scopeMeanings) expect(documentation).toContain(`| \`${scope}\` | ${words} |`);
+  expect(documentation.match(/^\| `[a-z_]+(?::[a-z]+)?` \| [a-z]/gm)?.length).toBeGreaterThanOrEqual(
+    scopeMeanings.length,
+  );
 });

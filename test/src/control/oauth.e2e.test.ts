@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Browser, type Page } from './browser.ts';
 import { type Listener, listen } from './listener.ts';
 import { ADMIN, Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
+
+// Whole flows over two nodes, with waits in them, also where the machine is slow.
+vi.setConfig({ testTimeout: 120_000 });
 
 const REDIRECT = 'https://app.example.org/cb';
 const SOON = { timeout: 20_000, interval: 50 };
