@@ -1,5 +1,4 @@
 import {
-  type BatchTally,
   type Block,
   blockOf,
   type DeadReason,
@@ -17,10 +16,12 @@ import {
 } from '@millrace/core';
 import { Bignum } from '../cbor/decode.ts';
 import type { RawPolicy } from '../config.ts';
-import { type FieldFilter, ReadingProfile } from '../profile/reading-profile.ts';
+import { KnownProfiles } from '../profile/known-profiles.ts';
+import type { ReadingProfile } from '../profile/reading-profile.ts';
 import { MessageRows, type RowOrigin } from '../rows/message-rows.ts';
 import type { Refusal } from '../senml/resolve.ts';
 import { type Dialect, dialectOf, readPayload } from './content.ts';
+import { Tally } from './tally.ts';
 import { type BatchAnswer, type BatchTask, type ChannelNeed, type Grant, grantKey, type Need } from './task.ts';
 
 // hot
@@ -29,9 +30,8 @@ import { type BatchAnswer, type BatchTask, type ChannelNeed, type Grant, grantKe
 const NEEDS_MAX = 1_000;
 const CONTENT_TYPES_MAX = 1_024;
 const GRANTS_MAX = 20_000;
-/** Channels of which a worker asks in one run, and remembers, how they are read. */
+/** Channels of which a worker asks in one run how they are read. */
 const CHANNEL_NEEDS_MAX = 20_000;
-const PROFILES_MAX = 100_000;
 /** Reception outside of 2000–2199 is no clock's: the envelope is refused, or it would open a month of its own. */
 const RECEIVED_US_MIN = Date.UTC(2000, 0) * 1_000;
 const RECEIVED_US_MAX = Date.UTC(2200, 0) * 1_000;
@@ -54,15 +54,7 @@ export class BatchNormaliser {
   readonly #dialects = new Map<string, Dialect>();
   readonly #grants = new Map<string, Grant>();
   #grantsVersion = -1;
-  /** null: read like any other's. */
-  readonly #profiles = new Map<string, ReadingProfile | null>();
-  #profilesVersion = -1;
-  /** Of all profiles. */
-  readonly #filters: FieldFilter[] = [];
-  #noProfiles = false;
-  /** The channel that was looked up last: batches come in runs. */
-  #profileChannel = '';
-  #profile: ReadingProfile | null | undefined = undefined;
+  readonly #profiles = new KnownProfiles();
   /** What this run asks for. */
   readonly #needs = new Map<string, Need>();
   readonly #channelNeeds = new Map<string, ChannelNeed>();
@@ -157,38 +149,8 @@ export class BatchNormaliser {
     this.#grantsVersion = task.directoryVersion;
     this.#needs.clear();
     this.#channelNeeds.clear();
-    this.#learn(task);
+    this.#profiles.learn(task.profilesVersion, task.profiles);
     for (const grant of task.grants) this.#grants.set(grantKey(grant.subject, grant.org, grant.channel), grant);
-  }
-
-  /** What the worker is told of channels' profiles. */
-  #learn({ profilesVersion, profiles }: BatchTask): void {
-    const known = this.#profiles;
-    this.#noProfiles = profiles === null;
-    this.#profileChannel = '';
-    this.#profile = undefined;
-    if (this.#profilesVersion !== profilesVersion || known.size > PROFILES_MAX) {
-      known.clear();
-      this.#filters.length = 0;
-    }
-    this.#profilesVersion = profilesVersion;
-    for (const { channel, profile } of profiles ?? []) {
-      if (known.has(channel)) continue;
-      const read = profile === null ? null : new ReadingProfile(profile);
-      known.set(channel, read);
-      if (read !== null && read.fields !== null) this.#filters.push(read.fields);
-    }
-    for (const filter of this.#filters) filter.restart();
-  }
-
-  /** undefined: it must be asked for. */
-  #profileOf(channel: string): ReadingProfile | null | undefined {
-    if (this.#noProfiles) return null;
-    if (channel !== this.#profileChannel) {
-      this.#profileChannel = channel;
-      this.#profile = this.#profiles.get(channel);
-    }
-    return this.#profile;
   }
 
   #message(envelope: EnvelopeReader, task: BatchTask, offset: number): void {
@@ -227,7 +189,7 @@ export class BatchNormaliser {
       channel = grant.channelId;
     }
     // What is forbidden is of no channel that need be known.
-    const profile = forbidden === null ? this.#profileOf(channel) : null;
+    const profile = forbidden === null ? this.#profiles.of(channel) : null;
     if (profile === undefined) {
       if (this.#channelNeeds.size < CHANNEL_NEEDS_MAX) this.#channelNeeds.set(channel, { channel, org });
       return;
@@ -470,45 +432,6 @@ export class BatchNormaliser {
 
 /** As in MessageFate. */
 type LogReason = DeadReason | 'filtered' | '';
-
-/** Counts what became of the messages of a batch. */
-class Tally {
-  messages = 0;
-  filtered = 0;
-  #readings = 0;
-  #stored = 0;
-  readonly #dropped: Record<string, number> = {};
-  readonly #dead: Record<string, number> = {};
-  readonly #deadRecords: Record<string, number> = {};
-
-  keep(readings: number): void {
-    this.messages++;
-    this.#stored++;
-    this.#readings += readings;
-  }
-  drop(reason: string): void {
-    this.messages++;
-    this.#dropped[reason] = (this.#dropped[reason] ?? 0) + 1;
-  }
-  bury(reason: DeadReason): void {
-    this.messages++;
-    this.#dead[reason] = (this.#dead[reason] ?? 0) + 1;
-  }
-  buryRecord(reason: DeadReason): void {
-    this.#deadRecords[reason] = (this.#deadRecords[reason] ?? 0) + 1;
-  }
-  close(): BatchTally {
-    return {
-      messages: this.messages,
-      readings: this.#readings,
-      stored: this.#stored,
-      dropped: this.#dropped,
-      dead: this.#dead,
-      deadRecords: this.#deadRecords,
-      filteredReadings: this.filtered,
-    };
-  }
-}
 
 const isPlausible = (receivedUs: number): boolean => receivedUs >= RECEIVED_US_MIN && receivedUs < RECEIVED_US_MAX;
 

@@ -168,6 +168,13 @@ describe('a worker', () => {
     expect(rowsOf(normaliser.run(taskOf(messages, { profilesVersion: 1, profiles: [] }))).tally.stored).toBe(3);
   });
 
+  test('knows what it was told, whatever a channel is called', () => {
+    for (const channel of ['', '__proto__', '\u0000', '\ufffd']) {
+      const told = { profilesVersion: 1, profiles: [none(channel)] };
+      expect(rowsOf(newNormaliser().run(taskOf([envelopeOf({ channel })], told))).tally.stored).toBe(1);
+    }
+  });
+
   test('forgets them when something changed', () => {
     const normaliser = newNormaliser();
     normaliser.run(taskOf(messages, { profilesVersion: 1, profiles: [none('one'), none('two')] }));
