@@ -1,6 +1,8 @@
 import { z } from '@hono/zod-openapi';
 
 const LONE_SURROGATE = /\p{Surrogate}/u;
+/** U+0000 and lone surrogates, as JSON.stringify writes them. */
+const UNKEPT = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
 const METADATA_BYTES_MAX = 64 * 1024;
 const METADATA_DEPTH_MAX = 64;
 
@@ -49,7 +51,11 @@ export const ListQuery = PageQuery.extend({
     .max(8_192)
     .transform((value, context) => {
       try {
-        return z.record(z.string(), z.unknown()).parse(JSON.parse(value));
+        const parsed = z.record(z.string(), z.unknown()).parse(JSON.parse(value));
+        // What can not be kept can not be looked for.
+        if (!isDeeper(parsed, METADATA_DEPTH_MAX) && !UNKEPT.test(JSON.stringify(parsed))) return parsed;
+        context.addIssue({ code: 'custom', message: 'holds what can not be kept' });
+        return z.NEVER;
       } catch {
         context.addIssue({ code: 'custom', message: 'must be a JSON object' });
         return z.NEVER;

@@ -1,6 +1,6 @@
 import type { z } from '@hono/zod-openapi';
 import { isUuid, roleActions } from '@millrace/core';
-import { mustHold } from '../access/holding.ts';
+import { mustHold, mustHoldPoliciesOf } from '../access/holding.ts';
 import { deleted } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
 import { permit } from '../http/identity.ts';
@@ -246,6 +246,7 @@ async function givenRole(
     'role' in given ? roleActions[given.role] : await plane.registry.groupRoles.actionsOf(group.org, given.customRole);
   if (actions === null) throw notFound('role');
   await mustHold(call, plane, group.org, [{ actions, resources: [`group:${group.id}/*`] }]);
+  await mustHoldPoliciesOf(call, plane, group.org, 'role' in given ? given.role : given.customRole, group.id);
   return given;
 }
 

@@ -32,6 +32,8 @@ export async function channelFor(
   reference = call.parameters.id ?? '',
 ): Promise<Channel> {
   await call.principal();
+  // No alias holds it, and PostgreSQL can not be asked for it.
+  if (reference.includes('\0')) throw notFound('channel');
   const org = isUuid(reference) ? null : await orgOf(call, plane);
   const channel = await plane.registry.channels.get(reference, org);
   if (channel === null) throw notFound('channel');

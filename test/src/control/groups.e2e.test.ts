@@ -326,6 +326,25 @@ describe('roles in a group', () => {
   });
 });
 
+test('a key that is for one group lists what lies there, whatever its owner may', async () => {
+  const top = await group();
+  const below = await group(top.id);
+  const [inside] = [await make('things', below.id), await make('things')];
+  const resources = [`group:${top.id}/*`];
+  const made = await admin.call('POST', `/keys?org=${org}`, {
+    name: 'for one group',
+    grants: [{ actions: ['things.list', 'things.read'], resources }],
+  });
+  expect(made.status).toBe(201);
+  const secret = made.body.key ?? made.body.secret ?? made.body.value;
+  const scoped = node.stranger.as(`Bearer ${secret}`);
+  const listed = await scoped.call('GET', '/things');
+  expect(listed.body.things).toMatchObject([{ id: inside.id }]);
+  expect(listed.body.things[0]).not.toHaveProperty('key');
+  expect((await scoped.call('GET', '/channels')).status).toBe(403);
+  expect((await scoped.call('PATCH', `/things/${inside.id}`, { name: 'x' })).status).toBe(403);
+});
+
 describe('a disabled group', () => {
   test('keeps out all that is in it and below it, on every node, until it is enabled or left', async () => {
     const top = await group();

@@ -90,6 +90,17 @@ describe('lists', () => {
       expect([wrong, (await admin.call('GET', `/things?cursor=${wrong}`)).status]).toEqual([wrong, 400]);
   });
 
+  test('refuse to look for what can not be kept', async () => {
+    const deep = `{"a":${'['.repeat(3_000)}${']'.repeat(3_000)}}`;
+    for (const metadata of ['{"a":"\\u0000"}', '{"a":"\\ud800"}', '{"\\u0000":1}', deep, '[]', '{']) {
+      const answer = await admin.call('GET', `/things?metadata=${encodeURIComponent(metadata)}`);
+      expect([metadata, answer.status]).toEqual([metadata, 400]);
+    }
+    expect((await admin.call('GET', `/things?metadata=${encodeURIComponent('{"a":"\\\\u0000"}')}`)).status).toBe(200);
+    expect((await admin.call('GET', '/things?name=%00')).status).toBe(400);
+    expect((await admin.call('GET', '/channels/%00')).status).toBe(404);
+  });
+
   test('narrow by status, type, all of several tags and what metadata contains', async () => {
     const total = async (query: string) => (await admin.call('GET', `/things?tag=l&${query}`)).body.total;
     expect(await total('status=disabled')).toBe(5);
