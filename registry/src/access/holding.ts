@@ -1,4 +1,4 @@
-import { type ControlAction, isUuid, type PolicyRule } from '@millrace/core';
+import { type ControlAction, groupObject, isUuid, type PolicyRule } from '@millrace/core';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { actionCovers, actionsOverlap, objectCovers, objectsOverlap, readResource } from './covering.ts';
@@ -49,6 +49,31 @@ export async function mustHold(
       }
     }
   }
+}
+
+/** The same of what the policies that are attached to a role allow: who is given the role is given that too.
+ *  @param role a custom one's id, a built-in one's name  @param group where it is given; null: in the organisation
+ *  @throws Refusal 403 */
+export async function mustHoldPoliciesOf(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  org: string,
+  role: string,
+  group: string | null = null,
+): Promise<void> {
+  const { attachments, policies } = plane.registry.access;
+  const attached = await policies.many(org, await attachments.policiesOf(org, { kind: 'role', target: role }));
+  const allowing = attached
+    .filter(({ enabled }) => enabled)
+    .flatMap(({ statements }) => statements.filter(({ effect }) => effect === 'allow'));
+  const placed = (resource: string): string =>
+    group === null || resource.startsWith('group:') ? resource : groupObject(group, resource);
+  await mustHold(
+    call,
+    plane,
+    org,
+    allowing.map(({ actions, resources }) => ({ actions, resources: resources.map(placed) })),
+  );
 }
 
 /** What a credential may at most be used for.  @throws Refusal 403 */

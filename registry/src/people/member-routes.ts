@@ -1,5 +1,5 @@
 import { type ControlAction, isUuid } from '@millrace/core';
-import { mustHold } from '../access/holding.ts';
+import { mustHold, mustHoldPoliciesOf } from '../access/holding.ts';
 import { deleted } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
 import { permit, unscoped } from '../http/identity.ts';
@@ -124,6 +124,7 @@ export async function givable(
   const actions = await plane.registry.roles.actionsOf(org, role);
   if (actions === null) throw new Refusal(422, 'The body is wrong: role_id: the organisation has no such role.');
   await mustHold(call, plane, org, [{ actions, resources: ['*'] }]);
+  await mustHoldPoliciesOf(call, plane, org, role.role ?? role.roleId ?? '');
   if (role.role === 'owner' && !(await isOwner(call, plane, org)))
     throw new Refusal(403, 'Only an owner of the organisation makes owners.');
   return role;

@@ -188,6 +188,20 @@ describe('nobody gives what they do not have', () => {
     expect((await attach(keeper, unconditional.id, 'user', user)).status).toBe(403);
   });
 
+  test('a role is given with what is attached to it: also that must be the giver’s', async () => {
+    const giver = await member(['members.*', 'groups.*', 'things.read']);
+    const [other, third] = [await idOf(await member('viewer')), await idOf(await member('viewer'))];
+    const role = await made(owner, `/roles?org=${org}`, { name: 'keepers', actions: ['things.read'] });
+    const group = await made(owner, `/groups?org=${org}`, { name: 'hall' });
+    const put = async (path: string): Promise<number> => (await giver.call('PUT', path, { role_id: role.id })).status;
+    expect(await put(`/orgs/${org}/members/${other}`)).toBe(200);
+    expect(await put(`/groups/${group.id}/roles/${other}`)).toBe(200);
+    const deletes = await policy(owner, 'keepers delete', allow('things/*', 'things.delete'));
+    expect((await attach(owner, deletes.id, 'role', role.id)).status).toBe(201);
+    expect(await put(`/orgs/${org}/members/${third}`)).toBe(403);
+    expect(await put(`/groups/${group.id}/roles/${third}`)).toBe(403);
+  });
+
   test('nobody lifts a deny that they are under', async () => {
     const keeper = await member(['policies.*', 'things.*']);
     const user = await idOf(keeper);
