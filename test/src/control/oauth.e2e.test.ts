@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Protocol } from '@millrace/core';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 import pg from 'pg';
@@ -151,6 +152,32 @@ describe('people let an application in', () => {
       expect((await api.call('GET', '/apps')).status).toBe(403);
       expect((await api.call('GET', '/users/me/grants')).status).toBe(403);
     }
+  });
+
+  test('messages too: who may only read publishes nothing', async () => {
+    const channel = (await ada.call('POST', '/channels', { name: 'Readings' })).body.id;
+    const app = await webApp(['openid', 'messages:subscribe', 'messages:publish']);
+    const may = async (token: string, action: 'publish' | 'subscribe'): Promise<string> => {
+      const { gate } = nodes[1];
+      const identified = await gate.identify({ kind: 'bearer', token });
+      if (identified.kind === 'refused') return identified.reason;
+      const context = {
+        protocol: Protocol.http,
+        remoteAddress: '127.0.0.1',
+        tls: false,
+        mutualTls: false,
+        nowMs: Date.now(),
+      };
+      return (await gate.may(identified.principal, action, channel, '', context)).kind;
+    };
+    const { tokens: reader } = await letIn(app, ['openid', 'messages:subscribe']);
+    expect(await may(reader.access_token, 'subscribe')).toBe('allow');
+    expect(await may(reader.access_token, 'publish')).toBe('deny');
+    const { tokens: writer } = await letIn(app, ['openid', 'messages:publish']);
+    expect(await may(writer.access_token, 'publish')).toBe('allow');
+    expect(await may(writer.access_token, 'subscribe')).toBe('deny');
+    const { tokens: nobody } = await letIn(app, ['openid']);
+    expect(await may(nobody.access_token, 'subscribe')).toBe('unknown');
   });
 
   test('an application of an administrator may no more than its scopes either, and gets out of them by nothing', async () => {
