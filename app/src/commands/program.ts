@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { VERSION } from '../version.ts';
-import { registerCompletion } from './control/completion.ts';
+import { registerComplete, registerCompletion } from './control/completion.ts';
 import { EXIT_CODES } from './control/failure.ts';
 import { registerControl } from './control/index.ts';
 import type { Flags } from './flags.ts';
@@ -36,8 +36,7 @@ const USAGE = 2;
 /** The `millrace` command. Each subcommand is loaded when it is called, so \`--help\` is instant. */
 export function createProgram(): Command {
   const program = createCommands();
-  program.commandsGroup('For the shell:');
-  registerCompletion(program, createCommands);
+  registerComplete(program, createCommands);
   return program;
 }
 
@@ -96,6 +95,8 @@ function createCommands(): Command {
     .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory), program)));
 
   registerControl(program);
+  program.commandsGroup('For the shell:');
+  registerCompletion(program);
   return program;
 }
 

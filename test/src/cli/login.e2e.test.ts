@@ -7,7 +7,7 @@ import { Terminal } from './terminal.ts';
 const EMAIL = 'ada@example.org';
 const PASSWORD = 'a password that is long enough';
 
-describe('logging in', () => {
+describe('logging in', { timeout: 120_000 }, () => {
   const millrace = new Millrace();
   const terminals: Terminal[] = [];
   const terminal = (node: Millrace | null = null, environment = {}): Terminal => {

@@ -46,9 +46,8 @@ Examples:
   millrace completion zsh > ~/.zfunc/_millrace                   with ~/.zfunc in fpath
   millrace completion fish > ~/.config/fish/completions/millrace.fish`;
 
-/** Completion of commands, flags and their values, from the command tree itself.
- *  @param others makes the tree without these two commands, which the library brings along */
-export function registerCompletion(program: Command, others: () => Command): void {
+/** Writes what makes a shell ask `millrace complete`. */
+export function registerCompletion(program: Command): void {
   const shell = program.createArgument('<shell>', 'whose completion is written').choices(Object.keys(SCRIPTS));
   program
     .command('completion')
@@ -58,7 +57,13 @@ export function registerCompletion(program: Command, others: () => Command): voi
     .action((name: string) => {
       process.stdout.write(SCRIPTS[name] ?? '');
     });
-  // The scripts ask by this what can come next.
+}
+
+const LIBRARY = 'completion-of-the-library';
+
+/** Tells the scripts what can come next: commands, flags and their values, from the command tree itself.
+ *  @param tree makes the commands that are completed */
+export function registerComplete(program: Command, tree: () => Command): void {
   program
     .command('complete', { hidden: true })
     .argument('[words...]')
@@ -66,7 +71,8 @@ export function registerCompletion(program: Command, others: () => Command): voi
     .helpOption(false)
     .action(async () => {
       const { default: tab } = await import('@bomb.sh/tab/commander');
-      const words = process.argv.slice(process.argv.indexOf('--') + 1);
-      tab(others(), { completionCommandName: 'completion' }).parse(words);
+      const completion = tab(tree(), { completionCommandName: LIBRARY });
+      completion.commands.delete(LIBRARY);
+      completion.parse(process.argv.slice(process.argv.indexOf('--') + 1));
     });
 }
