@@ -1,6 +1,7 @@
 import type { z } from '@hono/zod-openapi';
 import type { Call, Plane } from './plane.ts';
 import { Refusal } from './refusal.ts';
+import { isDeeper } from './schemas.ts';
 
 export interface Answer {
   readonly description: string;
@@ -81,6 +82,7 @@ export function checkQuery(
 }
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
+const BODY_DEPTH_MAX = 100;
 export const ITEMS_CHECKED_MAX = 1_000;
 
 /** The JSON body of a request by a schema.
@@ -95,6 +97,9 @@ export async function checkBody(
       ? parse(await readText(request, BODY_BYTES_MAX, isJson))
       : await readItems(request, itemsBytesMax);
   if (itemsBytesMax !== undefined && Array.isArray(value) && value.length > ITEMS_CHECKED_MAX) return value;
+  // Schemas that hold themselves walk a body by recursion.
+  if (isDeeper(value, BODY_DEPTH_MAX))
+    throw new Refusal(422, `The body is wrong: it is nested deeper than ${BODY_DEPTH_MAX} levels.`);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // A dialect's shape counts only where it fits whole: what is wrong is told in our own words.

@@ -122,7 +122,7 @@ export const page = <S extends z.ZodType>(items: string, one: S) =>
   });
 
 /** Without recursion: a client chooses how deep. */
-function isDeeper(value: unknown, depthMax: number): boolean {
+export function isDeeper(value: unknown, depthMax: number): boolean {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > depthMax) return true;
