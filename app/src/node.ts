@@ -26,6 +26,7 @@ import {
   type EmbeddedPostgres,
   embeddedPostgres,
   type HealthCheck,
+  largeBodies,
   openRegistry,
   type Registry,
 } from '@millrace/registry';
@@ -161,6 +162,7 @@ export async function startNode(
                     natives: [live.native],
                   }),
               fallback: handler,
+              largeBodies: has('registry') ? largeBodies : new Map(),
               ...tools,
             }),
           );

@@ -9,7 +9,10 @@ const clients: RawClient[] = [];
 beforeAll(async () => {
   server = await openServer(
     { MILLRACE_HTTP_HEAD_MS_MAX: '300', MILLRACE_HTTP_REQUEST_MS_MAX: '600', MILLRACE_HTTP_BODY_BYTES_MAX: '65536' },
-    { fallback: async (request) => new Response(`${request.method} ${await request.text()}`) },
+    {
+      fallback: async (request) => new Response(`${request.method} ${await request.text()}`),
+      largeBodies: new Map([['/things/bulk', 200_000]]),
+    },
   );
 });
 afterAll(async () => {
@@ -154,6 +157,22 @@ describe('bodies', () => {
     const client = open();
     client.write(chunked(Array.from({ length: 20 }, () => `1000\r\n${'x'.repeat(4_096)}\r\n`)));
     expect((await client.answer()).status).toBe(413);
+  });
+
+  test('takes larger bodies on the paths that are for them, and on no other', async () => {
+    const post = async (path: string, body: string | Buffer): Promise<number> => {
+      const client = open();
+      client.write(body instanceof Buffer ? body : publishRequest(path, body, AUTH));
+      return (await client.answer()).status;
+    };
+    expect(await post('/things/bulk', 'x'.repeat(150_000))).toBe(200);
+    expect(await post('/things/bulk?org=a', 'x'.repeat(150_000))).toBe(200);
+    expect(await post('/things/bulk', 'x'.repeat(200_001))).toBe(413);
+    expect(await post('/things', 'x'.repeat(150_000))).toBe(413);
+    const pieces = (count: number): string =>
+      `POST /things/bulk HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${`1000\r\n${'x'.repeat(4_096)}\r\n`.repeat(count)}0\r\n\r\n`;
+    expect(await post('', Buffer.from(pieces(40)))).toBe(200);
+    expect(await post('', Buffer.from(pieces(60)))).toBe(413);
   });
 
   test('answers 413 to the client that still sends, instead of a reset', async () => {

@@ -366,7 +366,7 @@ export class Connection {
 
   #beginBody(exchange: Exchange, size: number): void {
     const { head } = exchange;
-    if (exchange.answered && (head.expectsContinue || size > this.host.bodyBytesMax)) {
+    if (exchange.answered && (head.expectsContinue || size > exchange.bodyBytesMax)) {
       // It is not worth reading over: the client stops when it sees the answer.
       this.end();
       return;
@@ -375,7 +375,7 @@ export class Connection {
     this.#reading = exchange;
     this.#bodySize = 0;
     this.#bodyEnd = size;
-    this.#chunks = head.chunked ? new ChunkReader(this.host.bodyBytesMax) : null;
+    this.#chunks = head.chunked ? new ChunkReader(exchange.bodyBytesMax) : null;
     if (head.expectsContinue && this.#queue.length === 1) this.socket.write('HTTP/1.1 100 Continue\r\n\r\n');
   }
 
@@ -401,7 +401,7 @@ export class Connection {
     exchange.closes = true;
     if (exchange.answered) this.end();
     else if (progress === 'malformed') exchange.refuse(400, 'malformed', 'The chunked body is malformed.');
-    else exchange.refuse(413, 'too_large', `The body is larger than ${this.host.bodyBytesMax} bytes.`);
+    else exchange.refuse(413, 'too_large', `The body is larger than ${exchange.bodyBytesMax} bytes.`);
     return false;
   }
 
@@ -411,7 +411,7 @@ export class Connection {
     const size = this.#bodySize + piece.length;
     if (!exchange.answered) {
       if (size > this.#body.length) {
-        const known = this.#bodyEnd > 0 ? this.#bodyEnd : this.host.bodyBytesMax;
+        const known = this.#bodyEnd > 0 ? this.#bodyEnd : exchange.bodyBytesMax;
         const capacity = Math.min(known, Math.max(FIRST_BODY_BYTES, size * 2));
         if (!this.host.takeBytes(capacity)) {
           exchange.closes = true;

@@ -11,6 +11,8 @@ export class Exchange {
   readonly head: Head;
   /** As it was sent, complete once the handler's `onRequest` is called. The connection does not touch it again. */
   body: Uint8Array = EMPTY;
+  /** Beyond it 413. */
+  bodyBytesMax: number;
   /** Room that the body takes of what the server has for bodies; given back with the answer. */
   bodyBytesTaken = 0;
   /** The whole answer, until it is written. */
@@ -26,6 +28,7 @@ export class Exchange {
   constructor(connection: Connection, head: Head) {
     this.connection = connection;
     this.head = head;
+    this.bodyBytesMax = connection.host.bodyBytesMax;
   }
 
   get answered(): boolean {

@@ -40,6 +40,8 @@ export interface HttpServerOptions {
   readonly natives?: readonly NativeHandler[];
   /** Answers every other path; without it they are 404. */
   readonly fallback?: HttpHandler;
+  /** Paths of the fallback whose bodies may be larger than others', as they are sent. */
+  readonly largeBodies?: ReadonlyMap<string, number>;
 }
 export interface HttpAddress {
   readonly port: number;
@@ -214,9 +216,12 @@ class HttpServer implements ConnectionHost {
     if (exchange.answered) return;
     if (head.encoding === 'unknown') {
       exchange.refuse(415, 'encoding', 'The content encoding is not known: send gzip, deflate, br, zstd or none.');
-    } else if (head.contentLength > this.bodyBytesMax) {
+    } else if (head.contentLength > this.bodyBytesMax || head.chunked) {
+      const large = this.#options.largeBodies?.get(head.path) ?? 0;
+      if (large > exchange.bodyBytesMax && head.encoding === 'identity') exchange.bodyBytesMax = large;
+      if (head.contentLength <= exchange.bodyBytesMax) return;
       exchange.closes = true;
-      exchange.refuse(413, 'too_large', `The body is larger than ${this.bodyBytesMax} bytes.`);
+      exchange.refuse(413, 'too_large', `The body is larger than ${exchange.bodyBytesMax} bytes.`);
     }
   }
 

@@ -20,6 +20,7 @@ export async function openServer(
   settings: Readonly<Record<string, string>> = {},
   options: {
     readonly fallback?: HttpHandler;
+    readonly largeBodies?: ReadonlyMap<string, number>;
     readonly publish?: false;
     readonly port?: number;
     readonly metrics?: Metrics;
@@ -28,7 +29,7 @@ export async function openServer(
   const log = new MemoryLog();
   const gate = new TestGate();
   const metrics = options.metrics ?? createMetrics();
-  const { fallback } = options;
+  const { fallback, largeBodies } = options;
   const started = await httpServer({
     host: '127.0.0.1',
     port: options.port ?? 0,
@@ -37,6 +38,7 @@ export async function openServer(
     logger: createLogger({ level: 'silent' }),
     ...(options.publish === false ? {} : { publish: { log: log as unknown as Log, gate } }),
     ...(fallback === undefined ? {} : { fallback }),
+    ...(largeBodies === undefined ? {} : { largeBodies }),
   }).start();
   return {
     ...started.value,

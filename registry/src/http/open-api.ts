@@ -35,6 +35,13 @@ export const routes: readonly Route[] = [
   ...platformRoutes,
 ];
 
+/** Paths whose bodies may be larger than others', and how large. */
+export const largeBodies: ReadonlyMap<string, number> = new Map(
+  routes.flatMap(({ specification: { path, itemsBytesMax } }) =>
+    itemsBytesMax === undefined ? [] : [[path, itemsBytesMax]],
+  ),
+);
+
 /** What is told of every route beside its own answers. */
 const PROBLEMS: Readonly<Record<number, string>> = {
   401: 'Who asks is not known.',
