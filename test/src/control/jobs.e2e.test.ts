@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN, type Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
 
-const LONG = { timeout: 120_000 };
+const LONG = { timeout: 240_000 };
 let plane: ControlPlane;
 let node: Node;
 let admin: Asker;
@@ -16,7 +16,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => plane?.dispose());
 
-async function until<T>(ask: () => Promise<T>, holds: (value: T) => boolean, ms = 60_000): Promise<T> {
+async function until<T>(ask: () => Promise<T>, holds: (value: T) => boolean, ms = 180_000): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
     const value = await ask();
