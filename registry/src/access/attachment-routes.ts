@@ -126,7 +126,7 @@ function targetOf({ parameters: { kind = '', target = '' } }: Call<unknown, unkn
 const readTarget = (kind: AttachmentKind, target: string): Target => ({ kind, target: target.toLowerCase() });
 
 /** Only owners touch owners.  @throws Refusal 403 */
-async function mayReach(
+export async function mayReach(
   call: Call<unknown, unknown>,
   plane: Plane,
   org: string,

@@ -1,5 +1,5 @@
 import { isUuid, type OrgRole, orgRoles } from '@millrace/core';
-import type { ChangeFeed } from '../changes.ts';
+import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 
@@ -29,8 +29,17 @@ export interface Attachments {
     target: Target,
     statementsVersion: number,
   ): Promise<{ isNew: boolean; createdAt: Date }>;
+  /** The same as a part of a transaction. */
+  attachIn(
+    tx: ChangeSession,
+    org: string,
+    policy: string,
+    target: Target,
+    statementsVersion: number,
+  ): Promise<{ isNew: boolean; createdAt: Date }>;
   /** @returns false if it was not attached */
   detach(org: string, policy: string, target: Target): Promise<boolean>;
+  detachIn(tx: ChangeSession, org: string, policy: string, target: Target): Promise<boolean>;
 }
 
 export const ATTACHMENTS_MAX = 50;
@@ -56,6 +65,55 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
     if (kind === 'role' && isBuiltInRole(target)) return true;
     return isUuid(target) && (await on.query(`${EXISTS[kind]} ${lock}`, [org, target])).length > 0;
   };
+  const attachIn: Attachments['attachIn'] = async (tx, org, policy, target, statementsVersion) => {
+    const [found] = await tx.query<{ version: number; name: string }>(
+      'SELECT statements_version AS version, name FROM registry.policies WHERE id = $1 AND org = $2 FOR UPDATE',
+      [policy, org],
+    );
+    // Locked, so that it can't go in the same moment and leave its attachment behind.
+    if (found === undefined || !(await exists(tx, org, target, 'FOR SHARE')))
+      throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { policy });
+    if (found.version !== statementsVersion)
+      throw new RegistryError('REGISTRY_VERSION_MISMATCH', 'never', { version: found.version });
+    const [kept] = await tx.query<{ isNew: boolean; createdAt: Date }>(
+      `INSERT INTO registry.policy_attachments AS kept (policy, org, kind, target) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (policy, kind, target) DO UPDATE SET target = kept.target
+       RETURNING xmax = 0 AS "isNew", created_at AS "createdAt"`,
+      [policy, org, target.kind, target.target],
+    );
+    if (kept === undefined) throw new TypeError('INSERT … RETURNING gave no row');
+    if (!kept.isNew) return kept;
+    const [count] = await tx.query<{ ofTarget: number; ofPolicy: number }>(
+      `SELECT (SELECT count(*)::integer FROM registry.policy_attachments WHERE org = $1 AND kind = $2 AND target = $3) AS "ofTarget",
+         (SELECT count(*)::integer FROM registry.policy_attachments WHERE policy = $4) AS "ofPolicy"`,
+      [org, target.kind, target.target, policy],
+    );
+    if ((count?.ofTarget ?? 0) > ATTACHMENTS_MAX)
+      throw new RegistryError('REGISTRY_FULL', 'never', { policies: ATTACHMENTS_MAX });
+    if ((count?.ofPolicy ?? 0) > TARGETS_MAX)
+      throw new RegistryError('REGISTRY_FULL', 'never', { attachments: TARGETS_MAX });
+    tx.changed('policy', policy, org, await subjectsOf(tx, org, [target]));
+    tx.audit({
+      action: 'policies.attach',
+      entity: 'policies',
+      id: policy,
+      org,
+      detail: { name: found.name, ...target },
+    });
+    return kept;
+  };
+
+  const detachIn: Attachments['detachIn'] = async (tx, org, policy, target) => {
+    const gone = await tx.query(
+      'DELETE FROM registry.policy_attachments WHERE policy = $1 AND org = $2 AND kind = $3 AND target = $4 RETURNING 1',
+      [policy, org, target.kind, target.target],
+    );
+    if (gone.length === 0) return false;
+    tx.changed('policy', policy, org, await subjectsOf(tx, org, [target]));
+    tx.audit({ action: 'policies.detach', entity: 'policies', id: policy, org, detail: { ...target } });
+    return true;
+  };
+
   return {
     exists: (org, target) => exists(session, org, target),
 
@@ -82,56 +140,10 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
       return rows.map(({ policy }) => policy);
     },
 
-    attach: (org, policy, target, statementsVersion) =>
-      feed.transaction(async (tx) => {
-        const [found] = await tx.query<{ version: number; name: string }>(
-          'SELECT statements_version AS version, name FROM registry.policies WHERE id = $1 AND org = $2 FOR UPDATE',
-          [policy, org],
-        );
-        // Locked, so that it can't go in the same moment and leave its attachment behind.
-        if (found === undefined || !(await exists(tx, org, target, 'FOR SHARE')))
-          throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { policy });
-        if (found.version !== statementsVersion)
-          throw new RegistryError('REGISTRY_VERSION_MISMATCH', 'never', { version: found.version });
-        const [kept] = await tx.query<{ isNew: boolean; createdAt: Date }>(
-          `INSERT INTO registry.policy_attachments AS kept (policy, org, kind, target) VALUES ($1, $2, $3, $4)
-           ON CONFLICT (policy, kind, target) DO UPDATE SET target = kept.target
-           RETURNING xmax = 0 AS "isNew", created_at AS "createdAt"`,
-          [policy, org, target.kind, target.target],
-        );
-        if (kept === undefined) throw new TypeError('INSERT … RETURNING gave no row');
-        if (!kept.isNew) return kept;
-        const [count] = await tx.query<{ ofTarget: number; ofPolicy: number }>(
-          `SELECT (SELECT count(*)::integer FROM registry.policy_attachments WHERE org = $1 AND kind = $2 AND target = $3) AS "ofTarget",
-             (SELECT count(*)::integer FROM registry.policy_attachments WHERE policy = $4) AS "ofPolicy"`,
-          [org, target.kind, target.target, policy],
-        );
-        if ((count?.ofTarget ?? 0) > ATTACHMENTS_MAX)
-          throw new RegistryError('REGISTRY_FULL', 'never', { policies: ATTACHMENTS_MAX });
-        if ((count?.ofPolicy ?? 0) > TARGETS_MAX)
-          throw new RegistryError('REGISTRY_FULL', 'never', { attachments: TARGETS_MAX });
-        tx.changed('policy', policy, org, await subjectsOf(tx, org, [target]));
-        tx.audit({
-          action: 'policies.attach',
-          entity: 'policies',
-          id: policy,
-          org,
-          detail: { name: found.name, ...target },
-        });
-        return kept;
-      }),
-
-    detach: (org, policy, target) =>
-      feed.transaction(async (tx) => {
-        const gone = await tx.query(
-          'DELETE FROM registry.policy_attachments WHERE policy = $1 AND org = $2 AND kind = $3 AND target = $4 RETURNING 1',
-          [policy, org, target.kind, target.target],
-        );
-        if (gone.length === 0) return false;
-        tx.changed('policy', policy, org, await subjectsOf(tx, org, [target]));
-        tx.audit({ action: 'policies.detach', entity: 'policies', id: policy, org, detail: { ...target } });
-        return true;
-      }),
+    attachIn,
+    detachIn,
+    attach: (...what) => feed.transaction((tx) => attachIn(tx, ...what)),
+    detach: (...what) => feed.transaction((tx) => detachIn(tx, ...what)),
   };
 }
 

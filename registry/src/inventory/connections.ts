@@ -27,6 +27,8 @@ export interface ConnectionListQuery {
   readonly thing?: string | undefined;
   readonly channel?: string | undefined;
 }
+/** What a thing shall be allowed on a channel. */
+export type SettledPair = Pick<Connection, 'thing' | 'channel' | 'publish' | 'subscribe'>;
 export interface Connections {
   /** Every thing with every channel; adds to what they already may.  @returns how many pairs changed
    *  @throws RegistryError REGISTRY_NOT_FOUND if one of them has gone meanwhile */
@@ -58,6 +60,8 @@ export interface Connections {
     channels: readonly string[],
     types: readonly MessageAction[],
   ): Promise<number>;
+  /** Makes each pair allow what it says, and no more; what allows nothing is disconnected.  @returns how many changed */
+  settleIn(tx: ChangeSession, org: string, pairs: readonly SettledPair[]): Promise<number>;
   list(query: ConnectionListQuery): Promise<Listed<Connection>>;
   channelsOf(thing: Thing, offset: number, limit: number): Promise<Listed<Connected>>;
   thingsOf(channel: Channel, offset: number, limit: number): Promise<Listed<Connected>>;
@@ -173,9 +177,43 @@ export function createConnections(session: Session, feed: ChangeFeed): Connectio
     return touched.length;
   };
 
+  const settleIn: Connections['settleIn'] = async (tx, org, pairs) => {
+    const ids = [pairs.map(({ thing }) => thing), pairs.map(({ channel }) => channel)];
+    const wanted = [...ids, pairs.map(({ publish }) => publish), pairs.map(({ subscribe }) => subscribe)];
+    const SETTLED =
+      'FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::boolean[]) AS pair (thing, channel, publish, subscribe)';
+    const removed = await tx.query<Pair>(
+      `DELETE FROM registry.connections AS connection USING (SELECT * ${SETTLED}) AS pair
+       WHERE connection.thing = pair.thing AND connection.channel = pair.channel AND NOT pair.publish AND NOT pair.subscribe
+       RETURNING connection.thing, connection.channel`,
+      wanted,
+    );
+    const written = await tx.query<SettledPair>(
+      `INSERT INTO registry.connections (thing, channel, org, publish, subscribe)
+       SELECT thing, channel, $5, publish, subscribe ${SETTLED} WHERE publish OR subscribe ORDER BY thing, channel
+       ON CONFLICT (thing, channel) DO UPDATE SET publish = excluded.publish, subscribe = excluded.subscribe
+         WHERE (connections.publish, connections.subscribe) <> (excluded.publish, excluded.subscribe)
+       RETURNING thing, channel, publish, subscribe`,
+      [...wanted, org],
+    );
+    for (const thing of new Set([...removed, ...written].map((pair) => pair.thing)))
+      tx.changed('connection', thing, org, [thing]);
+    note(tx, 'delete', org, removed, ['publish', 'subscribe']);
+    for (const types of [['publish', 'subscribe'], ['publish'], ['subscribe']] as const) {
+      const alike = written.filter(
+        ({ publish, subscribe }) =>
+          publish === (types as readonly string[]).includes('publish') &&
+          subscribe === (types as readonly string[]).includes('subscribe'),
+      );
+      note(tx, 'create', org, alike, types);
+    }
+    return removed.length + written.length;
+  };
+
   return {
     connectIn,
     disconnectIn,
+    settleIn,
     connect: (...what) => feed.transaction((tx) => connectIn(tx, ...what)),
     disconnect: (...what) => feed.transaction((tx) => disconnectIn(tx, ...what)),
 

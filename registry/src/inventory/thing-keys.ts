@@ -1,5 +1,5 @@
 import type { Credentials } from '@millrace/core';
-import type { ChangeFeed } from '../changes.ts';
+import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import { checkVersion } from './change.ts';
 import { checkKeysFree, keyTaken } from './key-use.ts';
 import { type MadeThing, THING_COLUMNS, type Thing } from './things.ts';
@@ -15,46 +15,53 @@ export interface ThingKeys {
    *  with one both hold, and an overlap that is still going on ends. null if the thing is gone.
    *  @throws RegistryError REGISTRY_CONFLICT with field key, REGISTRY_VERSION_MISMATCH */
   rotate(id: string, rotation: Rotation, expected?: number | null): Promise<MadeThing | null>;
+  /** The same as a part of a transaction. */
+  rotateIn(tx: ChangeSession, id: string, rotation: Rotation, expected?: number | null): Promise<MadeThing | null>;
   /** Voids the key before, and all tokens: who gave it away can not go on with one.  @returns whether there was one that still held */
   endOverlap(id: string): Promise<boolean>;
 }
 
 export function createThingKeys(feed: ChangeFeed, credentials: Credentials, now: () => number): ThingKeys {
+  const rotateIn: ThingKeys['rotateIn'] = async (
+    tx,
+    id,
+    { key = credentials.newKey(), overlapSeconds = 0 },
+    expected = null,
+  ) => {
+    const digest = credentials.digest(key);
+    const sealed = credentials.encrypt(key, id);
+    const [before] = await tx.query<Thing & { digest: string }>(
+      `SELECT ${THING_COLUMNS}, key_digest AS digest FROM registry.things WHERE id = $1 FOR UPDATE OF things`,
+      [id],
+    );
+    if (before === undefined) return null;
+    checkVersion('thing', before, expected);
+    if (before.digest === digest) throw keyTaken();
+    await checkKeysFree(tx, [digest], now());
+    const [after] = await tx.query<Thing>(
+      `UPDATE registry.things SET key_digest = $2, key_sealed = $3,
+         previous_key_digest = CASE WHEN $4::float8 > 0 THEN key_digest END,
+         previous_key_until = CASE WHEN $4::float8 > 0 THEN to_timestamp($5::float8 / 1000 + $4::float8) END,
+         epoch = epoch + CASE WHEN $4::float8 > 0 THEN 0 ELSE 1 END, version = version + 1, updated_at = now()
+       WHERE id = $1 RETURNING ${THING_COLUMNS}`,
+      [id, digest, sealed, overlapSeconds, now()],
+    );
+    if (after === undefined) return null;
+    await checkKeysFree(tx, [digest], now());
+    tx.changed('key', id, after.org, [id]);
+    tx.audit({
+      action: 'things.rotate_key',
+      entity: 'things',
+      id,
+      org: after.org,
+      detail: { name: after.name, overlap_seconds: overlapSeconds },
+    });
+    return { thing: after, key };
+  };
+
   return {
-    async rotate(id, { key = credentials.newKey(), overlapSeconds = 0 }, expected = null) {
-      const digest = credentials.digest(key);
-      const sealed = credentials.encrypt(key, id);
-      const thing = await feed.transaction(async (tx) => {
-        const [before] = await tx.query<Thing & { digest: string }>(
-          `SELECT ${THING_COLUMNS}, key_digest AS digest FROM registry.things WHERE id = $1 FOR UPDATE OF things`,
-          [id],
-        );
-        if (before === undefined) return null;
-        checkVersion('thing', before, expected);
-        if (before.digest === digest) throw keyTaken();
-        await checkKeysFree(tx, [digest], now());
-        const [after] = await tx.query<Thing>(
-          `UPDATE registry.things SET key_digest = $2, key_sealed = $3,
-             previous_key_digest = CASE WHEN $4::float8 > 0 THEN key_digest END,
-             previous_key_until = CASE WHEN $4::float8 > 0 THEN to_timestamp($5::float8 / 1000 + $4::float8) END,
-             epoch = epoch + CASE WHEN $4::float8 > 0 THEN 0 ELSE 1 END, version = version + 1, updated_at = now()
-           WHERE id = $1 RETURNING ${THING_COLUMNS}`,
-          [id, digest, sealed, overlapSeconds, now()],
-        );
-        if (after === undefined) return null;
-        await checkKeysFree(tx, [digest], now());
-        tx.changed('key', id, after.org, [id]);
-        tx.audit({
-          action: 'things.rotate_key',
-          entity: 'things',
-          id,
-          org: after.org,
-          detail: { name: after.name, overlap_seconds: overlapSeconds },
-        });
-        return after;
-      });
-      return thing === null ? null : { thing, key };
-    },
+    rotateIn,
+    rotate: (...what) => feed.transaction((tx) => rotateIn(tx, ...what)),
 
     endOverlap: (id) =>
       feed.transaction(async (tx) => {
