@@ -85,6 +85,31 @@ describe('CONNECT', () => {
     expect(await mqtt.count('millrace_mqtt_closes_total', { reason: 'revoked' })).toBe(1);
   });
 
+  test('by an API key opens a session of its own, which is not its owner’s', async () => {
+    mqtt = await openMqtt();
+    for (const [token, id] of [
+      ['mrk_one', 'scope-1'],
+      ['mrk_other', 'scope-2'],
+    ] as const) {
+      mqtt.gate.tokens.set(token, KEY);
+      mqtt.gate.scopes.set(token, { id, org: null, grants: [] });
+    }
+    const kept = { clientId: 'same', clean: false };
+    const present = async (fields: Partial<IConnectPacket>): Promise<boolean | undefined> => {
+      const client = opened().send(connectPacket({ ...kept, ...fields }));
+      return (await client.next('connack')).sessionPresent;
+    };
+    const owner = await mqtt.client(kept);
+    for (const token of ['mrk_one', 'mrk_other']) {
+      expect(await present({ username: '', password: Buffer.from(token) })).toBe(false);
+      expect(await present({ username: '', password: Buffer.from(token) })).toBe(true);
+    }
+    owner.send({ cmd: 'pingreq' });
+    await owner.next('pingresp');
+    expect(await present(known)).toBe(true);
+    await owner.end();
+  });
+
   test('is unavailable while the registry is away', async () => {
     mqtt = await openMqtt();
     mqtt.gate.failure = new RegistryAway();
@@ -204,6 +229,33 @@ describe('a will', () => {
     mqtt.gate.revoke(KEY);
     client.destroy();
     await until('it is lost', async () => (await mqtt.count('millrace_mqtt_wills_total', { outcome: 'lost' })) === 1);
+    expect(mqtt.log.count).toBe(0);
+  });
+
+  test.each([
+    ['an API key that was revoked is not published', true, 'denied'],
+    ['a token that ran out is', false, 'published'],
+  ] as const)('of %s', async (_what, scoped, outcome) => {
+    mqtt = await openMqtt();
+    mqtt.gate.tokens.set('mrk_one', KEY);
+    if (scoped) mqtt.gate.scopes.set('mrk_one', { id: 'scope-1', org: null, grants: [] });
+    const client = await mqtt.client({ ...will(TOPIC), username: '', password: Buffer.from('mrk_one') });
+    mqtt.gate.tokens.delete('mrk_one');
+    mqtt.gate.scopes.delete('mrk_one');
+    mqtt.gate.revoke(scoped ? 'mrk_one' : KEY);
+    await client.end();
+    await until('it is judged', async () => (await mqtt.count('millrace_mqtt_wills_total', { outcome })) === 1);
+    expect(mqtt.log.count).toBe(scoped ? 0 : 1);
+  });
+
+  test('is not published once the key has been changed that its client had shown', async () => {
+    mqtt = await openMqtt();
+    const client = await mqtt.client(will(TOPIC));
+    mqtt.gate.revoke(KEY);
+    mqtt.gate.epoch++;
+    client.destroy();
+    const denied = { outcome: 'denied' };
+    await until('it is judged', async () => (await mqtt.count('millrace_mqtt_wills_total', denied)) === 1);
     expect(mqtt.log.count).toBe(0);
   });
 

@@ -135,6 +135,11 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     return this.#principal as Principal;
   }
 
+  /** @holds CONNECT was accepted */
+  get credential(): Credential {
+    return this.#credential as Credential;
+  }
+
   get unsentBytes(): number {
     return this.#stream.writableLength;
   }

@@ -4,7 +4,9 @@ import {
   type Gate,
   type Logger,
   MillraceError,
+  type Principal,
   type RequestContext,
+  type SessionKey,
   uuidV7,
 } from '@millrace/core';
 import type { IConnectPacket } from 'mqtt-packet';
@@ -54,7 +56,7 @@ export async function openClient(
   if (outlet === null) return null;
   const { clientId } = packet;
   const owner = admitted.principal.subject.id;
-  const key = { owner, clientId: clientId === '' ? `millrace-${uuidV7()}` : clientId };
+  const key = sessionKey(admitted.principal, clientId === '' ? `millrace-${uuidV7()}` : clientId);
   try {
     const { session, present } = await sessions.open({ key, clean: packet.clean === true, outlet });
     return { kind: 'open', session, present, will: admitted.will };
@@ -66,4 +68,11 @@ export async function openClient(
       ? { kind: 'refused', code: CONNACK_CLIENT_ID, reason: 'client_id' }
       : { kind: 'refused', code: CONNACK_UNAVAILABLE, reason: 'unavailable' };
   }
+}
+
+/** Who came by an API key or an application has sessions apart from their owner's, and from those of other keys: it may
+ *  neither take them over nor change what they ask for.
+ *  @holds a client id has no control character, so none can be made to look like another's */
+function sessionKey({ subject, scope }: Principal, clientId: string): SessionKey {
+  return { owner: subject.id, clientId: scope === null ? clientId : `${scope.id}\u001f${clientId}` };
 }

@@ -238,7 +238,7 @@ class MqttServer implements ConnectionHost {
   }
 
   fire(will: Will, of: Connection): void {
-    this.#wills.fire(will, of.principal, of.context);
+    this.#wills.fire(will, of);
   }
 
   onFault(error: unknown): void {

@@ -1,5 +1,6 @@
 import type {
   AuditTrail,
+  Credential,
   DenyReason,
   Gate,
   LogError,
@@ -18,6 +19,13 @@ const RETRY_MS = 500;
 const RETRIES_MAX = 20;
 /** A will that its channel's rate holds back longer is lost. */
 const HELD_MS_MAX = RETRY_MS * RETRIES_MAX;
+
+/** Who left a will, and what it had shown. */
+export interface WillOwner {
+  readonly principal: Principal;
+  readonly credential: Credential;
+  readonly context: RequestContext;
+}
 
 /** Publishes the wills of clients that went without a word: judged again, by the same road as every message. */
 export class WillPublisher implements Publishing {
@@ -40,9 +48,9 @@ export class WillPublisher implements Publishing {
     ]);
   }
 
-  fire(will: Will, principal: Principal, context: RequestContext): void {
+  fire(will: Will, { principal, credential, context }: WillOwner): void {
     this.pending++;
-    this.#judge(will, principal, context)
+    this.#judge(will, principal, credential, context)
       .then((admitted) => {
         if (!admitted) {
           this.#over('denied');
@@ -87,18 +95,22 @@ export class WillPublisher implements Publishing {
     } else setTimeout(() => this.#append(will, untilMs), waitMs).unref();
   }
 
-  async #judge(will: Will, principal: Principal, context: RequestContext): Promise<boolean> {
-    let who = principal;
-    if (who.revoked) {
-      const identified = await this.#gate.identify({ kind: 'subject', id: who.subject.id });
-      if (identified.kind === 'refused') return false;
-      who = identified.principal;
-    }
+  async #judge(will: Will, principal: Principal, credential: Credential, context: RequestContext): Promise<boolean> {
+    const who = principal.revoked ? await this.#again(principal, credential) : principal;
+    if (who === null) return false;
     const admission = await this.#publisher.may(who, will.route, context);
     if (admission.kind === 'allow' && this.#publisher.aim(will.route, admission)) return !isTooLarge(will);
     const reason: DenyReason = admission.kind === 'deny' ? admission.reason : 'no_such_channel';
     auditRefusal(this.#audit, who, 'publish', will.route.to, reason, context);
     return false;
+  }
+
+  /** A token that has expired meanwhile does not silence its thing. Whose key has been changed, who has been logged out,
+   *  and whose API key or application has been revoked is silent; and what a scope carries is never more than that. */
+  async #again({ subject, scope }: Principal, credential: Credential): Promise<Principal | null> {
+    const identified = await this.#gate.identify(scope === null ? { kind: 'subject', id: subject.id } : credential);
+    if (identified.kind === 'refused') return null;
+    return identified.principal.subject.epoch === subject.epoch ? identified.principal : null;
   }
 
   #over(outcome: WillOutcome): void {

@@ -7,6 +7,7 @@ import type {
   Gate,
   Identified,
   Principal,
+  Scope,
   SealedFields,
   ThingRecord,
 } from '@millrace/core';
@@ -30,6 +31,10 @@ export class TestGate implements Gate {
   limits: ChannelLimits = {};
   /** Whose bearer tokens and API keys are: the key of the thing. */
   readonly tokens = new Map<string, string>();
+  /** What those carry that are API keys. */
+  readonly scopes = new Map<string, Scope>();
+  /** Of whoever is identified for the first time from now on. */
+  epoch = 0;
   readonly sealed: SealedFields[] = [];
   keepSealed = false;
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
@@ -115,12 +120,14 @@ export class TestGate implements Gate {
   #identified(credential: Credential): Identified {
     const shown = secretOf(credential);
     const secret = (credential.kind === 'bearer' ? this.tokens.get(shown) : undefined) ?? shown;
+    if (credential.kind === 'subject' && credential.id === THING) return this.#identified({ kind: 'key', key: KEY });
     if (secret === 'disabled-key') return { kind: 'refused', reason: 'disabled' };
     if (credential.kind === 'key' && credential.thing !== undefined && credential.thing !== THING) {
       return { kind: 'refused', reason: 'unknown' };
     }
     if (secret !== KEY && !secret.startsWith('many-')) return { kind: 'refused', reason: 'unknown' };
-    let principal = this.#principals.get(secret);
+    const scope = this.scopes.get(shown) ?? null;
+    let principal = this.#principals.get(scope === null ? secret : shown);
     if (principal === undefined) {
       const id = secret === KEY ? THING : secret;
       const subject: ThingRecord = {
@@ -130,10 +137,10 @@ export class TestGate implements Gate {
         type: 'device',
         enabled: true,
         metadata: {},
-        epoch: 0,
+        epoch: this.epoch,
       };
-      principal = { subject, scope: null, revoked: false };
-      this.#principals.set(secret, principal);
+      principal = { subject, scope, revoked: false };
+      this.#principals.set(scope === null ? secret : shown, principal);
     }
     return { kind: 'known', principal };
   }
