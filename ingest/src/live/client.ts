@@ -37,6 +37,8 @@ export class Client {
   readonly context: RequestContext;
   readonly #gate: Gate;
   readonly #credential: Credential;
+  /** A ticket is as good as what it was made for: void once its owner's key is changed, or they log out. */
+  readonly #epoch: number | null;
   #renewal: Promise<Renewed> | null = null;
   #retryAtMs = 0;
 
@@ -44,6 +46,7 @@ export class Client {
     this.#gate = gate;
     // A ticket is spent; whose it was stays known.
     this.#credential = credential.kind === 'ticket' ? { kind: 'subject', id: principal.subject.id } : credential;
+    this.#epoch = credential.kind === 'ticket' ? principal.subject.epoch : null;
     this.principal = principal;
     this.context = {
       protocol,
@@ -84,6 +87,7 @@ export class Client {
     try {
       const identified = await this.#gate.identify(this.#credential);
       if (identified.kind === 'refused') return 'refused';
+      if (this.#epoch !== null && identified.principal.subject.epoch !== this.#epoch) return 'refused';
       this.principal = identified.principal;
       return 'known';
     } catch {

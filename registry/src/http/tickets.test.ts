@@ -67,6 +67,20 @@ describe('a ticket', () => {
     await expect(registry.tickets.issue('no uuid', nowMs)).rejects.toMatchObject({ code: 'REGISTRY_VALUE_REFUSED' });
   });
 
+  test('ends with the key, or the login, that it was got by', async () => {
+    const { body: thing } = await admin.call('POST', '/things', {});
+    const tickets = registry.tickets;
+    const ofThing = await tickets.issue(thing.id, nowMs + 10_000);
+    expect((await admin.call('PATCH', `/things/${thing.id}/key`, {})).status).toBe(200);
+    expect(await redeem(ofThing)).toBeNull();
+    expect(await redeem(await tickets.issue(thing.id, nowMs + 10_000))).toMatchObject({ id: thing.id });
+    const user = await anybody.asUser(ADMIN.email, ADMIN.password);
+    const { ticket } = (await user.call('POST', '/tickets')).body;
+    expect((await user.call('POST', '/users/me/logout')).status).toBe(204);
+    expect(await redeem(ticket)).toBeNull();
+    admin = await anybody.asUser(ADMIN.email, ADMIN.password);
+  });
+
   test('is one of a hundred in a row; then there is a wait, for that subject alone', async () => {
     const { body: thing } = await admin.call('POST', '/things', {});
     const greedy = anybody.as(`Thing ${thing.key}`);

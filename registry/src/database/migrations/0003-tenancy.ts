@@ -20,6 +20,9 @@ ALTER TABLE registry.users
   ADD COLUMN version integer NOT NULL DEFAULT 1,
   ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
 
+-- Its owner's when it was made: a ticket ends with what it was got by.
+ALTER TABLE registry.tickets ADD COLUMN epoch integer;
+
 CREATE TABLE registry.roles (
   id uuid PRIMARY KEY,
   org uuid NOT NULL REFERENCES registry.orgs ON DELETE CASCADE,
