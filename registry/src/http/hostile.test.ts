@@ -1,6 +1,7 @@
 import type { Started } from '@millrace/core';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RegistryConfig } from '../config.ts';
 import type { Registry } from '../registry.ts';
 import { ADMIN, Client, startRegistry, temporaryPostgres } from '../testing/fixture.ts';
 import { routes } from './open-api.ts';
@@ -11,7 +12,9 @@ let admin: Client;
 
 beforeAll(async () => {
   postgres = await temporaryPostgres();
-  registry = await startRegistry(postgres.url);
+  registry = await startRegistry(postgres.url, {
+    config: RegistryConfig.parse({ MILLRACE_PUBLIC_URL: 'http://localhost' }),
+  });
   admin = await Client.over(registry.value).asUser(ADMIN.email, ADMIN.password);
 });
 afterAll(async () => {
@@ -88,7 +91,9 @@ test('no request of any shape is a fault of ours', async () => {
         true,
       ]);
       const answer = await response.text();
-      if (response.status >= 400) expect(JSON.parse(answer)).toHaveProperty('error');
+      // The provider answers browsers with pages, in its own words.
+      if (response.status >= 400 && !OWN_WORDS.includes(specification.tag))
+        expect(JSON.parse(answer)).toHaveProperty('error');
     }),
     { numRuns: 1_000 },
   );
@@ -104,4 +109,5 @@ test('raw bytes for a body are malformed, never a fault', async () => {
   );
 });
 
+const OWN_WORDS = ['oauth', 'applications'];
 const encode = (text: string): string => encodeURIComponent(text.replaceAll(/\p{Surrogate}/gu, '?'));
