@@ -76,7 +76,7 @@ export async function doctor(flags: Flags): Promise<void> {
 function nodeVersion(): Verdict {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const found = `${process.version} on ${process.platform}-${process.arch}`;
-  if (major < 20 || (major === 20 && minor < 12)) return fail(found, 'Install Node 20.12 or newer (nvm install 20).');
+  if (major < 20 || (major === 20 && minor < 20)) return fail(found, 'Install Node 20.20 or newer (nvm install 20).');
   return ok(found);
 }
 
