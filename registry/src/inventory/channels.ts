@@ -2,6 +2,7 @@ import { type ChannelLimits, type ChannelProfile, isUuid, uuidV7 } from '@millra
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { checkVersion, noteChange } from './change.ts';
+import { keepGroup } from './group-lock.ts';
 import { inBranch, within } from './group-scope.ts';
 import { type Listed, type ListQuery, listRows } from './page.ts';
 import type { Removed } from './things.ts';
@@ -109,6 +110,7 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
     patch: ChannelPatch,
     expected: number | null = null,
   ): Promise<Channel | null> {
+    await keepGroup(tx, patch.groupId);
     const [before] = await tx.query<Channel>(
       `SELECT ${COLUMNS} FROM registry.channels WHERE id = $1 FOR UPDATE OF channels`,
       [id],

@@ -1,4 +1,5 @@
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
+import { keepGroup } from './group-lock.ts';
 
 export interface Members {
   readonly things: readonly string[];
@@ -27,6 +28,7 @@ export function createGroupMembers(feed: ChangeFeed): GroupMembers {
     to: string | null,
     condition: string,
   ): Promise<{ things: number; channels: number }> {
+    await keepGroup(tx, to);
     const moved = { things: 0, channels: 0 };
     for (const { entity, kind } of TABLES) {
       const rows = await tx.query<{ id: string; name: string; from: string | null }>(

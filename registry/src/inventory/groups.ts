@@ -4,6 +4,7 @@ import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 import { checkVersion, noteChange } from './change.ts';
 import { type Branch, branchFrom, tellBranch } from './group-branch.ts';
+import { lockBranch } from './group-lock.ts';
 import { lockOrg } from './org-lock.ts';
 import { type Listed, type ListQuery, listRows } from './page.ts';
 import type { Removed } from './things.ts';
@@ -199,6 +200,7 @@ export function createGroups(session: Session, feed: ChangeFeed): Groups {
     const before = await read(tx, id);
     if (before === null) return null;
     checkVersion('group', before, expected);
+    await lockBranch(tx, id);
     const branch: Branch = await branchFrom(tx, id);
     const { groups, things, channels } = branch.counts;
     if (!cascade && groups - 1 + things + channels > 0)

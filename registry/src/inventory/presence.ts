@@ -98,6 +98,7 @@ export function createPresence(options: PresenceOptions): PresenceStore {
   let sweeping = entries.values();
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | null = null;
+  let following: Promise<void> | null = null;
   let stopped = false;
   const dropped = metrics.counter('millrace_presence_dropped_total', 'Signs of life of things beyond the limit.');
   metrics.gauge(
@@ -186,13 +187,21 @@ export function createPresence(options: PresenceOptions): PresenceStore {
     await database.query(BURY);
   }
 
-  /** @holds one round at a time, and one that began after the call */
-  async function flush(): Promise<void> {
-    while (running !== null) await running.catch(() => undefined);
-    running = round().finally(() => {
-      running = null;
-    });
-    return running;
+  /** @holds one round at a time; who asks while one is under way shares the next */
+  function flush(): Promise<void> {
+    if (running === null) {
+      running = round().finally(() => {
+        running = null;
+      });
+      return running;
+    }
+    following ??= running
+      .catch(() => undefined)
+      .then(() => {
+        following = null;
+        return flush();
+      });
+    return following;
   }
 
   function schedule(): void {

@@ -4,6 +4,7 @@ import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 import { checkVersion, noteChange } from './change.ts';
 import { checkGateways, checkStaysGateway, lockGateways } from './gateways.ts';
+import { keepGroup } from './group-lock.ts';
 import { inBranch, within } from './group-scope.ts';
 import { checkKeysFree } from './key-use.ts';
 import { lockOrg } from './org-lock.ts';
@@ -188,6 +189,7 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
     expected: number | null = null,
   ): Promise<Thing | null> {
     if (patch.type !== undefined || (patch.gateway ?? null) !== null) await lockGateways(tx, id);
+    await keepGroup(tx, patch.groupId);
     const [before] = await tx.query<Thing>(
       `SELECT ${THING_COLUMNS} FROM registry.things WHERE id = $1 FOR NO KEY UPDATE OF things`,
       [id],

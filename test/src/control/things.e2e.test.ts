@@ -210,7 +210,7 @@ describe('keys', () => {
     await eventually(async () => !(await known(other, key)));
     expect((await admin.call('GET', `/things/${id}`)).body).not.toHaveProperty('previous_key_until');
     const short = await make();
-    await admin.call('POST', `/things/${short.id}/key`, { overlap_seconds: 1 });
+    await admin.call('POST', `/things/${short.id}/key`, { overlap_seconds: 6 });
     expect(await known(node, short.key)).toBe(true);
     await eventually(async () => !(await known(node, short.key)));
   });
@@ -347,7 +347,7 @@ describe('presence', () => {
     const client = new pg.Client(plane.url);
     await client.connect();
     try {
-      await client.query('INSERT INTO registry.presence_nodes (id, seen_at) VALUES ($1, now())', [dead]);
+      await client.query('INSERT INTO registry.presence_nodes (id, seen_at) VALUES ($1, now() + interval '1 hour')', [dead]);
       await client.query(
         `INSERT INTO registry.presence (thing, node, online_since, last_seen, protocol, address)
          VALUES ($1, $2, now(), now(), 'mqtt', '192.0.2.9')`,
