@@ -347,7 +347,9 @@ describe('presence', () => {
     const client = new pg.Client(plane.url);
     await client.connect();
     try {
-      await client.query('INSERT INTO registry.presence_nodes (id, seen_at) VALUES ($1, now() + interval '1 hour')', [dead]);
+      await client.query(`INSERT INTO registry.presence_nodes (id, seen_at) VALUES ($1, now() + interval '1 hour')`, [
+        dead,
+      ]);
       await client.query(
         `INSERT INTO registry.presence (thing, node, online_since, last_seen, protocol, address)
          VALUES ($1, $2, now(), now(), 'mqtt', '192.0.2.9')`,
