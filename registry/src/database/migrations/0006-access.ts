@@ -32,10 +32,33 @@ BEGIN
   WHERE attached.org = gone.org AND attached.kind = 'user' AND attached.target = gone.user_id::text;
   DELETE FROM registry.group_roles AS held USING gone WHERE held.user_id = gone.user_id AND held.org = gone.org;
   DELETE FROM registry.api_keys USING gone WHERE api_keys.user_id = gone.user_id AND api_keys.org = gone.org;
+  DELETE FROM registry.oauth_grants AS granted USING gone WHERE granted.user_id = gone.user_id AND granted.org = gone.org;
   RETURN NULL;
 END $$;
 CREATE TRIGGER memberships_forget AFTER DELETE ON registry.memberships
   REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION registry.forget_member();
+
+-- A token names its subject by id alone: nobody may make a thing under a user's id, nor a user under a thing's.
+CREATE FUNCTION registry.refuse_other_subject() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE taken boolean;
+BEGIN
+  IF TG_TABLE_NAME = 'things' THEN
+    SELECT EXISTS (SELECT 1 FROM came JOIN registry.users USING (id)) INTO taken;
+  ELSE
+    SELECT EXISTS (SELECT 1 FROM came JOIN registry.things USING (id)) INTO taken;
+  END IF;
+  IF taken THEN
+    RAISE EXCEPTION 'the id is taken' USING ERRCODE = 'unique_violation', CONSTRAINT = TG_TABLE_NAME || '_pkey';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER things_refuse_other AFTER INSERT ON registry.things
+  REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION registry.refuse_other_subject();
+CREATE TRIGGER users_refuse_other AFTER INSERT ON registry.users
+  REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION registry.refuse_other_subject();
+-- Who comes later under the id of somebody who is gone is not let in by the tokens of that one, nor the other way round.
+ALTER TABLE registry.things ALTER COLUMN epoch SET DEFAULT floor(random() * 1073741824)::integer;
+ALTER TABLE registry.users ALTER COLUMN epoch SET DEFAULT floor(random() * 1073741824)::integer;
 
 -- Assertions that were shown. Not logged: each lives for minutes, and a crash of the server is over sooner than not.
 CREATE UNLOGGED TABLE registry.spent_assertions (
