@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { MAIN, Terminal } from './terminal.ts';
 
@@ -36,6 +37,25 @@ complete -p millrace`,
       'bash zsh fish',
       'complete -o default -F _millrace millrace',
     ]);
+  });
+
+  test('completes in fish and is well-formed for zsh, where these are installed', async () => {
+    const script = terminal.file('candidates.fish', (await terminal.ok(['completion', 'fish'])).stdout);
+    const named = terminal.file('_millrace', (await terminal.ok(['completion', 'zsh'])).stdout);
+    const launcher = terminal.file('millrace', `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
+    chmodSync(launcher, 0o755);
+    const shell = (program: string, ...words: string[]) =>
+      spawnSync(program, words, {
+        encoding: 'utf8',
+        env: { ...process.env, PATH: `${terminal.home}:${process.env.PATH}` },
+      });
+    const fish = shell('fish', '--no-config', '-c', `source '${script}'; complete -C 'millrace things create --type '`);
+    if (fish.error === undefined) expect(fish.stdout.trim().split('\n').sort()).toEqual(['app', 'device', 'gateway']);
+    const zsh = shell('zsh', '-n', named);
+    if (zsh.error === undefined) expect(zsh).toMatchObject({ status: 0, stderr: '' });
+    expect(
+      shell('bash', '-n', terminal.file('c.bash', (await terminal.ok(['completion', 'bash'])).stdout)).status,
+    ).toBe(0);
   });
 
   test('help is there at once, for every command, with examples', async () => {

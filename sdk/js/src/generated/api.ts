@@ -522,7 +522,9 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description The body is not JSON. */
                 415: {
@@ -569,6 +571,19 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
+                /** @description It is gone; as Prefer: return=representation asks. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            deleted: {
+                                [key: string]: number;
+                            };
+                        };
+                    };
+                };
                 /** @description It is gone; the header Deleted counts what went with it. */
                 204: {
                     headers: {
@@ -710,7 +725,9 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description The body is not JSON. */
                 415: {
@@ -969,7 +986,149 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/apps/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make up to 1000 applications, all or none */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        description?: string;
+                        enabled?: boolean;
+                        homepage?: string | null;
+                        /**
+                         * Format: uuid
+                         * @description Given ids must be UUIDs; left out, one is made.
+                         */
+                        id?: string;
+                        /**
+                         * @description machine: acts for itself (client credentials), as a thing of the same id. web: runs on a server and keeps a secret. browser, native: keep none; all but machines act for people (authorization code with PKCE).
+                         * @enum {string}
+                         */
+                        kind: "machine" | "web" | "browser" | "native";
+                        logo?: string | null;
+                        /** @description Anything you like to keep with it, as a JSON object. */
+                        metadata?: {
+                            [key: string]: unknown;
+                        };
+                        name: string;
+                        post_logout_redirect_uris?: string[];
+                        /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
+                        redirect_uris?: string[];
+                        /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
+                        scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write")[];
+                        tags?: string[];
+                    }[];
+                };
+            };
+            responses: {
+                /** @description The applications with their secrets, in the order of the request. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            apps: components["schemas"]["NewApp"][];
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description The body is not JSON. */
                 415: {
@@ -1200,13 +1359,6 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
-                /** @description There are too many exports; try again after Retry-After. */
-                429: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
                 /** @description A part of the platform does not answer; try again after Retry-After. */
                 503: {
                     headers: {
@@ -1424,6 +1576,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The thing has been issued four times as many as it may have, within a day. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description A part of the platform does not answer; try again after Retry-After. */
                 503: {
                     headers: {
@@ -1466,7 +1627,39 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["IssuedCertificate"];
+                        "application/json": {
+                            cert_serial: string;
+                            certificate: string;
+                            client_cert: string;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** Format: date-time */
+                            expiration: string;
+                            /** Format: date-time */
+                            expires_at: string;
+                            /** @description SHA-256 of the DER, hex. */
+                            fingerprint: string;
+                            key_type: string;
+                            /** Format: date-time */
+                            not_before: string;
+                            /** Format: uuid */
+                            org: string;
+                            /** @enum {string|null} */
+                            reason: "unspecified" | "keyCompromise" | "cACompromise" | "affiliationChanged" | "superseded" | "cessationOfOperation" | "privilegeWithdrawn" | "aACompromise" | null;
+                            /** Format: date-time */
+                            revoked_at: string | null;
+                            serial: string;
+                            /** @enum {string} */
+                            status: "active" | "revoked" | "expired";
+                            successor: string | null;
+                            /**
+                             * Format: date-time
+                             * @description It was renewed: it is good until then.
+                             */
+                            superseded_at: string | null;
+                            /** Format: uuid */
+                            thing_id: string;
+                        };
                     };
                 };
                 /** @description Who asks is not known. */
@@ -1522,11 +1715,16 @@ export interface paths {
             requestBody?: never;
             responses: {
                 /** @description It is revoked. */
-                204: {
+                200: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/json": {
+                            /** Format: date-time */
+                            revocation_time: string;
+                        };
+                    };
                 };
                 /** @description Who asks is not known. */
                 401: {
@@ -1678,6 +1876,15 @@ export interface paths {
                 };
                 /** @description The body is JSON, but wrong; detail names the path. */
                 422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The thing has been issued four times as many as it may have, within a day. */
+                429: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -1924,7 +2131,10 @@ export interface paths {
          */
         post: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description The organisation, if you are a member of several. */
+                    org?: string;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -2127,7 +2337,16 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
-                /** @description It is gone. */
+                /** @description It is gone; as Prefer: return=representation asks. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeletedCertificates"];
+                    };
+                };
+                /** @description It is gone; the header Deleted counts what went with it. */
                 204: {
                     headers: {
                         [name: string]: unknown;
@@ -2172,6 +2391,15 @@ export interface paths {
                 };
                 /** @description Things rely on it; the answer says how many. */
                 409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It was changed meanwhile. */
+                412: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -2442,7 +2670,16 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
-                /** @description It is gone. */
+                /** @description It is gone; as Prefer: return=representation asks. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["DeletedCertificates"];
+                    };
+                };
+                /** @description It is gone; the header Deleted counts what went with it. */
                 204: {
                     headers: {
                         [name: string]: unknown;
@@ -2516,7 +2753,10 @@ export interface paths {
          */
         post: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description The organisation, if you are a member of several. */
+                    org?: string;
+                };
                 header?: never;
                 path?: never;
                 cookie?: never;
@@ -2530,6 +2770,15 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["RegistrationCode"];
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description Who asks is not known. */
@@ -2641,6 +2890,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
             };
         };
         put?: never;
@@ -2681,6 +2939,15 @@ export interface paths {
                 };
                 /** @description There is no such authority. */
                 404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -2763,6 +3030,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
             };
         };
         put?: never;
@@ -2803,6 +3079,15 @@ export interface paths {
                 };
                 /** @description There is no such authority. */
                 404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
                     headers: {
                         [name: string]: unknown;
                     };
@@ -2925,6 +3210,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The thing has been issued four times as many as it may have, within a day. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description A part of the platform does not answer; try again after Retry-After. */
                 503: {
                     headers: {
@@ -2991,6 +3285,15 @@ export interface paths {
                         "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
             };
         };
         delete?: never;
@@ -3025,6 +3328,15 @@ export interface paths {
                     };
                     content: {
                         "application/ocsp-response": string;
+                    };
+                };
+                /** @description The registry does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
             };
@@ -4723,6 +5035,8 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
+                    /** @description true: those of the organisation that are not connected. */
+                    disconnected?: "true" | "false";
                     /** @description How many to give at most, 1 to 1000 (10). */
                     limit?: string;
                     /** @description How many to skip (0). */
@@ -5068,7 +5382,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make up to 1000 channels, all or none */
+        /**
+         * Make many channels
+         * @description Up to 1000 are made at once, all or none. More, up to 100000 (64 MiB; as a JSON array or NDJSON), are made by a job, each for itself: ask GET /jobs/{id} how far it is, and /jobs/{id}/results what became of each.
+         */
         post: {
             parameters: {
                 query?: never;
@@ -5131,7 +5448,20 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/json": {
+                            channels: components["schemas"]["Channel"][];
+                        };
+                    };
+                };
+                /** @description They are being made: Location names the job. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Job"];
+                    };
                 };
                 /** @description The request is malformed, or a parameter is wrong. */
                 400: {
@@ -7462,7 +7792,86 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** What is in a group */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: string;
+                    offset?: string;
+                    /** @description things if left out */
+                    type?: "things" | "channels";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of things or channels. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Gives the next page; absent when this was the last. */
+                            cursor?: string;
+                            limit: number;
+                            members: (components["schemas"]["Thing"] | components["schemas"]["Channel"])[];
+                            offset: number;
+                            total: number;
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         put?: never;
         /** Put things and channels into a group, all or none */
         post: {
@@ -7479,6 +7888,13 @@ export interface paths {
                     "application/json": {
                         channel_ids?: string[];
                         thing_ids?: string[];
+                    } | {
+                        members: string[];
+                        /**
+                         * @description things if left out
+                         * @enum {string}
+                         */
+                        type?: "things" | "channels";
                     };
                 };
             };
@@ -7569,7 +7985,110 @@ export interface paths {
                 };
             };
         };
-        delete?: never;
+        /** Take things or channels out of a group */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        members: string[];
+                        /**
+                         * @description things if left out
+                         * @enum {string}
+                         */
+                        type?: "things" | "channels";
+                    };
+                };
+            };
+            responses: {
+                /** @description They are out of it. */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         options?: never;
         head?: never;
         patch?: never;
@@ -7695,6 +8214,83 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/groups/{id}/parents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The groups above a group, the nearest first */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The groups. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            groups: components["schemas"]["Group"][];
+                            total: number;
+                        };
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -8423,6 +9019,143 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/groups/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make up to 1000 groups, all or none
+         * @description In the order of the request: a group may be below one before it, whose id is given.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        description?: string;
+                        /** @description False: nothing of it and below it works. */
+                        enabled?: boolean;
+                        /**
+                         * Format: uuid
+                         * @description Given ids must be UUIDs; left out, one is made.
+                         */
+                        id?: string;
+                        /** @description Anything you like to keep with it, as a JSON object. */
+                        metadata?: {
+                            [key: string]: unknown;
+                        };
+                        name?: string;
+                        /**
+                         * Format: uuid
+                         * @description The group that it is below; null: none.
+                         */
+                        parent_id?: string | null;
+                        tags?: string[];
+                    }[];
+                };
+            };
+            responses: {
+                /** @description The groups, in the order of the request. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            groups: components["schemas"]["Group"][];
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -9346,6 +10079,358 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List jobs, newest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description How many to give at most, 1 to 1000 (10). */
+                    limit?: string;
+                    /** @description How many to skip (0). */
+                    offset?: string;
+                    /** @description The organisation, if you are a member of several. */
+                    org?: string;
+                    status?: "waiting" | "running" | "done" | "failed" | "cancelled";
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of jobs. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Gives the next page; absent when this was the last. */
+                            cursor?: string;
+                            jobs: components["schemas"]["Job"][];
+                            limit: number;
+                            offset: number;
+                            total: number;
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far a job is */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Job"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a job; what it has made stays */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Job"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{id}/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of each item of a job
+         * @description As far as it has come; kept for 24 hours after its end.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description true: only what could not be made. */
+                    errors?: "true" | "false";
+                    /** @description How many to give at most, 1 to 1000 (10). */
+                    limit?: string;
+                    /** @description How many to skip (0). */
+                    offset?: string;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of results, in the order of the request. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Gives the next page; absent when this was the last. */
+                            cursor?: string;
+                            limit: number;
+                            offset: number;
+                            results: {
+                                error?: string;
+                                /** Format: uuid */
+                                id?: string;
+                                /** @description Of a thing; only to who asked for the job or may update things. */
+                                key?: string;
+                                /** @description Of the item in the request, from 1. */
+                                line: number;
+                            }[];
+                            total: number;
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/keys": {
         parameters: {
             query?: never;
@@ -9486,6 +10571,10 @@ export interface paths {
                         };
                         name: string;
                         tags?: string[];
+                    } | {
+                        /** @description Seconds; 0 or left out: it does not expire. */
+                        duration?: number;
+                        type: number;
                     };
                 };
             };
@@ -9496,7 +10585,43 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["NewApiKey"];
+                        "application/json": {
+                            /** Format: date-time */
+                            created_at: string;
+                            enabled: boolean;
+                            /** Format: date-time */
+                            expires_at: string | null;
+                            grants: components["schemas"]["Grant"][];
+                            /** Format: uuid */
+                            id: string;
+                            /** Format: date-time */
+                            issued_at: string;
+                            /**
+                             * Format: uuid
+                             * @description As user; a name of the classic dialect, as subject, type, issued_at and value.
+                             */
+                            issuer_id: string;
+                            /** Format: date-time */
+                            last_used_at: string | null;
+                            metadata: {
+                                [key: string]: unknown;
+                            };
+                            name: string;
+                            /** Format: uuid */
+                            org: string;
+                            /** @description Shown this once: Authorization: Bearer <secret>. */
+                            secret: string;
+                            subject: string;
+                            tags: string[];
+                            /** @enum {number} */
+                            type: 2;
+                            /** Format: date-time */
+                            updated_at: string;
+                            /** Format: uuid */
+                            user: string;
+                            value: string;
+                            version: number;
+                        };
                     };
                 };
                 /** @description The request is malformed, or a parameter is wrong. */
@@ -9604,7 +10729,40 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/json": components["schemas"]["ApiKey"];
+                        "application/json": {
+                            /** Format: date-time */
+                            created_at: string;
+                            enabled: boolean;
+                            /** Format: date-time */
+                            expires_at: string | null;
+                            grants: components["schemas"]["Grant"][];
+                            /** Format: uuid */
+                            id: string;
+                            /** Format: date-time */
+                            issued_at: string;
+                            /**
+                             * Format: uuid
+                             * @description As user; a name of the classic dialect, as subject, type, issued_at and value.
+                             */
+                            issuer_id: string;
+                            /** Format: date-time */
+                            last_used_at: string | null;
+                            metadata: {
+                                [key: string]: unknown;
+                            };
+                            name: string;
+                            /** Format: uuid */
+                            org: string;
+                            subject: string;
+                            tags: string[];
+                            /** @enum {number} */
+                            type: 2;
+                            /** Format: date-time */
+                            updated_at: string;
+                            /** Format: uuid */
+                            user: string;
+                            version: number;
+                        };
                     };
                 };
                 /** @description Who asks is not known. */
@@ -10077,28 +11235,36 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description There is no such provider. */
                 404: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description Too many tries. */
                 429: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description That provider does not answer. */
                 503: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
             };
         };
@@ -10133,12 +11299,14 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
-                /** @description A code to copy. */
+                /** @description A page with a code to copy. */
                 200: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "text/html": string;
+                    };
                 };
                 /** @description On to where the login was begun. */
                 303: {
@@ -10152,28 +11320,36 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description This person may not log in here. */
                 403: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description There is no such provider. */
                 404: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
                 /** @description That provider does not answer. */
                 503: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
                 };
             };
         };
@@ -10209,6 +11385,83 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["LoginProviders"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/members/{id}/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The group that a thing is in */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description One group, or none. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            groups: components["schemas"]["Group"][];
+                            total: number;
+                        };
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
             };
@@ -10450,6 +11703,15 @@ export interface paths {
                         "text/html": string;
                     };
                 };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description Too many requests; try again after Retry-After. */
                 429: {
                     headers: {
@@ -10507,6 +11769,15 @@ export interface paths {
                     };
                     content: {
                         "text/html": string;
+                    };
+                };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description Too many requests; try again after Retry-After. */
@@ -10582,6 +11853,15 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["OauthError"];
+                    };
+                };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description The registry does not answer; try again after Retry-After. */
@@ -10691,6 +11971,15 @@ export interface paths {
                         "text/html": string;
                     };
                 };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description Too many requests; try again after Retry-After. */
                 429: {
                     headers: {
@@ -10748,6 +12037,15 @@ export interface paths {
                     };
                     content: {
                         "text/html": string;
+                    };
+                };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description Too many requests; try again after Retry-After. */
@@ -10821,6 +12119,15 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["OauthError"];
+                    };
+                };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description The registry does not answer; try again after Retry-After. */
@@ -10927,6 +12234,15 @@ export interface paths {
                         "application/json": components["schemas"]["OauthError"];
                     };
                 };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description The registry does not answer; try again after Retry-After. */
                 503: {
                     headers: {
@@ -11000,6 +12316,15 @@ export interface paths {
                         "application/json": components["schemas"]["OauthError"];
                     };
                 };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
                 /** @description The registry does not answer; try again after Retry-After. */
                 503: {
                     headers: {
@@ -11059,6 +12384,15 @@ export interface paths {
                     };
                     content: {
                         "application/json": components["schemas"]["OauthError"];
+                    };
+                };
+                /** @description The form is too large. */
+                413: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
                     };
                 };
                 /** @description The registry does not answer; try again after Retry-After. */
@@ -12512,7 +13846,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/password/reset": {
+    "/password": {
         parameters: {
             query?: never;
             header?: never;
@@ -12521,6 +13855,188 @@ export interface paths {
         };
         get?: never;
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change my password
+         * @description All sessions end, the token of this request with them: log in again.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        old_password: string;
+                        password: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Done. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": Record<string, never>;
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Too many tries; try again after Retry-After. */
+                429: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        trace?: never;
+    };
+    "/password/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Set a new password by the token of a mail */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        confirm_password: string;
+                        password: string;
+                        token: string;
+                    };
+                };
+            };
+            responses: {
+                /** @description Done. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": Record<string, never>;
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         /**
          * Choose a new password with a token that came by mail
          * @description The token is good once, for an hour. All sessions of the user end.
@@ -12593,8 +14109,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask for a mail to choose a new password by
-         * @description Answers the same whether or not somebody has this address.
+         * Ask for a mail to reset a password by
+         * @description The answer is the same for an address that nobody has.
          */
         post: {
             parameters: {
@@ -12611,12 +14127,16 @@ export interface paths {
                 };
             };
             responses: {
-                /** @description If somebody has this address, a mail is on its way. */
-                202: {
+                /** @description If there is such a user, a mail is on its way. */
+                201: {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/json": {
+                            msg: string;
+                        };
+                    };
                 };
                 /** @description The request is malformed, or a parameter is wrong. */
                 400: {
@@ -14926,6 +16446,99 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/serials/{thing}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Serial numbers of the certificates that a thing has */
+        get: {
+            parameters: {
+                query?: {
+                    limit?: string;
+                    offset?: string;
+                };
+                header?: never;
+                path: {
+                    thing: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of serial numbers. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            certs: {
+                                cert_serial: string;
+                            }[];
+                            limit: number;
+                            offset: number;
+                            total: number;
+                        };
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/things": {
         parameters: {
             query?: never;
@@ -15987,6 +17600,8 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
+                    /** @description true: those of the organisation that are not connected. */
+                    disconnected?: "true" | "false";
                     /** @description How many to give at most, 1 to 1000 (10). */
                     limit?: string;
                     /** @description How many to skip (0). */
@@ -16765,6 +18380,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/things/{id}/share": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let members of the organisation read, write or delete a thing
+         * @description Makes a policy, and attaches it to each of them.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        policies: ("read" | "write" | "delete")[];
+                        user_ids: string[];
+                    };
+                };
+            };
+            responses: {
+                /** @description They may. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": Record<string, never>;
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/things/bulk": {
         parameters: {
             query?: never;
@@ -16774,7 +18509,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make up to 1000 things, all or none */
+        /**
+         * Make many things
+         * @description Up to 1000 are made at once, all or none. More, up to 100000 (64 MiB; as a JSON array or NDJSON), are made by a job, each for itself: ask GET /jobs/{id} how far it is, and /jobs/{id}/results what became of each.
+         */
         post: {
             parameters: {
                 query?: never;
@@ -16824,7 +18562,20 @@ export interface paths {
                     headers: {
                         [name: string]: unknown;
                     };
-                    content?: never;
+                    content: {
+                        "application/json": {
+                            things: components["schemas"]["Thing"][];
+                        };
+                    };
+                };
+                /** @description They are being made: Location names the job. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Job"];
+                    };
                 };
                 /** @description The request is malformed, or a parameter is wrong. */
                 400: {
@@ -17659,7 +19410,107 @@ export interface paths {
                 };
             };
         };
-        put?: never;
+        /** Change my metadata */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        metadata: {
+                            [key: string]: unknown;
+                        };
+                    };
+                };
+            };
+            responses: {
+                /** @description The user. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Me"];
+                    };
+                };
+                /** @description The request is malformed, or a parameter is wrong. */
+                400: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description It exists already. */
+                409: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is not JSON. */
+                415: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The body is JSON, but wrong; detail names the path. */
+                422: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
         /**
          * Register a user, with an organisation of their own
          * @description Open to strangers only while self-registration is on; to who is invited, and to an administrator, always. Who registers with an invitation becomes a member where they are invited, and gets no organisation of their own.
@@ -18915,6 +20766,19 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
+                /** @description It may no more; as Prefer: return=representation asks. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            deleted: {
+                                [key: string]: number;
+                            };
+                        };
+                    };
+                };
                 /** @description It may no more. */
                 204: {
                     headers: {
@@ -19244,6 +21108,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users/profile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who am I */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The user. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Me"];
+                    };
+                };
+                /** @description Who asks is not known. */
+                401: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description Who asks may not. */
+                403: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description There is no such thing, or it is none of yours. */
+                404: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description A part of the platform does not answer; try again after Retry-After. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/verify": {
         parameters: {
             query?: never;
@@ -19393,7 +21329,7 @@ export interface components {
             /** @description All that is said of it: by its connections, roles and policies. A deny overrides. */
             rules: {
                 actions: string[];
-                condition: components["schemas"]["Condition"];
+                condition: components["schemas"]["Condition"] | null;
                 /** @enum {string} */
                 effect: "allow" | "deny";
                 resources: string[];
@@ -19613,7 +21549,7 @@ export interface components {
                 to?: string;
             };
             tls?: boolean;
-        } | null;
+        };
         Connect: {
             channel_ids: string[];
             thing_ids: string[];
@@ -19654,7 +21590,7 @@ export interface components {
             /** @description What decided: the statement of a policy, a connection or a role; null where nothing did. */
             statement: {
                 actions: string[];
-                condition: components["schemas"]["Condition"];
+                condition: components["schemas"]["Condition"] | null;
                 /** @enum {string} */
                 effect: "allow" | "deny";
                 resources: string[];
@@ -19663,6 +21599,11 @@ export interface components {
         };
         /** @description What went with it, by what it was. */
         Deleted: {
+            deleted: {
+                [key: string]: number;
+            };
+        };
+        DeletedCertificates: {
             deleted: {
                 [key: string]: number;
             };
@@ -19803,6 +21744,27 @@ export interface components {
             /** Format: uuid */
             thing_id: string;
         };
+        Job: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description Items that have been worked off, whether they could be made or not. */
+            done: number;
+            /** @description Of them, those that could not be made: GET /jobs/{id}/results?errors=true tells why. */
+            failed: number;
+            /** Format: date-time */
+            finished_at: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "things.create" | "channels.create";
+            /** Format: uuid */
+            org: string;
+            /** @description Why it failed as a whole. */
+            reason: string | null;
+            /** @enum {string} */
+            status: "waiting" | "running" | "done" | "failed" | "cancelled";
+            total: number;
+        };
         LoginProviders: {
             providers: {
                 name: string;
@@ -19845,10 +21807,6 @@ export interface components {
              * @description null: built in.
              */
             role_id: string | null;
-        };
-        NewApiKey: components["schemas"]["ApiKey"] & {
-            /** @description Shown this once: Authorization: Bearer <secret>. */
-            secret: string;
         };
         NewApp: components["schemas"]["App"] & {
             /** @description Shown this once. Absent where the kind keeps none. */

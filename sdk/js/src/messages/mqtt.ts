@@ -188,8 +188,9 @@ const refused = (): MillraceApiError =>
     { type: 'about:blank', title: 'Forbidden', status: 403, detail: 'This channel may not be read, or there is none.' },
     'MQTT SUBSCRIBE',
   );
+/** The library makes an error of a SUBACK that refuses, and hangs the packet on it. */
 function refusedSubscription(cause: unknown): never {
-  if ((cause as { code?: unknown }).code === REFUSED) throw refused();
+  if ((cause as { packet?: { cmd?: string } }).packet?.cmd === 'suback') throw refused();
   throw new MillraceConnectionError('CLOSED', '', 'The broker closed the connection.', { cause });
 }
 
