@@ -43,12 +43,20 @@ export class List<Items extends string, One, Filter extends object> {
 }
 
 /** What can be made, read, changed and deleted as well. */
-export class Collection<Items extends string, One, New, Patch, Filter extends object> extends List<Items, One, Filter> {
+export class Collection<
+  Items extends string,
+  One,
+  New,
+  Patch,
+  Filter extends object,
+  /** What making one answers: it may tell a secret this once. */
+  Made = One,
+> extends List<Items, One, Filter> {
   get(id: string, options: CallOptions = {}): Promise<One> {
     return this.call('GET', this.at(id), options);
   }
 
-  create(body: New, options: CallOptions = {}): Promise<One> {
+  create(body: New, options: CallOptions = {}): Promise<Made> {
     return this.call('POST', this.path, { ...options, body });
   }
 
@@ -72,12 +80,13 @@ export class Collection<Items extends string, One, New, Patch, Filter extends ob
 }
 
 /** What can be switched off and on too. */
-export class Switchable<Items extends string, One, New, Patch, Filter extends object> extends Collection<
+export class Switchable<Items extends string, One, New, Patch, Filter extends object, Made = One> extends Collection<
   Items,
   One,
   New,
   Patch,
-  Filter
+  Filter,
+  Made
 > {
   enable(id: string, options: CallOptions = {}): Promise<One> {
     return this.call('POST', this.at(id, 'enable'), options);

@@ -52,13 +52,9 @@ export class Policies extends Switchable<'policies', Policy, NewPolicy, PolicyPa
   }
 }
 
-export class ApiKeys extends Switchable<'keys', ApiKey, NewApiKey, BodyOf<'/keys/{id}', 'patch'>, QueryOf<'/keys'>> {
+export class ApiKeys extends Switchable<'keys', ApiKey, NewApiKey, BodyOf<'/keys/{id}', 'patch'>, QueryOf<'/keys'>, MadeApiKey> {
   constructor(transport: Transport) {
     super(transport, '/keys', 'keys');
-  }
-
-  override create(body: NewApiKey, options: CallOptions = {}): Promise<MadeApiKey> {
-    return this.call('POST', this.path, { ...options, body });
   }
 }
 

@@ -61,14 +61,9 @@ export class Apps extends Switchable<
   App,
   BodyOf<'/apps', 'post'>,
   BodyOf<'/apps/{id}', 'patch'>,
-  QueryOf<'/apps'>
-> {
+  QueryOf<'/apps'>, MadeApp> {
   constructor(transport: Transport) {
     super(transport, '/apps', 'apps');
-  }
-
-  override create(body: BodyOf<'/apps', 'post'>, options: CallOptions = {}): Promise<MadeApp> {
-    return this.call('POST', this.path, { ...options, body });
   }
 
   /** A new secret; the old one is void, unless an overlap is asked for. */
