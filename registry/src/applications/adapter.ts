@@ -23,15 +23,16 @@ interface GoneToken {
   readonly org: string | null;
 }
 const UPSERT = `INSERT INTO registry.oauth_items (kind, digest, id, uid_digest, grant_id, app, user_id, epoch, scopes, sealed, expires_at)
-  SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN $1 = 'Session' THEN (SELECT epoch FROM registry.users WHERE users.id = $7) END,
+  SELECT $1, $2, $3, $4, $5, $6, $7,
+    CASE WHEN $1 IN ('Session', 'Interaction') THEN coalesce($11, (SELECT epoch FROM registry.users WHERE users.id = $7)) END,
     $8, $9, now() + $10 * interval '1 second'
   ON CONFLICT (kind, digest) DO UPDATE SET uid_digest = excluded.uid_digest, grant_id = excluded.grant_id, app = excluded.app,
     user_id = excluded.user_id, scopes = excluded.scopes, sealed = excluded.sealed, expires_at = excluded.expires_at,
     epoch = CASE WHEN oauth_items.user_id IS NOT DISTINCT FROM excluded.user_id THEN oauth_items.epoch ELSE excluded.epoch END`;
-/** A session ends with all others of its user: who logs out everywhere is out here too. */
+/** A session ends with all others of its user: who logs out everywhere is out here too, also between login and consent. */
 const FIND = `SELECT digest, sealed, (extract(epoch FROM consumed_at))::float8 AS consumed FROM registry.oauth_items
   LEFT JOIN registry.users ON users.id = user_id
-  WHERE kind = $1 AND expires_at > now() AND (kind <> 'Session' OR user_id IS NULL OR (users.enabled AND users.epoch = oauth_items.epoch))
+  WHERE kind = $1 AND expires_at > now() AND (oauth_items.epoch IS NULL OR (users.enabled AND users.epoch = oauth_items.epoch))
     AND `;
 
 /** What oidc-provider keeps, in PostgreSQL: so any node goes on where another began.
@@ -60,6 +61,7 @@ function itemAdapter({ database, feed, credentials }: Parts, kind: string, spent
     ...NO_USER_CODES,
     async upsert(id, payload, expiresIn) {
       const digest = credentials.digest(id);
+      const login = loginOf(payload);
       await database.query(UPSERT, [
         kind,
         digest,
@@ -67,10 +69,11 @@ function itemAdapter({ database, feed, credentials }: Parts, kind: string, spent
         payload.uid === undefined ? null : credentials.digest(payload.uid),
         uuidOrNull(payload.grantId),
         uuidOrNull(payload.clientId),
-        uuidOrNull(payload.accountId),
+        uuidOrNull(login?.accountId ?? payload.accountId ?? payload.session?.accountId),
         typeof payload.scope === 'string' ? payload.scope.split(' ') : [],
         credentials.encrypt(JSON.stringify(payload), about(digest)),
         expiresIn ?? 3_600,
+        login?.epoch ?? null,
       ]);
       if (kind === 'ClientCredentials' && ++issued % MACHINE_TOKENS_A_LOOK === 0)
         await database.query(DROP_OLDEST, [uuidOrNull(payload.clientId)]);
@@ -113,6 +116,16 @@ function itemAdapter({ database, feed, credentials }: Parts, kind: string, spent
       });
     },
   };
+}
+
+interface Login {
+  readonly accountId?: string;
+  readonly epoch?: number;
+}
+/** Who has logged in in an interaction, and has not come back to the application yet. */
+function loginOf({ result, lastSubmission }: AdapterPayload): Login | undefined {
+  const [now, before] = [result, lastSubmission] as readonly ({ readonly login?: Login } | undefined)[];
+  return now?.login ?? before?.login;
 }
 
 /** What users let applications do: a table of its own, since people look at it. */

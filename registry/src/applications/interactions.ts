@@ -117,8 +117,11 @@ async function checkPassword(stage: Stage, form: URLSearchParams): Promise<void>
     if (after !== undefined) response.setHeader('retry-after', after);
     return showStage(stage, error.status, error.message, email);
   }
-  return finish(stage, { login: { accountId: user.id, amr: ['pwd'] } });
+  return finish(stage, { login: loginOf(user, 'pwd') });
 }
+
+/** @shape epoch: ends the login with all sessions of the user (adapter.ts) */
+const loginOf = ({ id, epoch }: User, how: string) => ({ accountId: id, amr: [how], epoch });
 
 /** Somebody comes back who has logged in at the other provider. */
 async function finishOutside(stage: Stage): Promise<void> {
@@ -127,7 +130,7 @@ async function finishOutside(stage: Stage): Promise<void> {
   const user = await visit.plane.registry.applications.loginCodes.redeem(code, { interaction: interaction.uid });
   if (user === null || interaction.prompt.name !== 'login')
     return show(response, 400, errorPage('access_denied', EXPIRED));
-  return finish(stage, { login: { accountId: user.id, amr: ['ext'] } });
+  return finish(stage, { login: loginOf(user, 'ext') });
 }
 
 async function agree(stage: Stage, form: URLSearchParams): Promise<void> {

@@ -16,8 +16,9 @@ export interface CodeProof {
 }
 /** Codes that stand for a login, good once, for a minute. */
 export interface LoginCodes {
-  issue(user: string, binding: CodeBinding): Promise<string>;
-  /** Whose login it was; null if it is unknown, used, too old or bound to something else, or the user is disabled. */
+  issue(user: Pick<User, 'id' | 'epoch'>, binding: CodeBinding): Promise<string>;
+  /** Whose login it was; null if it is unknown, used, too old or bound to something else, or the user is disabled or has
+   *  ended all sessions since. */
   redeem(code: string, proof: CodeProof): Promise<User | null>;
 }
 
@@ -28,11 +29,12 @@ export function createLoginCodes({ database, credentials }: Pick<Parts, 'databas
     async issue(user, { challenge, interaction }) {
       const code = credentials.newKey();
       await database.query(
-        `INSERT INTO registry.login_codes (digest, user_id, challenge, interaction, expires_at)
-         VALUES ($1, $2, $3, $4, now() + $5 * interval '1 second')`,
+        `INSERT INTO registry.login_codes (digest, user_id, epoch, challenge, interaction, expires_at)
+         VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')`,
         [
           credentials.digest(code),
-          user,
+          user.id,
+          user.epoch,
           challenge ?? null,
           interaction === undefined ? null : credentials.digest(interaction),
           CODE_SECONDS,
@@ -47,27 +49,26 @@ export function createLoginCodes({ database, credentials }: Pick<Parts, 'databas
       const bound = interaction === undefined ? null : credentials.digest(interaction);
       if (spent.interaction !== bound || !proves(verifier, spent.challenge)) return null;
       const [user] = await database.query<User>(
-        `SELECT ${USER_COLUMNS} FROM registry.users WHERE id = $1 AND enabled`,
-        [spent.user],
+        `SELECT ${USER_COLUMNS} FROM registry.users WHERE id = $1 AND enabled AND epoch = $2`,
+        [spent.user, spent.epoch],
       );
       return user ?? null;
     },
   };
 }
 
+interface SpentCode {
+  readonly user: string;
+  readonly epoch: number;
+  readonly challenge: string | null;
+  readonly interaction: string | null;
+}
+
 /** It is spent by the first who shows it, right or wrong. */
-async function spend(
-  session: Session,
-  digest: string,
-): Promise<{ readonly user: string; readonly challenge: string | null; readonly interaction: string | null } | null> {
-  const [row] = await session.query<{
-    user: string;
-    challenge: string | null;
-    interaction: string | null;
-    late: boolean;
-  }>(
+async function spend(session: Session, digest: string): Promise<SpentCode | null> {
+  const [row] = await session.query<SpentCode & { readonly late: boolean }>(
     `DELETE FROM registry.login_codes WHERE digest = $1
-     RETURNING user_id AS "user", challenge, interaction, expires_at <= now() AS late`,
+     RETURNING user_id AS "user", epoch, challenge, interaction, expires_at <= now() AS late`,
     [digest],
   );
   return row === undefined || row.late ? null : row;

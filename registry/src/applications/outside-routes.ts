@@ -91,7 +91,7 @@ export const outsideRoutes: readonly Route[] = [
       if (user === null) throw new Refusal(401, 'The code is unknown, used or too old: log in again.');
       const [token, refreshToken] = await Promise.all([
         registry.credentials.issueAccessToken(user.id, user.epoch),
-        registry.refreshTokens.issue(user.id),
+        registry.refreshTokens.issue(user.id, user.epoch),
       ]);
       return json(201, { token, refresh_token: refreshToken }, { 'cache-control': 'no-store' });
     },
@@ -144,7 +144,7 @@ async function comeBack(call: Call<unknown, unknown>, plane: Plane): Promise<Res
   const { user } = login;
   audit.note({ action: 'users.login', entity: 'users', id: user.id, org: null, outcome: 'done' });
   const { challenge, interaction, redirect } = pending;
-  const code = await applications.loginCodes.issue(user.id, {
+  const code = await applications.loginCodes.issue(user, {
     challenge: challenge ?? undefined,
     interaction: interaction ?? undefined,
   });

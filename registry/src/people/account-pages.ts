@@ -32,7 +32,7 @@ const PAGES: Readonly<Record<string, AccountPage>> = {
   },
   reset: {
     title: 'Choose a new password',
-    told: 'All your sessions end; log in again afterwards.',
+    told: 'All your sessions end, and applications that you let in are out; log in again afterwards.',
     fields: [newPassword],
     buttons: [{ action: 'reset', label: 'Set password' }],
   },

@@ -13,7 +13,8 @@ export interface Accounts {
   changePassword(user: User, old: string, password: string): Promise<number | null>;
   /** Mails a token, if somebody has this address. Takes its time: not to be awaited before the answer. */
   requestReset(email: string): Promise<void>;
-  /** Ends all sessions.  @returns false if the token is unknown, used or expired */
+  /** Ends all sessions, and what the user let applications do: whoever knew the old password may have.
+   *  @returns false if the token is unknown, used or expired */
   reset(token: string, password: string): Promise<boolean>;
   /** Mails a token to the user's address, unless it is confirmed. */
   requestVerification(user: User): Promise<void>;
@@ -41,6 +42,21 @@ export function createAccounts({ database, feed, credentials, publicUrl, mails, 
     await tx.query('DELETE FROM registry.refresh_tokens WHERE user_id = $1', [user]);
     tx.changed('user', user, null, [user]);
     return row.epoch;
+  };
+  /** What somebody else may have made in the account to get in again. */
+  const endGrants = async (tx: ChangeSession, user: string): Promise<void> => {
+    const sql = 'DELETE FROM registry.oauth_grants WHERE user_id = $1 RETURNING id, app, org';
+    for (const { id, app, org } of await tx.query<{ id: string; app: string; org: string | null }>(sql, [user])) {
+      tx.changed('key', id, org, [id]);
+      tx.audit({ action: 'apps.revoke', entity: 'apps', id: app, org, detail: { grant: id } });
+    }
+  };
+  const endKeys = async (tx: ChangeSession, user: string): Promise<void> => {
+    const sql = 'DELETE FROM registry.api_keys WHERE user_id = $1 RETURNING id, org, name';
+    for (const { id, org, name } of await tx.query<{ id: string; org: string; name: string }>(sql, [user])) {
+      tx.changed('key', id, org, [id]);
+      tx.audit({ action: 'keys.revoke', entity: 'keys', id, org, detail: { name, user } });
+    }
   };
   const setPassword = async (tx: ChangeSession, user: string, hash: string, how: string): Promise<number | null> => {
     const sql = 'UPDATE registry.users SET password_hash = $2, updated_at = now() WHERE id = $1 RETURNING email';
@@ -91,10 +107,13 @@ export function createAccounts({ database, feed, credentials, publicUrl, mails, 
       return feed.transaction(async (tx) => {
         const redeemed = await tokens.redeem(tx, ['reset'], token);
         if (redeemed === null) return false;
-        await tx.query(
-          `UPDATE registry.users SET email_verified_at = coalesce(email_verified_at, now()) WHERE id = $1 AND email = $2`,
+        const confirmed = await tx.query(
+          'UPDATE registry.users SET email_verified_at = now() WHERE id = $1 AND email = $2 AND email_verified_at IS NULL RETURNING 1',
           [redeemed.user, redeemed.email],
         );
+        // Somebody else may have registered with the address, and waited for its owner to come.
+        if (confirmed.length > 0) await endKeys(tx, redeemed.user);
+        await endGrants(tx, redeemed.user);
         return (await setPassword(tx, redeemed.user, hash, 'mail')) !== null;
       });
     },

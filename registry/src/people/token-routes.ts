@@ -108,7 +108,8 @@ export const tokenRoutes: readonly Route[] = [
       path: '/password/reset',
       tag,
       summary: 'Choose a new password with a token that came by mail',
-      description: 'The token is good once, for an hour. All sessions of the user end.',
+      description:
+        'The token is good once, for an hour. All sessions of the user end, and what they let applications do; their API keys too, if nobody had confirmed the address until now.',
       open: true,
       body: ResetBody,
       answers: {
@@ -132,7 +133,7 @@ export async function newTokens(plane: Plane, status: number, user: string, epoc
   const { credentials, refreshTokens } = plane.registry;
   const [token, refreshToken] = await Promise.all([
     credentials.issueAccessToken(user, epoch),
-    refreshTokens.issue(user),
+    refreshTokens.issue(user, epoch),
   ]);
   return json(status, { token, refresh_token: refreshToken }, NO_STORE);
 }

@@ -11,6 +11,9 @@ CREATE INDEX users_metadata ON registry.users USING gin (metadata jsonb_path_ops
 CREATE INDEX roles_org_created ON registry.roles (org, created_at, id);
 CREATE INDEX group_roles_custom ON registry.group_roles (custom_role) WHERE custom_role IS NOT NULL;
 CREATE INDEX refresh_tokens_user ON registry.refresh_tokens (user_id);
+-- The user's own when the session began: it ends with all others, also where it is just being renewed.
+ALTER TABLE registry.refresh_tokens ADD COLUMN epoch integer NOT NULL DEFAULT 0;
+UPDATE registry.refresh_tokens SET epoch = users.epoch FROM registry.users WHERE users.id = user_id;
 
 CREATE TABLE registry.invitations (
   id uuid PRIMARY KEY,

@@ -61,7 +61,7 @@ CREATE TABLE registry.oauth_items (
   grant_id uuid REFERENCES registry.oauth_grants ON DELETE CASCADE,
   app uuid REFERENCES registry.apps ON DELETE CASCADE,
   user_id uuid REFERENCES registry.users ON DELETE CASCADE,
-  -- The user's own when the session began: it ends with all others.
+  -- Of a session or a login under way, the user's own when it began: it ends with all others.
   epoch integer,
   scopes text[] NOT NULL DEFAULT '{}',
   sealed text NOT NULL,
@@ -96,6 +96,8 @@ CREATE INDEX user_identities_user ON registry.user_identities (user_id);
 CREATE TABLE registry.login_codes (
   digest text PRIMARY KEY,
   user_id uuid NOT NULL REFERENCES registry.users ON DELETE CASCADE,
+  -- The user's own when they logged in.
+  epoch integer NOT NULL,
   -- PKCE, S256.
   challenge text,
   -- Digest of the authorization's id.
