@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
-import { ProblemAnswer } from './schemas.ts';
+import { problems } from './answers.ts';
+import { pathParameters } from './operation.ts';
 
 const Accepted = z.object({ response: z.literal('message sent'), id: z.uuid() }).openapi('Accepted');
 const AcceptedBatch = z
@@ -63,8 +64,6 @@ interface Publishing {
 }
 
 function publish(path: string, { summary, description, types, accepted, answer, query }: Publishing) {
-  const names = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
-  const problem = { 'application/problem+json': { schema: ProblemAnswer } };
   const bytes = z.string().openapi({ format: 'binary' });
   return {
     method: 'post' as const,
@@ -74,16 +73,14 @@ function publish(path: string, { summary, description, types, accepted, answer, 
     description,
     security: [{ bearer: [] }, { thing: [] }, { basic: [] }],
     request: {
-      params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))),
+      params: pathParameters(path) ?? z.object({}),
       headers,
       ...(query === undefined ? {} : { query }),
       body: { required: true, content: Object.fromEntries(types.map((type) => [type, { schema: bytes }])) },
     },
     responses: {
       202: { description: accepted, content: { 'application/json': { schema: answer } } },
-      ...Object.fromEntries(
-        Object.entries(REFUSALS).map(([status, told]) => [status, { description: told, content: problem }]),
-      ),
+      ...problems(REFUSALS),
     },
   };
 }

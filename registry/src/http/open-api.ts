@@ -1,4 +1,4 @@
-import { OpenAPIHono, z } from '@hono/zod-openapi';
+import { OpenAPIHono } from '@hono/zod-openapi';
 import { accessRoutes } from '../access/index.ts';
 import { applicationRoutes } from '../applications/index.ts';
 import { auditRoutes } from '../audit/index.ts';
@@ -12,9 +12,11 @@ import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { fateRoutes } from './fate.ts';
 import { messageRoutes } from './messages.ts';
+import { operationOf } from './operation.ts';
+import { operationIds } from './operation-id.ts';
 import { platformRoutes } from './platform.ts';
-import type { Answer, Route } from './route.ts';
-import { ProblemAnswer } from './schemas.ts';
+import type { Route } from './route.ts';
+import { tags } from './tags.ts';
 import { ticketRoutes } from './tickets.ts';
 
 /** Everything that the control plane answers. */
@@ -42,90 +44,57 @@ export const largeBodies: ReadonlyMap<string, number> = new Map(
   ),
 );
 
-/** What is told of every route beside its own answers. */
-const PROBLEMS: Readonly<Record<number, string>> = {
-  401: 'Who asks is not known.',
-  403: 'Who asks may not.',
-  404: 'There is no such thing, or it is none of yours.',
-  503: 'A part of the platform does not answer; try again after Retry-After.',
-};
-
-const SECURITY = [{ bearer: [] }, { thing: [] }, { basic: [] }];
-
 /** The OpenAPI 3.1 document, from the schemas that requests are checked by. */
 export function openApiDocument(version: string): OpenApiDocument {
   const app = new OpenAPIHono();
-  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
-    type: 'http',
-    scheme: 'bearer',
-    description: 'A token of POST /tokens.',
-  });
-  app.openAPIRegistry.registerComponent('securitySchemes', 'basic', {
-    type: 'http',
-    scheme: 'basic',
-    description: 'Thing id and key.',
-  });
-  app.openAPIRegistry.registerComponent('securitySchemes', 'thing', {
-    type: 'apiKey',
-    in: 'header',
-    name: 'Authorization',
-    description: '`Thing <key>`',
-  });
-  for (const path of dataPlanePaths) app.openAPIRegistry.registerPath(path);
-  for (const { specification } of routes) {
-    if (specification.hidden === true) continue;
-    const { body, query } = specification;
-    const names = [...specification.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
-    app.openAPIRegistry.registerPath({
-      method: specification.method,
-      path: specification.path,
-      tags: [specification.tag],
-      summary: specification.summary,
-      ...(specification.description === undefined ? {} : { description: specification.description }),
-      security: specification.open === true ? [] : SECURITY,
-      request: {
-        ...(names.length === 0
-          ? {}
-          : { params: z.object(Object.fromEntries(names.map((name) => [name, z.string()]))) }),
-        ...(query === undefined ? {} : { query }),
-        ...(body === undefined
-          ? {}
-          : { body: { required: true, content: { 'application/json': { schema: bodyOf(specification, body) } } } }),
-      },
-      responses: responsesOf(specification),
-    });
-  }
-  return app.getOpenAPI31Document({
+  for (const [name, scheme] of Object.entries(SCHEMES))
+    app.openAPIRegistry.registerComponent('securitySchemes', name, scheme);
+  const told = routes.filter(({ specification }) => specification.hidden !== true);
+  const idOf = operationIds(
+    [...dataPlanePaths, ...told.map(({ specification }) => specification)].map(({ path }) => path),
+  );
+  for (const path of dataPlanePaths)
+    app.openAPIRegistry.registerPath({ ...path, operationId: idOf(path.method, path.path) });
+  for (const { specification } of told)
+    app.openAPIRegistry.registerPath(operationOf(specification, idOf(specification.method, specification.path)));
+  const document = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'Millrace',
       version,
-      description: 'IoT data platform. Errors are application/problem+json (RFC 9457) with the classic member "error".',
-      license: { name: 'Apache-2.0' },
+      description:
+        'IoT data platform. Errors are application/problem+json (RFC 9457) with the classic member "error". Lists are pages: offset and limit, or the cursor of the page before. What was read with an ETag is changed with If-Match.',
+      license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
     },
+    tags: [...tags],
     servers: [{ url: '/' }],
   }) as unknown as OpenApiDocument;
+  for (const { specification } of told) addExamples(document, specification);
+  return document;
 }
 
-/** Also in the shape of a dialect. */
-const bodyOf = ({ dialect }: Route['specification'], body: z.ZodType): z.ZodType =>
-  dialect === undefined ? body : z.union([body, dialect.body]);
+const SCHEMES = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'An access token (POST /tokens), an API key (POST /keys), or a token of an application or a thing.',
+  },
+  thing: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Thing <key>`' },
+  basic: { type: 'http', scheme: 'basic', description: 'Thing id and key.' },
+} as const;
 
-function responsesOf(specification: Route['specification']) {
-  const responses: Record<string, { description: string; content?: Record<string, { schema: z.ZodType }> }> = {};
-  for (const [status, answer] of Object.entries(specification.answers)) responses[status] = responseOf(answer);
-  const content = { 'application/problem+json': { schema: ProblemAnswer } };
-  if (specification.query !== undefined || specification.body !== undefined)
-    responses[400] ??= { description: 'The request is malformed, or a parameter is wrong.', content };
-  if (specification.body !== undefined) {
-    if (specification.open !== true) responses[409] ??= { description: 'It exists already.', content };
-    responses[415] ??= { description: 'The body is not JSON.', content };
-    responses[422] ??= { description: 'The body is JSON, but wrong; detail names the path.', content };
+/** Values of parameters, as the first example has them that has any. */
+function addExamples(document: OpenApiDocument, { path, method, examples = [] }: Route['specification']): void {
+  const operation = document.paths?.[path]?.[method] as { parameters?: Parameter[] } | undefined;
+  for (const parameter of operation?.parameters ?? []) {
+    const from = parameter.in === 'path' ? 'parameters' : 'query';
+    const value = examples.map((example) => example[from]?.[parameter.name]).find((given) => given !== undefined);
+    if (value !== undefined && parameter.in !== 'header') parameter.example = value;
   }
-  if (specification.open !== true)
-    for (const [status, description] of Object.entries(PROBLEMS)) responses[status] ??= { description, content };
-  return responses;
 }
 
-const responseOf = ({ description, schema, type = 'application/json' }: Answer) =>
-  schema === undefined ? { description } : { description, content: { [type]: { schema } } };
+interface Parameter {
+  readonly name: string;
+  readonly in: string;
+  example?: unknown;
+}

@@ -6,8 +6,8 @@ import { isDeeper } from './schemas.ts';
 export interface Answer {
   readonly description: string;
   readonly schema?: z.ZodType;
-  /** Content type, if it is not JSON. */
-  readonly type?: string;
+  /** Content type, if it is not JSON; several that say the same. */
+  readonly type?: string | readonly string[];
 }
 export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete' | 'options';
@@ -20,9 +20,13 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly open?: true;
   readonly query?: Q;
   readonly body?: B;
+  /** A body that is no JSON: the route reads and checks it by itself. */
+  readonly ownBody?: { readonly type: string; readonly schema: z.ZodType };
   /** The body is an array that may be as large as this, or come as NDJSON. Up to ITEMS_CHECKED_MAX items are checked;
    *  of more the handler is given what came. */
   readonly itemsBytesMax?: number;
+  /** Of a body that may be larger than others. */
+  readonly bodyBytesMax?: number;
   readonly answers: Readonly<Record<number, Answer>>;
   /** Requests that work against the example organisation (http/examples.ts); each is run by a test. */
   readonly examples?: readonly RouteExample[];
@@ -35,6 +39,8 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
 }
 export interface RouteExample {
   readonly name: string;
+  /** Who asks; an owner of the organisation if left out. Nobody says who they are. */
+  readonly as?: 'administrator' | 'thing' | 'invited' | 'nobody';
   readonly parameters?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: unknown;
@@ -88,13 +94,18 @@ export const ITEMS_CHECKED_MAX = 1_000;
 /** The JSON body of a request by a schema.
  *  @throws Refusal 400 malformed, 413 too large, 415 not JSON, 422 wrong, with the path of what is wrong */
 export async function checkBody(
-  { body: schema, dialect, itemsBytesMax }: Pick<Route['specification'], 'body' | 'dialect' | 'itemsBytesMax'>,
+  {
+    body: schema,
+    dialect,
+    itemsBytesMax,
+    bodyBytesMax = BODY_BYTES_MAX,
+  }: Pick<Route['specification'], 'body' | 'dialect' | 'itemsBytesMax' | 'bodyBytesMax'>,
   request: Request,
 ): Promise<unknown> {
   if (schema === undefined) return undefined;
   const value =
     itemsBytesMax === undefined
-      ? parse(await readText(request, BODY_BYTES_MAX, isJson))
+      ? parse(await readText(request, bodyBytesMax, isJson))
       : await readItems(request, itemsBytesMax);
   if (itemsBytesMax !== undefined && Array.isArray(value) && value.length > ITEMS_CHECKED_MAX) return value;
   // Schemas that hold themselves walk a body by recursion.
