@@ -12,7 +12,8 @@ async function apply(call: Call): Promise<void> {
   if (path === undefined) throw new Failure(2, 'There is no manifest.', 'As: millrace apply -f org.yaml');
   const manifest = await readDocument(path);
   const [client, org] = [await call.client(), await call.org()];
-  const plan = await client.manifests.plan(org, manifest);
+  const prune = flag(call, 'prune') ? { prune: true } : {};
+  const plan = await client.manifests.plan(org, manifest, prune);
   const dryRun = flag(call, 'dryRun');
   if (call.output.json && dryRun) {
     call.output.one(plan);
@@ -26,11 +27,10 @@ async function apply(call: Call): Promise<void> {
   if (!flag(call, 'yes') && !(await confirm(`Make these ${plan.changes.length} changes?`, 'Add --yes.')))
     throw new Failure(1, 'Nothing was changed.');
   // What was shown is what is made, or nothing.
-  const applied = await client.manifests.apply(
-    org,
-    manifest,
-    plan.version === undefined ? {} : { ifVersion: plan.version },
-  );
+  const applied = await client.manifests.apply(org, manifest, {
+    ...prune,
+    ...(plan.version === undefined ? {} : { ifVersion: plan.version }),
+  });
   if (call.output.json) call.output.one(applied);
   else call.output.note(`Done: ${summary(plan.changes)}.`);
 }
@@ -79,6 +79,7 @@ export const manifest: readonly CommandSpecification[] = [
     options: [
       { flags: '-f, --file <path>', description: 'the manifest, YAML or JSON, - for standard input' },
       { flags: '--dry-run', description: 'only show what would change' },
+      { flags: '--prune', description: "also delete what the manifest's lists do not name" },
       { flags: '-y, --yes', description: 'do not ask' },
     ],
     examples: ['millrace apply -f org.yaml --dry-run', 'millrace apply -f org.yaml --yes'],
@@ -87,10 +88,11 @@ export const manifest: readonly CommandSpecification[] = [
   {
     name: 'manifest',
     summary: 'write an organisation as a manifest',
+    options: [{ flags: '--keys', description: 'with the keys of things' }],
     examples: ['millrace manifest > org.yaml'],
     async run(call) {
       const [client, org] = [await call.client(), await call.org()];
-      const document = await client.manifests.read(org);
+      const document = await client.manifests.read(org, flag(call, 'keys') ? { keys: true } : {});
       if (call.output.json) call.output.one(document);
       else call.output.write((await import('yaml')).stringify(document, { lineWidth: 0 }));
     },

@@ -251,6 +251,7 @@ export const jobs: Topic = {
       name: 'results',
       summary: 'what a job made, and what it could not',
       arguments: [job],
+      options: [{ flags: '--errors', description: 'only what could not be made' }],
       examples: [`millrace jobs results ${JOB} --json`],
       async run(call) {
         const columns = [
@@ -259,7 +260,10 @@ export const jobs: Topic = {
           column('KEY', 'key'),
           column('ERROR', 'error'),
         ];
-        await call.output.all(columns, (await call.client()).jobs.results(word(call, 0)));
+        await call.output.all(
+          columns,
+          (await call.client()).jobs.results(word(call, 0), flag(call, 'errors') ? { errors: true } : {}),
+        );
       },
     },
     {
@@ -280,6 +284,7 @@ const JOB_COLUMNS = [
   column('KIND', 'kind'),
   column('STATUS', 'status'),
   column('DONE', 'done', { align: 'right' as const }),
+  column('FAILED', 'failed', { align: 'right' as const }),
   column('TOTAL', 'total', { align: 'right' as const }),
   time('CREATED', 'created_at'),
 ];

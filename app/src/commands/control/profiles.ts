@@ -138,10 +138,16 @@ const withOrg = (org: string | undefined) => (org === undefined ? {} : { org });
 
 const sameServer = (a: string, b: string): boolean => a.replace(/\/+$/, '') === b.replace(/\/+$/, '');
 
-function currentProfile({ profile }: ConnectionFlags): { name: string; profile: Profile } | null {
+function currentProfile({ profile, url }: ConnectionFlags): { name: string; profile: Profile } | null {
   const file = readProfiles();
   const asked = profile ?? (process.env.MILLRACE_PROFILE || undefined);
-  const name = asked ?? file.current;
+  const server = url ?? (process.env.MILLRACE_URL || undefined);
+  const ofServer = Object.keys(file.profiles).filter(
+    (each) => server !== undefined && sameServer(server, file.profiles[each]?.url ?? ''),
+  );
+  // A login at the server that is asked for goes before the usual one elsewhere.
+  const usual = file.current !== undefined && ofServer.includes(file.current) ? file.current : ofServer[0];
+  const name = asked ?? usual ?? file.current;
   const found = name === undefined ? undefined : file.profiles[name];
   if (name !== undefined && found !== undefined) return { name, profile: found };
   if (asked === undefined) return null;

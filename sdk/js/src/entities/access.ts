@@ -7,7 +7,7 @@ export type NewPolicy = BodyOf<'/policies', 'post'>;
 export type PolicyPatch = BodyOf<'/policies/{id}', 'patch'>;
 export type ApiKey = Schema<'ApiKey'>;
 /** With its secret, which is told this once. */
-export type MadeApiKey = Schema<'NewApiKey'>;
+export type MadeApiKey = Schema<'NewApiKey'> & ApiKey & { readonly secret: string };
 export type NewApiKey = BodyOf<'/keys', 'post'>;
 export type AuditEntry = Schema<'AuditEntry'>;
 export type AttachmentKind = 'user' | 'thing' | 'app' | 'group' | 'role';
@@ -52,7 +52,14 @@ export class Policies extends Switchable<'policies', Policy, NewPolicy, PolicyPa
   }
 }
 
-export class ApiKeys extends Switchable<'keys', ApiKey, NewApiKey, BodyOf<'/keys/{id}', 'patch'>, QueryOf<'/keys'>, MadeApiKey> {
+export class ApiKeys extends Switchable<
+  'keys',
+  ApiKey,
+  NewApiKey,
+  BodyOf<'/keys/{id}', 'patch'>,
+  QueryOf<'/keys'>,
+  MadeApiKey
+> {
   constructor(transport: Transport) {
     super(transport, '/keys', 'keys');
   }

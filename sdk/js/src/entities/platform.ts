@@ -61,7 +61,9 @@ export class Apps extends Switchable<
   App,
   BodyOf<'/apps', 'post'>,
   BodyOf<'/apps/{id}', 'patch'>,
-  QueryOf<'/apps'>, MadeApp> {
+  QueryOf<'/apps'>,
+  MadeApp
+> {
   constructor(transport: Transport) {
     super(transport, '/apps', 'apps');
   }
@@ -120,6 +122,8 @@ export type ManifestChange = {
   readonly id?: string;
   readonly before?: unknown;
   readonly after?: unknown;
+  /** Paths of what changes. */
+  readonly fields?: readonly string[];
 } & Json;
 export type ManifestPlan = {
   readonly changes: readonly ManifestChange[];
@@ -127,6 +131,15 @@ export type ManifestPlan = {
   /** Of the organisation that it was made for. */
   readonly version?: number | string;
 } & Json;
+
+export interface PlanOptions extends CallOptions {
+  /** Also delete what the manifest's lists do not name. */
+  readonly prune?: boolean;
+}
+export interface ApplyOptions extends PlanOptions {
+  /** Of the plan: refused with 412 when the organisation was changed since. */
+  readonly ifVersion?: number | string;
+}
 
 /** An organisation as one document. */
 export class Manifests {
@@ -136,22 +149,24 @@ export class Manifests {
     this.#transport = transport;
   }
 
-  read(org: string, options: CallOptions = {}): Promise<Json> {
-    return this.#transport.call('GET', path(org), options);
+  /** @param query `keys: true` with the keys of things, for who may change those */
+  read(org: string, query: Query = {}, options: CallOptions = {}): Promise<Json> {
+    return this.#transport.call('GET', path(org), { ...options, query });
   }
 
   /** What applying it would change. */
-  plan(org: string, manifest: unknown, options: CallOptions = {}): Promise<ManifestPlan> {
-    return this.#transport.call('POST', `${path(org)}/plan`, { ...options, body: { manifest } });
+  plan(org: string, manifest: unknown, { prune, ...options }: PlanOptions = {}): Promise<ManifestPlan> {
+    const body = { manifest, ...(prune === undefined ? {} : { prune }) };
+    return this.#transport.call('POST', `${path(org)}/plan`, { ...options, body });
   }
 
-  /** All of it or nothing.  @param ifVersion of the plan: refused when the organisation was changed since */
-  apply(
-    org: string,
-    manifest: unknown,
-    { ifVersion, ...options }: CallOptions & { readonly ifVersion?: number | string } = {},
-  ): Promise<ManifestPlan> {
-    const body = { manifest, ...(ifVersion === undefined ? {} : { if_version: ifVersion }) };
+  /** All of it or nothing. */
+  apply(org: string, manifest: unknown, { ifVersion, prune, ...options }: ApplyOptions = {}): Promise<ManifestPlan> {
+    const body = {
+      manifest,
+      ...(prune === undefined ? {} : { prune }),
+      ...(ifVersion === undefined ? {} : { if_version: ifVersion }),
+    };
     return this.#transport.call('POST', `${path(org)}/apply`, { ...options, body });
   }
 }
