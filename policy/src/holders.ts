@@ -16,6 +16,9 @@ import type { RuleSet } from './rule-set.ts';
 /** Channels of one subject whose answers are kept. */
 export const SUBJECT_CHANNELS_MAX = 4_096;
 
+/** Organisations in which the rules of one subject are kept. */
+export const SUBJECT_ORGS_MAX = 64;
+
 /** What the gate knows of a channel. Dead once a change has voided it: then it must be looked up anew. */
 export class ChannelState {
   readonly record: ChannelRecord;
@@ -85,6 +88,8 @@ export class SubjectState {
   readonly memo = new Memo();
   rules: Generations<string, RuleSet> | null = null;
   loading = new Flights<RuleSet>();
+  /** Organisations in which a user has been judged since the answers were last void; null if they are too many to name. */
+  #orgs: Set<string> | null | undefined;
   /** The principal of credentials that neither expire nor carry a scope. */
   readonly principal: KnownPrincipal;
 
@@ -93,8 +98,21 @@ export class SubjectState {
     this.principal = new KnownPrincipal(this, Number.POSITIVE_INFINITY, null, null, Date.now);
   }
 
+  asksIn(org: string): void {
+    if (this.record.kind === 'thing' || this.#orgs === null) return;
+    this.#orgs ??= new Set();
+    this.#orgs.add(org);
+    if (this.#orgs.size > SUBJECT_ORGS_MAX) this.#orgs = null;
+  }
+
+  /** @holds true wherever an answer may rest on the rules of the organisation */
+  hasAskedIn(org: string): boolean {
+    return this.#orgs === null || this.#orgs?.has(org) === true;
+  }
+
   voidAnswers(): void {
     this.epoch++;
+    this.#orgs = undefined;
     this.forget();
     this.rules = null;
     this.loading = new Flights();

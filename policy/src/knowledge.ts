@@ -3,7 +3,7 @@ import { RecentChanges } from './changes.ts';
 import type { GateLimits } from './config.ts';
 import { PolicyError } from './errors.ts';
 import { Generations } from './generations.ts';
-import { ChannelState, ScopeLife, SubjectState, WeakIndex } from './holders.ts';
+import { ChannelState, ScopeLife, SUBJECT_ORGS_MAX, SubjectState, WeakIndex } from './holders.ts';
 import { Flights, Limiter } from './limiter.ts';
 import { RuleSet } from './rule-set.ts';
 import type { Tally } from './tally.ts';
@@ -118,6 +118,8 @@ export class Knowledge {
 
   /** The rules of a subject in an org.  @holds kept only if the subject's epoch did not move meanwhile */
   rules(state: SubjectState, org: string): Promise<RuleSet> {
+    // Before it is asked: a change that comes meanwhile must find it.
+    state.asksIn(org);
     return state.loading.join(org, () =>
       this.ask(this.#lookups, async () => {
         const epoch = state.epoch;
@@ -169,7 +171,8 @@ export class Knowledge {
     }
     this.#void(change.id, revokes);
     for (const id of change.voids) if (id !== change.id) this.#void(id, revokes);
-    if (change.entity === 'org') this.#voidOrg(change.id);
+    if (change.entity === 'org') this.#voidOrg(change.id, true);
+    else if (change.org !== null && change.voids.includes(change.org)) this.#voidOrg(change.org, revokes);
   }
 
   #void(id: string, revokes: boolean): void {
@@ -191,10 +194,15 @@ export class Knowledge {
     }
   }
 
-  #voidOrg(org: string): void {
+  /** All of an organisation, and nothing of any other.  @param revokes whether its things identify anew */
+  #voidOrg(org: string, revokes: boolean): void {
     for (const state of this.subjects.values()) {
-      if (state.record.kind === 'user') state.voidAnswers();
-      else if (state.record.org === org) state.revoke();
+      if (state.record.kind === 'user') {
+        if (state.hasAskedIn(org)) state.voidAnswers();
+      } else if (state.record.org === org) {
+        if (revokes) state.revoke();
+        else state.voidAnswers();
+      }
     }
     for (const channel of this.channels.values()) if (channel.record.org === org) channel.alive = false;
   }
@@ -212,7 +220,6 @@ export class Knowledge {
 }
 
 const CHANNELS: ReadonlySet<DirectoryEntity> = new Set(['channel', 'org']);
-const SUBJECT_ORGS_MAX = 64;
 
 /** @holds an org's id holds no line break */
 const referenceKey = (reference: string, org: string | null): string => `${org ?? ''}\n${reference}`;

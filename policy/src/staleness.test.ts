@@ -66,6 +66,59 @@ beforeEach(() => {
 });
 afterEach(() => gate.stop());
 
+describe('a change of a whole organisation', () => {
+  const asUser = async (id: string): Promise<Principal> => {
+    const identified = await gate.identify({ kind: 'subject', id });
+    if (identified.kind === 'refused') throw new Error(identified.reason);
+    return identified.principal;
+  };
+  beforeEach(() => {
+    directory.thing('t2', 'o2', credentials.digest('other'));
+    directory.putChannel('c2', 'o2');
+    directory.setRules('t2', 'o2', connectionRules('t2', 'o2', 'c2', BOTH));
+    for (const [user, org] of [
+      ['u1', 'o1'],
+      ['u2', 'o2'],
+    ] as const) {
+      directory.user(user);
+      directory.setRules(user, org, builtInMember(user, 'owner', org));
+    }
+  });
+
+  test('that is told by its id voids all answers of it, of people too, and none of another', async () => {
+    const [here, there] = [await thing(), await thing('other')];
+    const [mine, theirs] = [await asUser('u1'), await asUser('u2')];
+    const held = [await ask(here), await ask(mine), await ask(there, 'c2'), await ask(theirs, 'c2')];
+    directory.announce('policy', 'p1', 'o1', ['o1']);
+    expect(held.map((each) => each.kind === 'allow' && each.valid)).toEqual([false, false, true, true]);
+    expect([here, mine, there, theirs].map(({ revoked }) => revoked)).toEqual([false, false, false, false]);
+  });
+
+  test('makes its things identify anew where they changed, and nobody else', async () => {
+    const [here, there, mine] = [await thing(), await thing('other'), await asUser('u1')];
+    directory.announce('thing', 'g1', 'o1', ['o1']);
+    expect([here, there, mine].map(({ revoked }) => revoked)).toEqual([true, false, false]);
+  });
+
+  test('finds a user whose rules are just being read', async () => {
+    const mine = await asUser('u1');
+    const held = hold();
+    const asked = gate.allows(mine, 'o1', 'things', 'things.list', context);
+    await turn();
+    directory.policy.set('u1 o1', []);
+    directory.announce('role', 'r1', 'o1', ['o1']);
+    held.released();
+    expect(await asked).toBe(false);
+  });
+
+  test('that is new voids nothing of those that are there', async () => {
+    const [mine, theirs] = [await asUser('u1'), await asUser('u2')];
+    const held = [await ask(mine), await ask(theirs, 'c2')];
+    directory.announce('org', 'o3', 'o3', ['u3']);
+    expect(held.map((each) => each.kind === 'allow' && each.valid)).toEqual([true, true]);
+  });
+});
+
 describe('a change that comes while a look-up is under way', () => {
   test('a disconnection: what was read before it is neither given nor kept', async () => {
     const principal = await thing();

@@ -106,7 +106,8 @@ export interface DirectoryChange {
   readonly entity: DirectoryEntity;
   readonly id: string;
   readonly org: string | null;
-  /** Subjects and channels whose memoised answers are void; '*' for all. */
+  /** Subjects and channels whose memoised answers are void; the organisation's own id for all of it, '*' for those of
+   *  every organisation. */
   readonly voids: readonly string[];
 }
 

@@ -45,7 +45,7 @@ export interface Attachments {
 export const ATTACHMENTS_MAX = 50;
 /** Targets of one policy. */
 const TARGETS_MAX = 10_000;
-/** Ids in one change; beyond it all answers are void. */
+/** Ids in one change; beyond it all answers in the organisation are void. */
 const VOIDS_MAX = 1_000;
 
 const builtIn: ReadonlySet<string> = new Set(orgRoles);
@@ -147,7 +147,8 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
   };
 }
 
-/** Whom a change of what is attached to these concerns: things of a branch, users with a role; '*' if they are many. */
+/** Whom a change of what is attached to these concerns: things of a branch, users with a role; all of the
+ *  organisation, by its id, if they are many. */
 export async function subjectsOf(session: Session, org: string, targets: readonly Target[]): Promise<string[]> {
   const of = (kind: AttachmentKind): string[] =>
     targets.filter((each) => each.kind === kind).map(({ target }) => target);
@@ -166,5 +167,5 @@ export async function subjectsOf(session: Session, org: string, targets: readonl
           [org, groups, roles],
         );
   const all = [...new Set([...direct, ...rows.map(({ id }) => id)])];
-  return all.length > VOIDS_MAX ? ['*'] : all;
+  return all.length > VOIDS_MAX ? [org] : all;
 }

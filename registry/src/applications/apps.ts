@@ -65,8 +65,8 @@ const COLUMNS = `id, org, name, description, kind, redirect_uris AS "redirectUri
   post_logout_redirect_uris AS "postLogoutRedirectUris", scopes, logo, homepage, enabled, metadata, tags,
   CASE WHEN previous_secret_until > now() THEN previous_secret_until END AS "previousSecretUntil",
   version, created_at AS "createdAt", updated_at AS "updatedAt"`;
-/** Beyond so many grants all that is remembered is looked up anew, whosever it is. */
-const TOLD_GRANTS_MAX = 10_000;
+/** Grants that one change names. */
+const TOLD_GRANTS_MAX = 1_000;
 const SCOPES_OF_PEOPLE = ['openid', 'profile', 'email', 'offline_access'];
 
 export function createApps({ database, feed, credentials }: Parts): Apps {
@@ -80,12 +80,10 @@ export function createApps({ database, feed, credentials }: Parts): Apps {
   };
   /** Everybody who acts by the application is looked up anew. */
   const tellAll = async (tx: ChangeSession, { id, org, kind }: App): Promise<void> => {
-    const grants = await tx.query<{ id: string }>('SELECT id FROM registry.oauth_grants WHERE app = $1 LIMIT $2', [
-      id,
-      TOLD_GRANTS_MAX + 1,
-    ]);
-    if (grants.length > TOLD_GRANTS_MAX) tx.changed('key', id, org, ['*']);
-    else tx.changed('app', id, org, [id, ...grants.map((grant) => grant.id)]);
+    const grants = await tx.query<{ id: string }>('SELECT id FROM registry.oauth_grants WHERE app = $1', [id]);
+    const told = [id, ...grants.map((grant) => grant.id)];
+    for (let from = 0; from < told.length; from += TOLD_GRANTS_MAX)
+      tx.changed('app', id, org, told.slice(from, from + TOLD_GRANTS_MAX));
     if (kind === 'machine') tx.changed('thing', id, org, [id]);
   };
   const insert = async (tx: ChangeSession, org: string, id: string, given: NewApp, secret: string | null) => {

@@ -17,7 +17,7 @@ export interface Branch {
   readonly users: readonly string[] | null;
 }
 
-/** Named in one change; beyond it all is void, which costs less than telling. */
+/** Named in one change; beyond it all of the organisation is void, which costs less than telling. */
 const NAMED_MAX = 1_000;
 
 interface BranchRow {
@@ -62,9 +62,9 @@ export function tellBranch(
   switched: boolean,
 ): void {
   const all = things === null || channels === null || users === null;
-  const voids = all ? ['*'] : [...things, ...channels, ...users];
-  tx.changed('group', id, org, voids.length > NAMED_MAX ? ['*'] : voids);
+  const voids = all ? [org] : [...things, ...channels, ...users];
+  tx.changed('group', id, org, voids.length > NAMED_MAX ? [org] : voids);
   if (!switched) return;
-  const [first] = things ?? ['*'];
-  if (first !== undefined) tx.changed('thing', first, org, things ?? ['*']);
+  const [first] = things ?? [id];
+  if (first !== undefined) tx.changed('thing', first, org, things ?? [org]);
 }

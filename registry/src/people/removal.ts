@@ -78,10 +78,11 @@ async function countsOf(tx: Session, org: string): Promise<Record<string, number
 
 async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Counts): Promise<void> {
   const keys = await tx.query<{ id: string }>('DELETE FROM registry.api_keys WHERE org = $1 RETURNING id', [id]);
-  const members = await tx.query<{ user: string }>(
-    'DELETE FROM registry.memberships WHERE org = $1 RETURNING user_id AS user',
+  const grants = await tx.query<{ id: string }>(
+    `DELETE FROM registry.oauth_grants USING registry.apps WHERE apps.id = app AND apps.org = $1 RETURNING oauth_grants.id`,
     [id],
   );
+  await tx.query('DELETE FROM registry.memberships WHERE org = $1', [id]);
   for (const table of ['things', 'channels'] as const) {
     for (let count = BATCH; count === BATCH; ) {
       const sql = `DELETE FROM registry.${table} WHERE id IN (SELECT id FROM registry.${table} WHERE org = $1 LIMIT ${BATCH}) RETURNING 1`;
@@ -89,10 +90,11 @@ async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Co
     }
   }
   await tx.query('DELETE FROM registry.orgs WHERE id = $1', [id]);
-  // Of the organisation itself all nodes void everything; its people and their keys are named.
-  const people = members.length > 1_000 ? ['*'] : members.map(({ user }) => user);
-  tx.changed('org', id, id, people);
-  for (const key of keys) tx.changed('key', key.id, id, [key.id]);
+  // Of the organisation itself all nodes void everything, also what its people were told in it; their keys are named, and
+  // what others elsewhere let its applications do.
+  tx.changed('org', id, id, []);
+  const ended = [...keys, ...grants].map((each) => each.id);
+  for (let from = 0; from < ended.length; from += BATCH) tx.changed('key', id, id, ended.slice(from, from + BATCH));
   tx.audit({ action: 'orgs.delete', entity: 'orgs', id, org: id, detail: { name, ...counts } });
 }
 

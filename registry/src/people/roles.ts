@@ -57,7 +57,7 @@ export interface Roles {
 }
 
 const ROLES_MAX = 500;
-/** Holders that a change names one by one; beyond it all memos are void. */
+/** Holders that a change names one by one; beyond it all of the organisation is void. */
 const NAMED_MAX = 1_000;
 const COLUMNS = `roles.id, roles.org, roles.name, roles.description, roles.actions, roles.metadata, roles.tags, roles.version,
   roles.created_at AS "createdAt", roles.updated_at AS "updatedAt"`;
@@ -78,9 +78,9 @@ export const isAction = (action: string): boolean => {
 };
 
 export function createRoles(session: Session, feed: ChangeFeed): Roles {
-  const holders = async (tx: Session, id: string): Promise<string[]> => {
+  const holders = async (tx: Session, id: string, org: string): Promise<string[]> => {
     const found = await tx.query<{ user: string }>(HOLDERS, [id]);
-    return found.length > NAMED_MAX ? ['*'] : found.map(({ user }) => user);
+    return found.length > NAMED_MAX ? [org] : found.map(({ user }) => user);
   };
   const createIn: Roles['createIn'] = async (tx, org, role) => {
     await tx.query('SELECT 1 FROM registry.orgs WHERE id = $1 FOR UPDATE', [org]);
@@ -116,7 +116,7 @@ export function createRoles(session: Session, feed: ChangeFeed): Roles {
          version = version + 1, updated_at = now() WHERE id = $1 RETURNING ${COLUMNS}`,
       [id, patch.name, patch.description, patch.actions, json(patch.metadata), patch.tags],
     );
-    tx.changed('role', id, before.org, await holders(tx, id));
+    tx.changed('role', id, before.org, await holders(tx, id, before.org));
     const detail = changedFields(before, patch);
     tx.audit({ action: 'roles.update', entity: 'roles', id, org: before.org, detail });
     return after ?? null;
@@ -128,7 +128,7 @@ export function createRoles(session: Session, feed: ChangeFeed): Roles {
       [id],
     );
     if (role === undefined) return null;
-    const voids = await holders(tx, id);
+    const voids = await holders(tx, id, role.org);
     const count = async (sql: string): Promise<number> => (await tx.query(`${sql} RETURNING 1`, [id])).length;
     const invitations = `DELETE FROM registry.invitations WHERE custom_role = $1`;
     const keys = await tx.query<{ id: string }>(
