@@ -166,7 +166,7 @@ function settled(result: Invitation | InvitationRefusal, plane: Plane): Invitati
     case 'member':
       throw new Refusal(409, 'They are a member already: PUT /orgs/{id}/members/{user} gives another role.');
     case 'too_many':
-      throw new Refusal(429, 'The organisation has sent too many invitations: wait an hour.', {
+      throw new Refusal(429, 'Too many invitations were sent: wait an hour.', {
         'retry-after': '3600',
       });
     case 'full':

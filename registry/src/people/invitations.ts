@@ -36,7 +36,7 @@ export type InvitationRefusal =
   | 'member'
   /** MILLRACE_MEMBERS_PER_ORG_MAX */
   | 'full'
-  /** So many were sent within an hour. */
+  /** So many were sent within an hour: by the organisation, by who invites, or to this address. */
   | 'too_many'
   /** It is for another address. */
   | 'other_address';
@@ -71,6 +71,11 @@ export interface Invitations {
 
 const DAYS_GOOD = 7;
 const AN_HOUR_MAX = 500;
+/** To one address, whoever invites: a mailbox can not be filled from many organisations either. */
+const TO_ONE_AN_HOUR_MAX = 10;
+const SENT = `SELECT (SELECT count(*)::integer FROM registry.invitations WHERE org = $1 AND created_at > now() - interval '1 hour') AS "byOrg",
+  (SELECT count(*)::integer FROM registry.invitations WHERE inviter = $2 AND created_at > now() - interval '1 hour') AS "byInviter",
+  (SELECT count(*)::integer FROM registry.invitations WHERE email = $3 AND created_at > now() - interval '1 hour') AS "toAddress"`;
 const STATE = `CASE WHEN invitations.state = 'pending' AND invitations.expires_at <= now() THEN 'expired' ELSE invitations.state END`;
 const COLUMNS = `invitations.id, invitations.org, orgs.name AS "orgName", invitations.email,
   coalesce(invitations.role, roles.name) AS role, invitations.custom_role AS "roleId", ${STATE} AS state,
@@ -128,9 +133,13 @@ export function createInvitations(parts: InvitationParts): Invitations {
         const member = `SELECT 1 FROM registry.memberships JOIN registry.users ON users.id = user_id WHERE org = $1 AND email = $2`;
         if ((await tx.query(member, [org, to])).length > 0) return 'member';
         if ((await placesTaken(tx, org)) >= membersMax) return 'full';
-        const sent = `SELECT count(*)::integer AS count FROM registry.invitations WHERE org = $1 AND created_at > now() - interval '1 hour'`;
-        const [row] = await tx.query<{ count: number }>(sent, [org]);
-        if ((row?.count ?? 0) >= AN_HOUR_MAX) return 'too_many';
+        const sent = await tx.query<{ byOrg: number; byInviter: number; toAddress: number }>(SENT, [
+          org,
+          inviter.id,
+          to,
+        ]);
+        for (const { byOrg, byInviter, toAddress } of sent)
+          if (Math.max(byOrg, byInviter) >= AN_HOUR_MAX || toAddress >= TO_ONE_AN_HOUR_MAX) return 'too_many';
         await tx.query(
           `UPDATE registry.invitations SET state = 'revoked', digest = NULL, updated_at = now()
            WHERE org = $1 AND email = $2 AND state = 'pending'`,

@@ -7,7 +7,8 @@ import type { Mail } from './postman.ts';
 const told = (name: string): string =>
   name
     .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ')
-    .replaceAll(/https?:\/\//giu, '')
+    // Taken out as a whole, what is left could be one again.
+    .replaceAll('://', ' ')
     .slice(0, 100);
 
 const curl = (url: string, path: string, body: Readonly<Record<string, string>>): string =>

@@ -177,3 +177,16 @@ test('no token of any mail stands in the audit or in the database as it is', asy
   }
   for (const token of tokens) expect(JSON.stringify(body)).not.toContain(token);
 });
+
+test('invitations fill no mailbox: one address gets so many in an hour, however many organisations invite it', async () => {
+  const sent: number[] = [];
+  for (let count = 0; count < 4; count++) {
+    const { body } = await owner.call('POST', '/orgs', { name: `Mill ${count}` });
+    for (let again = 0; again < 3; again++) {
+      const asked = { email: 'victim@example.org', role: 'viewer' };
+      sent.push((await owner.call('POST', `/orgs/${body.id}/invitations`, asked)).status);
+    }
+  }
+  expect(sent).toEqual([...Array(10).fill(201), 429, 429]);
+  expect((await invite('somebody@example.org')).status).toBe(201);
+});

@@ -35,9 +35,9 @@ CREATE TABLE registry.invitations (
 -- Who is invited again gets a new token; the old one is void.
 CREATE UNIQUE INDEX invitations_pending ON registry.invitations (org, email) WHERE state = 'pending';
 CREATE INDEX invitations_org_created ON registry.invitations (org, created_at, id);
-CREATE INDEX invitations_email ON registry.invitations (email) WHERE state = 'pending';
+CREATE INDEX invitations_email ON registry.invitations (email, created_at);
 CREATE INDEX invitations_custom ON registry.invitations (custom_role) WHERE custom_role IS NOT NULL;
-CREATE INDEX invitations_inviter ON registry.invitations (inviter);
+CREATE INDEX invitations_inviter ON registry.invitations (inviter, created_at);
 
 -- Who shows such a token reads the mails of this address. Good once.
 CREATE TABLE registry.mailed_tokens (
