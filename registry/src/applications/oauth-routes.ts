@@ -3,7 +3,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { type Answer, type Route, route } from '../http/route.ts';
 import { ProblemAnswer } from '../http/schemas.ts';
-import { countDown } from '../people/logins.ts';
+import { countDown, networkOf } from '../people/logins.ts';
 
 const tag = 'oauth';
 const BODY_BYTES_MAX = 64 * 1024;
@@ -190,7 +190,7 @@ function told(all: readonly Endpoint[], hidden = false): Route[] {
 
 async function passOn(call: Call<unknown, unknown>, plane: Plane, begins: boolean): Promise<Response> {
   const { applications } = plane.registry;
-  if (begins) countDown(applications.starting, call.peer.remoteAddress);
+  if (begins) countDown(applications.starting, networkOf(call.peer.remoteAddress));
   return applications.answer(call, plane, await readBody(call.request));
 }
 

@@ -3,7 +3,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { Refusal, refusalOf } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { ProblemAnswer, TokensAnswer } from '../http/schemas.ts';
-import { countDown } from '../people/logins.ts';
+import { countDown, networkOf } from '../people/logins.ts';
 import type { OutsideLogin } from './identities.ts';
 import { PENDING_SECONDS } from './outside.ts';
 import { codePage, errorPage, pageHeaders, prefersPage } from './pages.ts';
@@ -104,7 +104,7 @@ async function begin(call: BeginCall, plane: Plane): Promise<Response> {
   const { redirect, code_challenge: challenge, interaction } = call.query;
   const { applications } = plane.registry;
   if (!applications.outside.enabled) throw new Refusal(404, 'There is no other provider to log in by.');
-  countDown(applications.starting, call.peer.remoteAddress);
+  countDown(applications.starting, networkOf(call.peer.remoteAddress));
   if (redirect !== undefined) {
     if (!isOurs(redirect)) throw new Refusal(400, 'The redirect must be a page below /ui/, or http on the loopback.');
     // Else somebody could send others a link that logs them in as somebody else.

@@ -5,6 +5,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { ProblemAnswer } from '../http/schemas.ts';
+import { networkOf, slowDown } from '../people/logins.ts';
 import { Identified } from './schemas.ts';
 
 const tag = 'classic dialect';
@@ -72,16 +73,12 @@ export const identifyRoutes: readonly Route[] = [
 
 /** @throws Refusal 403, 429 */
 async function known(call: Call<unknown, unknown>, plane: Plane, token: string): Promise<Principal> {
-  const { remoteAddress } = call.peer;
-  const who = `identify ${remoteAddress}`;
-  const waitMs = plane.throttle.waitMs(who, performance.now());
-  if (waitMs > 0) {
-    const seconds = Math.ceil(waitMs / 1_000);
-    throw new Refusal(429, `Too many tries: wait ${seconds} s.`, { 'retry-after': String(seconds) });
-  }
+  const { identify } = plane.registry.slowness;
+  const network = networkOf(call.peer.remoteAddress);
+  slowDown(identify, network);
   const identified = await plane.gate.identify(bareCredential(token));
   if (identified.kind === 'known') return identified.principal;
-  plane.throttle.failed(who, performance.now());
+  identify.failed(network, performance.now());
   throw new Refusal(403, NO);
 }
 

@@ -16,6 +16,11 @@ const NETWORK_FORGIVEN_MS = 10_000;
 /** Requests for mails of one address, and by one network, that cost no wait. */
 const MAILS_FREE = 5;
 const MAIL_REQUESTS_FREE = 50;
+/** Unknown keys that one network shows POST /identify: an adapter asks for many devices, and one whose key is wrong must
+ *  not keep out the others. */
+const IDENTIFY_FREE = 500;
+const IDENTIFY_WAIT_MS_MAX = 1_000;
+const IDENTIFY_FORGIVEN_MS = 100;
 
 /** Slows who guesses: beside the throttle by account and address together (Plane.throttle). */
 export interface Slowness {
@@ -23,12 +28,18 @@ export interface Slowness {
   readonly networks: Throttle;
   readonly mails: Throttle;
   readonly mailRequests: Throttle;
+  readonly identify: Throttle;
 }
 export const createSlowness = (): Slowness => ({
   accounts: new Throttle({ free: ACCOUNT_FREE, waitMsMax: ACCOUNT_WAIT_MS_MAX }),
   networks: new Throttle({ free: NETWORK_FREE, waitMsMax: NETWORK_WAIT_MS_MAX, forgivenMs: NETWORK_FORGIVEN_MS }),
   mails: new Throttle({ free: MAILS_FREE }),
   mailRequests: new Throttle({ free: MAIL_REQUESTS_FREE }),
+  identify: new Throttle({
+    free: IDENTIFY_FREE,
+    waitMsMax: IDENTIFY_WAIT_MS_MAX,
+    forgivenMs: IDENTIFY_FORGIVEN_MS,
+  }),
 });
 
 /** Who logs in by password; used by every way in, so that all are slowed and written down alike.

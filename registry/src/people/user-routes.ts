@@ -10,7 +10,7 @@ import { pageAnswer } from '../inventory/page.ts';
 import { LAST_ADMIN } from './account-routes.ts';
 import { changedSince, personAnswer, problem, removed, slower, userAnswer } from './answers.ts';
 import { requestOf } from './listing.ts';
-import { countDown } from './logins.ts';
+import { countDown, networkOf } from './logins.ts';
 import {
   CascadeQuery,
   NewUserBody,
@@ -200,7 +200,7 @@ const made = (user: User): Response =>
   json(201, userAnswer(user), { location: `/users/${user.id}`, ...etag(user.version) });
 
 function countRegistration(call: Call<unknown, unknown>, plane: Plane): void {
-  countDown(plane.registrations, call.peer.remoteAddress);
+  countDown(plane.registrations, networkOf(call.peer.remoteAddress));
 }
 
 async function registersOthers(call: Call<unknown, unknown>): Promise<void> {
