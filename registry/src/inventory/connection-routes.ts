@@ -1,7 +1,7 @@
 import type { z } from '@hono/zod-openapi';
 import { isUuid, type MessageAction } from '@millrace/core';
 import { example } from '../http/examples.ts';
-import { orgOf, permit } from '../http/identity.ts';
+import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, noContent, type Route, route } from '../http/route.ts';
@@ -177,9 +177,13 @@ async function pairs(
   const thingIds = [...new Set(call.body.thing_ids.map((id) => id.toLowerCase()))];
   const references = [...new Set(call.body.channel_ids.map((each) => (isUuid(each) ? each.toLowerCase() : each)))];
   const found = await plane.registry.things.many(thingIds);
-  // Without a hint, the things say which org is meant: an administrator is no member of most.
+  // Without a hint, the things say which org is meant: an administrator is no member of most. To others what is not
+  // theirs is as what is not there.
   const [first] = found;
-  const asked = new URL(call.request.url).searchParams.has('org') || first === undefined;
+  const asked =
+    new URL(call.request.url).searchParams.has('org') ||
+    first === undefined ||
+    !(await isMember(await call.principal(), plane, first.org));
   const org = asked ? await orgOf(call, plane) : first.org;
   const things = found.filter((thing) => thing.org === org);
   const channels = (await plane.registry.channels.many(references, org)).filter((channel) => channel.org === org);
@@ -194,13 +198,13 @@ async function pairs(
 
 /** Who may connect in all of the organisation may; else it takes the right at each end.
  *  @throws Refusal 404, 403, and 409 while the organisation is frozen */
-async function permitBoth(
+export async function permitBoth(
   call: Call<unknown, unknown>,
   plane: Plane,
   org: string,
   action: Action,
-  things: readonly Thing[],
-  channels: readonly Channel[],
+  things: readonly Pick<Thing, 'groups'>[],
+  channels: readonly Pick<Channel, 'groups'>[],
 ): Promise<void> {
   if (await plane.gate.allows(await call.principal(), org, 'connections', action, call.context))
     return refuseFrozen(plane.registry.orgs, org, action);

@@ -7,7 +7,7 @@ import { json, type Route, route } from '../http/route.ts';
 import { bulk, PageQuery } from '../http/schemas.ts';
 import { present } from './channel-answers.ts';
 import type { Group, GroupPatch } from './groups.ts';
-import { branchOf, groupFor, listOf, pageOf, placeOf } from './lookup.ts';
+import { branchOf, groupFor, listOf, pageOf, permitFalling, placeOf } from './lookup.ts';
 import { pageAnswer } from './page.ts';
 import { conflicting, matched, removed, wrong } from './problems.ts';
 import { reachOf } from './reach.ts';
@@ -220,7 +220,8 @@ export const groupRoutes: readonly Route[] = [
       ],
     },
     async (call, plane) => {
-      const { id } = await groupFor(call, plane, 'delete');
+      const { id, org } = await groupFor(call, plane, 'delete');
+      if (call.query.cascade === true) await permitFalling(call, plane, org, id);
       const gone = await plane.registry.groups.remove(id, call.query.cascade === true, expectedVersion(call));
       if (gone === null) throw notFound('group');
       return deleted(call, gone);

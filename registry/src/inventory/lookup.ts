@@ -97,6 +97,22 @@ export async function permitMove(
   await permit(call, plane, org, `${entity}/${id}`, `${entity}.update`, { groups: await placeOf(plane, org, to) });
 }
 
+/** What falls out of a group comes to lie in the organisation itself: to put it there takes the right there, as it does
+ *  one by one. Else it would slip what holds in the groups above, that they are disabled or what is attached to them.
+ *  @throws Refusal 403 */
+export async function permitFalling(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  org: string,
+  group: string,
+): Promise<void> {
+  const page = { org, group, below: true, offset: 0, limit: 1, order: 'created', direction: 'desc' } as const;
+  for (const entity of ['things', 'channels'] as const) {
+    const { total } = await plane.registry[entity].list(page);
+    if (total > 0) await permit(call, plane, org, entity, `${entity}.update`);
+  }
+}
+
 interface PageParameters {
   readonly offset?: number | undefined;
   readonly limit?: number | undefined;
