@@ -161,12 +161,15 @@ export class LivePublisher {
   }
 
   async #open(): Promise<LiveSocket> {
-    const open = await this.#socket?.catch(() => null);
+    const before = this.#socket;
+    const open = before === null ? null : await before.catch(() => null);
     if (open?.isOpen === true) return open;
-    const opening = LiveSocket.open(this.#transport, this.#session);
-    opening.catch(() => undefined);
-    this.#socket = opening;
-    return opening;
+    // Of all that find it closed, the first opens another one: a channel keeps its order in one socket only.
+    if (this.#socket === before || this.#socket === null) {
+      this.#socket = LiveSocket.open(this.#transport, this.#session);
+      this.#socket.catch(() => undefined);
+    }
+    return this.#socket;
   }
 }
 

@@ -104,7 +104,7 @@ export class MqttPublisher {
   readonly #transport: Transport;
   readonly #session: Session;
   readonly #options: MqttOptions;
-  #client: Promise<MqttClient> | null = null;
+  #connection: Promise<BrokerConnection> | null = null;
 
   constructor(transport: Transport, session: Session, options: MqttOptions) {
     this.#transport = transport;
@@ -115,28 +115,49 @@ export class MqttPublisher {
   /** At QoS 1: done once the message is durable. */
   async publish(channel: string, payload: Payload, { subtopic, contentType }: PublishOptions): Promise<void> {
     const { bytes, contentType: told } = encode(payload, contentType);
-    const client = await this.#open();
-    const closed = new Promise<never>((_, reject) => {
-      const detail = 'The broker closed the connection: this may not be published, or the node went down.';
-      client.on('close', () => reject(new MillraceConnectionError('CLOSED', this.#transport.url, detail)));
+    const { client, waiting } = await this.#open();
+    await new Promise<void>((resolve, reject) => {
+      waiting.add(reject);
+      client
+        .publishAsync(topicOf(channel, subtopic, told), toBuffer(bytes), { qos: 1 })
+        .then(() => resolve(), reject)
+        .finally(() => waiting.delete(reject));
     });
-    await Promise.race([client.publishAsync(topicOf(channel, subtopic, told), toBuffer(bytes), { qos: 1 }), closed]);
   }
 
   async close(): Promise<void> {
-    const client = this.#client;
-    this.#client = null;
-    await (await client?.catch(() => null))?.endAsync(true);
+    const connection = this.#connection;
+    this.#connection = null;
+    await (await connection?.catch(() => null))?.client.endAsync(true);
   }
 
-  async #open(): Promise<MqttClient> {
-    const open = await this.#client?.catch(() => null);
-    if (open?.connected === true) return open;
-    const opening = connect(this.#transport, this.#session, this.#options);
-    opening.catch(() => undefined);
-    this.#client = opening;
-    return opening;
+  async #open(): Promise<BrokerConnection> {
+    const before = this.#connection;
+    const open = before === null ? null : await before.catch(() => null);
+    if (open?.client.connected === true) return open;
+    // Of all that find it closed, the first opens another one.
+    if (this.#connection === before || this.#connection === null) {
+      this.#connection = this.#connect();
+      this.#connection.catch(() => undefined);
+    }
+    return this.#connection;
   }
+
+  async #connect(): Promise<BrokerConnection> {
+    const client = await connect(this.#transport, this.#session, this.#options);
+    const waiting = new Set<(error: Error) => void>();
+    client.on('close', () => {
+      const detail = 'The broker closed the connection: this may not be published, or the node went down.';
+      for (const reject of waiting) reject(new MillraceConnectionError('CLOSED', this.#transport.url, detail));
+    });
+    return { client, waiting };
+  }
+}
+
+interface BrokerConnection {
+  readonly client: MqttClient;
+  /** Publishes that are not acknowledged: the library would keep them for a connection that never comes. */
+  readonly waiting: Set<(error: Error) => void>;
 }
 
 /** The library takes Node's Buffer, where there is one, and text; a browser's own bundle brings a Buffer with it. */
