@@ -81,7 +81,9 @@ export const accessListRoutes: readonly Route[] = [
       const asker = await call.principal();
       const org = await orgOf(call, plane);
       const { id = '' } = call.parameters;
-      if (asker.subject.id !== id.toLowerCase()) await permit(call, plane, org, 'members', 'members.read');
+      // A key or an application is not told more of its owner than it is for.
+      const isSelf = asker.subject.id === id.toLowerCase() && asker.scope === null;
+      if (!isSelf) await permit(call, plane, org, 'members', 'members.read');
       const isMember =
         isUuid(id) && (await plane.registry.users.memberships(id)).some((membership) => membership.org === org);
       if (!isMember) throw notFound('user');

@@ -49,7 +49,7 @@ export const thingTokenRoutes: readonly Route[] = [
         403: refused('This is for things, by their key or certificate.'),
         503: refused('A part of the platform does not answer; try again after Retry-After.'),
       },
-      examples: [{ name: 'for ten minutes', body: { seconds: 600 }, status: 201 }],
+      examples: [{ name: 'for ten minutes', as: 'thing', body: { seconds: 600 }, status: 201 }],
     },
     async (call, plane) => {
       const { client_assertion: assertion, seconds = SECONDS } = call.body;

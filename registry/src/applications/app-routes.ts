@@ -176,6 +176,7 @@ export const appRoutes: readonly Route[] = [
         200: { description: 'It is gone; as Prefer: return=representation asks.', schema: DeletedAnswer },
         204: { description: 'It is gone; the header Deleted counts what went with it.' },
       },
+      examples: [{ name: 'one', parameters: { id: example.application }, status: 204 }],
     },
     async (call, plane) => {
       const app = await appFor(call, plane, 'delete');

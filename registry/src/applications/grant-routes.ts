@@ -1,5 +1,6 @@
 import { isUuid, type UserRecord } from '@millrace/core';
 import { deleted } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
 import type { Call } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
@@ -39,6 +40,7 @@ export const grantRoutes: readonly Route[] = [
         200: { description: 'It may no more; as Prefer: return=representation asks.', schema: DeletedAnswer },
         204: { description: 'It may no more.' },
       },
+      examples: [{ name: 'one that was never given', parameters: { id: example.otherThing }, status: 404 }],
     },
     async (call, plane) => {
       const user = await inPerson(call);

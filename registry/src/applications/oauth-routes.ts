@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi';
+import { example } from '../http/examples.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
-import { type Answer, type Route, route } from '../http/route.ts';
+import { type Answer, type Route, type RouteExample, route } from '../http/route.ts';
 import { ProblemAnswer } from '../http/schemas.ts';
 import { countDown, networkOf } from '../people/logins.ts';
 
@@ -44,6 +45,22 @@ const UserinfoAnswer = z
 const MetadataAnswer = z.looseObject({ issuer: z.string(), jwks_uri: z.string() }).openapi('OauthMetadata');
 const JwksAnswer = z.object({ keys: z.array(z.looseObject({ kty: z.string() })) }).openapi('OauthJwks');
 
+const client = { client_id: example.application, client_secret: example.applicationSecret };
+const clientMembers = {
+  client_id: z.string().optional().describe('Unless it is said by Basic.'),
+  client_secret: z.string().optional(),
+};
+const TokenForm = z.object({
+  grant_type: z.enum(['client_credentials', 'authorization_code', 'refresh_token']),
+  scope: z.string().optional(),
+  code: z.string().optional(),
+  redirect_uri: z.string().optional(),
+  code_verifier: z.string().optional(),
+  refresh_token: z.string().optional(),
+  ...clientMembers,
+});
+const TokenToAskForm = z.object({ token: z.string(), token_type_hint: z.string().optional(), ...clientMembers });
+
 const wrong: Answer = { description: 'As RFC 6749 §5.2 says.', schema: OauthError };
 const page: Answer = { description: 'A page for people.', type: 'text/html', schema: z.string() };
 const away: Answer = {
@@ -73,6 +90,8 @@ interface Endpoint {
   readonly summary: string;
   readonly description?: string;
   readonly answers?: Record<number, Answer>;
+  readonly form?: z.ZodObject;
+  readonly examples?: readonly RouteExample[];
   /** What begins something that is kept until somebody comes back. */
   readonly begins?: true;
 }
@@ -80,12 +99,27 @@ interface Endpoint {
 /** What the provider answers. Bodies are forms (application/x-www-form-urlencoded), as OAuth has them. */
 const endpoints: readonly Endpoint[] = [
   {
-    methods: ['get', 'post'],
+    methods: ['get'],
     path: '/oauth/authorize',
     summary: 'Ask people to let an application in: for browsers',
     description:
       'Authorization code with PKCE (S256): client_id, redirect_uri, response_type=code, scope, state, code_challenge, code_challenge_method=S256, nonce, prompt. A refresh token needs the scope offline_access and prompt=consent.',
     answers: pages,
+    examples: [
+      {
+        name: 'a web application',
+        as: 'nobody',
+        query: {
+          client_id: example.webApplication,
+          redirect_uri: 'https://dashboards.example.org/callback',
+          response_type: 'code',
+          scope: 'openid email',
+          code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+          code_challenge_method: 'S256',
+        },
+        status: 303,
+      },
+    ],
     begins: true,
   },
   {
@@ -94,12 +128,18 @@ const endpoints: readonly Endpoint[] = [
     summary: 'Get tokens',
     description:
       'A form: grant_type=client_credentials (scope), authorization_code (code, redirect_uri, code_verifier) or refresh_token (refresh_token). Applications with a secret say it by Basic, or as client_id and client_secret. Access tokens are shown as Authorization: Bearer.',
+    form: TokenForm,
+    examples: [
+      { name: 'for a machine', as: 'nobody', body: { grant_type: 'client_credentials', ...client }, status: 200 },
+    ],
     answers: answers({ description: 'Tokens.', schema: TokenAnswer }),
   },
   {
     methods: ['post'],
     path: '/oauth/introspect',
     summary: 'What a token is good for',
+    form: TokenToAskForm,
+    examples: [{ name: 'an unknown one', as: 'nobody', body: { token: 'unknown', ...client }, status: 200 }],
     description:
       'A form: token. For applications with a secret: of their own tokens, and of those that are good for their organisation.',
     answers: answers({
@@ -111,6 +151,8 @@ const endpoints: readonly Endpoint[] = [
     methods: ['post'],
     path: '/oauth/revoke',
     summary: 'End a token, at once',
+    form: TokenToAskForm,
+    examples: [{ name: 'one', as: 'nobody', body: { token: 'unknown', ...client }, status: 200 }],
     description: 'A form: token. With a refresh token all that was granted ends.',
     answers: answers({ description: 'It is good for nothing, if it ever was.' }),
   },
@@ -118,6 +160,7 @@ const endpoints: readonly Endpoint[] = [
     methods: ['get', 'post'],
     path: '/oauth/userinfo',
     summary: 'Who the user is',
+    examples: [{ name: 'with a token for something else', status: 401 }],
     description: 'With an access token whose scope holds openid.',
     answers: { ...answers({ description: 'What the scopes allow.', schema: UserinfoAnswer }), 403: wrong },
   },
@@ -125,24 +168,31 @@ const endpoints: readonly Endpoint[] = [
     methods: ['get'],
     path: '/oauth/jwks',
     summary: 'Public keys that ID tokens are checked with',
-    answers: { 200: { description: 'A JSON Web Key Set.', schema: JwksAnswer }, 503: away },
+    examples: [{ name: 'all', as: 'nobody', status: 200 }],
+    answers: {
+      200: { description: 'A JSON Web Key Set.', schema: JwksAnswer, type: 'application/jwk-set+json' },
+      503: away,
+    },
   },
   {
     methods: ['get'],
     path: '/.well-known/openid-configuration',
+    examples: [{ name: 'all', as: 'nobody', status: 200 }],
     summary: 'What the OpenID Connect provider can do, and where',
     answers: { 200: { description: 'Its metadata.', schema: MetadataAnswer }, 503: away },
   },
   {
     methods: ['get'],
     path: '/.well-known/oauth-authorization-server',
+    examples: [{ name: 'all', as: 'nobody', status: 200 }],
     summary: 'What the OAuth 2.0 provider can do, and where',
     answers: { 200: { description: 'Its metadata.', schema: MetadataAnswer }, 503: away },
   },
   {
-    methods: ['get', 'post'],
+    methods: ['get'],
     path: '/oauth/logout',
     summary: 'Log out: for browsers',
+    examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     description: 'id_token_hint, client_id, post_logout_redirect_uri, state.',
     answers: pages,
   },
@@ -169,7 +219,7 @@ const inner: readonly Endpoint[] = [
 export const oauthRoutes: readonly Route[] = [...told(endpoints), ...told(inner, true)];
 
 function told(all: readonly Endpoint[], hidden = false): Route[] {
-  return all.flatMap(({ methods, path, summary, description, answers: known, begins }) =>
+  return all.flatMap(({ methods, path, summary, description, answers: known, form, examples, begins }) =>
     methods.map((method) =>
       route(
         {
@@ -180,6 +230,8 @@ function told(all: readonly Endpoint[], hidden = false): Route[] {
           open: true,
           answers: known ?? pages,
           ...(description === undefined ? {} : { description }),
+          ...(form === undefined ? {} : { ownBody: { type: 'application/x-www-form-urlencoded', schema: form } }),
+          ...(examples === undefined ? {} : { examples }),
           ...(hidden ? { hidden } : {}),
         },
         (call, plane) => passOn(call, plane, begins === true),

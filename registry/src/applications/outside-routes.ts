@@ -48,6 +48,7 @@ export const outsideRoutes: readonly Route[] = [
         429: refused('Too many tries.'),
         503: refused('That provider does not answer.'),
       },
+      examples: [{ name: 'where there is no other provider', status: 404 }],
     },
     (call, plane) => forPeople(call, plane, () => begin(call, plane)),
   ),
@@ -67,6 +68,9 @@ export const outsideRoutes: readonly Route[] = [
         404: refused('There is no such provider.'),
         503: refused('That provider does not answer.'),
       },
+      examples: [
+        { name: 'where there is no other provider', query: { state: 'unknown', code: 'unknown' }, status: 404 },
+      ],
     },
     (call, plane) => forPeople(call, plane, () => comeBack(call, plane)),
   ),
@@ -83,6 +87,7 @@ export const outsideRoutes: readonly Route[] = [
         401: refused('The code is unknown, used or too old, or the verifier is wrong.'),
         429: refused('Too many tries; try again after Retry-After.'),
       },
+      examples: [{ name: 'an unknown code', body: { code: 'unknown' }, status: 401 }],
     },
     async (call, plane) => {
       const { code, code_verifier: verifier } = call.body;

@@ -98,7 +98,11 @@ export const auditRoutes: readonly Route[] = [
       summary: 'Export the audit, the newest first',
       query: FilterQuery.extend({ format: z.enum(['ndjson', 'csv']).optional().describe('ndjson if left out') }),
       answers: {
-        200: { description: 'One entry a line; as CSV with a head.', schema: z.string(), type: 'application/x-ndjson' },
+        200: {
+          description: 'One entry a line; as CSV with a head.',
+          schema: z.string(),
+          type: ['application/x-ndjson', 'text/csv'],
+        },
       },
       examples: [
         { name: 'as JSON lines', query: { org: example.org }, status: 200 },

@@ -1,6 +1,7 @@
 import type { z } from '@hono/zod-openapi';
 import { isUuid } from '@millrace/core';
 import { deleted, etag, expectedVersion } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
 import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
@@ -61,6 +62,18 @@ export const broughtRoutes: readonly Route[] = [
       query: OrgQuery,
       body: NewAuthorityBody,
       answers: { 201: one, 409: problemAnswer('It is registered already, or there are as many as there may be.') },
+      examples: [
+        {
+          name: 'with things made as they come',
+          body: {
+            name: 'Factory',
+            certificate: example.authorityCertificate,
+            proof: example.authorityProof,
+            jit: { enabled: true, type: 'device', channel_ids: [example.channel] },
+          },
+          status: 201,
+        },
+      ],
     },
     async (call, plane) => {
       const org = await orgOf(call, plane);
@@ -89,7 +102,14 @@ export const broughtRoutes: readonly Route[] = [
     },
   ),
   route(
-    { method: 'get', path: `${path}/{id}`, tag, summary: 'Get an authority', answers: { 200: one } },
+    {
+      method: 'get',
+      path: `${path}/{id}`,
+      tag,
+      summary: 'Get an authority',
+      answers: { 200: one },
+      examples: [{ name: 'one', parameters: { id: example.authority }, status: 200 }],
+    },
     async (call, plane) => shown(await authorityFor(call, plane, 'read')),
   ),
   route(
@@ -100,6 +120,9 @@ export const broughtRoutes: readonly Route[] = [
       summary: 'Change what becomes of the certificates of an authority',
       body: AuthorityPatchBody,
       answers: { 200: one, 412: problemAnswer('It was changed meanwhile.') },
+      examples: [
+        { name: 'stop making things', parameters: { id: example.authority }, body: { jit: null }, status: 200 },
+      ],
     },
     async (call, plane) => {
       const { id, org } = await authorityFor(call, plane, 'update');
@@ -123,6 +146,7 @@ export const broughtRoutes: readonly Route[] = [
         409: problemAnswer('Things rely on it; the answer says how many.'),
         412: problemAnswer('It was changed meanwhile.'),
       },
+      examples: [{ name: 'one', parameters: { id: example.authority }, status: 204 }],
     },
     async (call, plane) => {
       const { id } = await authorityFor(call, plane, 'delete');
@@ -141,6 +165,7 @@ export const broughtRoutes: readonly Route[] = [
       answers: {
         200: { description: 'A page of registrations.', schema: page('registrations', RegistrationAnswer) },
       },
+      examples: [{ name: 'what came', parameters: { id: example.authority }, status: 200 }],
     },
     async (call, plane) => {
       const { id, org } = await authorityFor(call, plane, 'read');
@@ -155,6 +180,16 @@ export const broughtRoutes: readonly Route[] = [
       tag,
       summary: 'Let the certificate of a deleted thing register again',
       answers: { ...gone, 409: problemAnswer('The thing is still there.') },
+      examples: [
+        {
+          name: 'one that never came',
+          parameters: {
+            id: example.authority,
+            fingerprint: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+          },
+          status: 404,
+        },
+      ],
     },
     async (call, plane) => {
       const { id } = await authorityFor(call, plane, 'update');

@@ -1,3 +1,4 @@
+import { example } from '../http/examples.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { CertificatesAnswer, CertificatesBody, ProblemAnswer } from '../http/schemas.ts';
@@ -17,6 +18,7 @@ export const certificateRoutes: readonly Route[] = [
       tag,
       summary: 'Certificates and authorities that a thing connects by',
       answers: { 200: trusted },
+      examples: [{ name: 'of a thing', parameters: { id: example.thing }, status: 200 }],
     },
     async (call, plane) => {
       const thing = await thingFor(call, plane, 'read');
@@ -40,6 +42,14 @@ export const certificateRoutes: readonly Route[] = [
           type: 'application/problem+json',
         },
       },
+      examples: [
+        {
+          name: 'a fingerprint',
+          parameters: { id: example.thing },
+          body: { fingerprints: ['9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'], authorities: [] },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const { id } = await thingFor(call, plane, 'update');

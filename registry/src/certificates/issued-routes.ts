@@ -123,7 +123,14 @@ export const issuedRoutes: readonly Route[] = [
     },
   ),
   route(
-    { method: 'get', path: '/certs/{serial}', tag, summary: 'Get a certificate', answers: { 200: one } },
+    {
+      method: 'get',
+      path: '/certs/{serial}',
+      tag,
+      summary: 'Get a certificate',
+      answers: { 200: one },
+      examples: [{ name: 'one', parameters: { serial: example.serial }, status: 200 }],
+    },
     async (call, plane) => shown(await certificateFor(call, plane, 'read')),
   ),
   route(
@@ -135,6 +142,14 @@ export const issuedRoutes: readonly Route[] = [
       description: 'Things may renew their own.',
       body: RenewBody,
       answers: { 201: made, 409: ended, 429: tooOften },
+      examples: [
+        {
+          name: 'with a day of overlap',
+          parameters: { serial: example.serial },
+          body: { ttl: '90d', overlap_seconds: 86_400 },
+          status: 201,
+        },
+      ],
     },
     async (call, plane) => {
       const { serial } = await certificateFor(call, plane, 'create');
@@ -153,6 +168,9 @@ export const issuedRoutes: readonly Route[] = [
       description: 'Whoever is connected with it is cut off at once; the lists of revocation and OCSP tell it.',
       body: RevokeBody,
       answers: { 200: one },
+      examples: [
+        { name: 'a lost key', parameters: { serial: example.serial }, body: { reason: 'keyCompromise' }, status: 200 },
+      ],
     },
     async (call, plane) => {
       const { serial } = await certificateFor(call, plane, 'delete');
@@ -171,6 +189,7 @@ export const issuedRoutes: readonly Route[] = [
         200: { description: 'It is revoked; as Prefer: return=representation asks.', schema: DeletedAnswer },
         204: { description: 'It is revoked.' },
       },
+      examples: [{ name: 'one', parameters: { serial: example.serial }, status: 204 }],
     },
     async (call, plane) => {
       const { serial } = await certificateFor(call, plane, 'delete');

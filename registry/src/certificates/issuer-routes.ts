@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import { isUuid } from '@millrace/core';
+import { example } from '../http/examples.ts';
 import { permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
@@ -55,6 +56,7 @@ export const issuerRoutes: readonly Route[] = [
       summary: 'The certificate of an authority, as certificates name it (caIssuers)',
       open: true,
       answers: { 200: binaryAnswer('A certificate, DER.', CERTIFICATE), ...noIssuer },
+      examples: [{ name: 'of the organisation', parameters: { id: example.issuer }, status: 200 }],
     },
     async (call, plane) => {
       const id = call.parameters.id ?? '';
@@ -84,6 +86,7 @@ export const issuerRoutes: readonly Route[] = [
       summary: 'What an authority revoked, as certificates name it (CRL distribution point)',
       open: true,
       answers: { 200: binaryAnswer('A list of revocation, DER (RFC 5280).', REVOCATION_LIST), ...noIssuer },
+      examples: [{ name: 'of the organisation', parameters: { id: example.issuer }, status: 200 }],
     },
     (call, plane) => listOf(plane, call.parameters.id ?? ''),
   ),
@@ -93,7 +96,9 @@ export const issuerRoutes: readonly Route[] = [
       path: '/certs/ocsp',
       tag,
       summary: 'Ask whether certificates are good (OCSP, RFC 6960)',
-      description: 'The body is an OCSPRequest, application/ocsp-request.',
+      description: 'The body is an OCSPRequest.',
+      ownBody: { type: OCSP_REQUEST, schema: z.string().openapi({ format: 'binary' }) },
+      examples: [{ name: 'no request at all', as: 'nobody', body: 'AAAA', status: 200 }],
       open: true,
       answers: {
         200: binaryAnswer('An OCSPResponse, DER; also for a request that is none.', OCSP_RESPONSE),

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { example } from '../http/examples.ts';
 import { json, type Route } from '../http/route.ts';
 import { type Accent, type Ask, translated } from './translation.ts';
 
@@ -35,6 +36,7 @@ export const classicCertificates = (ask: Ask): readonly Route[] => [
       tag: 'certificates',
       summary: 'Revoke a certificate, for no stated reason',
       answers: { 200: { description: 'It is revoked.', schema: Revoked } },
+      examples: [{ name: 'one', parameters: { serial: example.serial }, status: 200 }],
     },
     ({ parameters }) => ({ method: 'post', path: '/certs/{serial}/revoke', parameters, body: {} }),
     ({ body }) => json(200, { revocation_time: body.revoked_at }),
@@ -48,6 +50,7 @@ export const classicCertificates = (ask: Ask): readonly Route[] => [
       summary: 'Serial numbers of the certificates that a thing has',
       query: z.object({ offset: z.string().optional(), limit: z.string().optional() }),
       answers: { 200: { description: 'A page of serial numbers.', schema: Serials } },
+      examples: [{ name: 'of a thing', parameters: { thing: example.thing }, status: 200 }],
     },
     ({ parameters, query }) => ({
       method: 'get',

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { example } from '../http/examples.ts';
 import { json, noContent, type Route, route } from '../http/route.ts';
 import { page } from '../http/schemas.ts';
 import { ChannelAnswer, GroupAnswer, ThingAnswer } from '../inventory/schemas.ts';
@@ -36,6 +37,7 @@ export const classicGroups = (ask: Ask): readonly Route[] => [
       tag,
       summary: 'The groups above a group, the nearest first',
       answers: { 200: { description: 'The groups.', schema: Groups } },
+      examples: [{ name: 'of a group', parameters: { id: example.otherGroup }, status: 200 }],
     },
     async (call, plane) => {
       const get = async (id: string | undefined): Promise<Record<string, unknown>> =>
@@ -62,6 +64,10 @@ export const classicGroups = (ask: Ask): readonly Route[] => [
           schema: page('members', z.union([ThingAnswer, ChannelAnswer])),
         },
       },
+      examples: [
+        { name: 'things', parameters: { id: example.group }, status: 200 },
+        { name: 'channels', parameters: { id: example.group }, query: { type: 'channels' }, status: 200 },
+      ],
     },
     ({ parameters, query: { type = 'things', offset, limit } }) => ({
       method: 'get',
@@ -79,6 +85,14 @@ export const classicGroups = (ask: Ask): readonly Route[] => [
       summary: 'Take things or channels out of a group',
       body: Members,
       answers: { 204: { description: 'They are out of it.' } },
+      examples: [
+        {
+          name: 'a thing',
+          parameters: { id: example.group },
+          body: { members: [example.otherThing], type: 'things' },
+          status: 204,
+        },
+      ],
     },
     async (call, plane) => {
       const { members, type = 'things' } = call.body;
@@ -96,6 +110,7 @@ export const classicGroups = (ask: Ask): readonly Route[] => [
       tag,
       summary: 'The group that a thing is in',
       answers: { 200: { description: 'One group, or none.', schema: Groups } },
+      examples: [{ name: 'of a thing', parameters: { id: example.otherThing }, status: 200 }],
     },
     async (call, plane) => {
       const { id = '' } = call.parameters;

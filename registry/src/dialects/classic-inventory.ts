@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { uuidV7 } from '@millrace/core';
+import { example } from '../http/examples.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { ThingsPage } from '../inventory/schemas.ts';
 import { metadata, references } from './schemas.ts';
@@ -40,6 +41,7 @@ export const classicInventory = (ask: Ask): readonly Route[] => [
       summary: 'List things; what is looked for stands in the body',
       body: Search,
       answers: { 200: { description: 'A page of things.', schema: ThingsPage } },
+      examples: [{ name: 'by metadata', body: { name: 'thermo', metadata: { floor: 2 }, limit: 5 }, status: 200 }],
     },
     ({ body: { metadata: contained, ...rest } }) => ({
       method: 'get',
@@ -56,6 +58,14 @@ export const classicInventory = (ask: Ask): readonly Route[] => [
       description: 'Makes a policy, and attaches it to each of them.',
       body: Share,
       answers: { 200: { description: 'They may.', schema: z.object({}) } },
+      examples: [
+        {
+          name: 'to read',
+          parameters: { id: example.thing },
+          body: { user_ids: [example.member], policies: ['read'] },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const { id = '' } = call.parameters;
@@ -93,6 +103,9 @@ export const classicInventory = (ask: Ask): readonly Route[] => [
       summary: 'Disconnect things from channels',
       body: Disconnect,
       answers: { 200: { description: 'They are disconnected.', schema: z.object({}) } },
+      examples: [
+        { name: 'one', body: { channel_ids: [example.otherChannel], thing_ids: [example.thing] }, status: 200 },
+      ],
     },
     ({ body }) => ({ method: 'post', path: '/disconnect', body }),
     () => json(200, {}),

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { example } from '../http/examples.ts';
 import { json, type Route } from '../http/route.ts';
 import { ProblemAnswer } from '../http/schemas.ts';
 import { MeAnswer } from '../people/schemas.ts';
@@ -50,6 +51,13 @@ export const classicPeople = (ask: Ask): readonly Route[] => [
       description: 'All sessions end, the token of this request with them: log in again.',
       body: z.strictObject({ old_password: word, password: word }),
       answers: { 201: done, 429: slower },
+      examples: [
+        {
+          name: 'a better one',
+          body: { old_password: example.password, password: 'a horse of another colour' },
+          status: 201,
+        },
+      ],
     },
     ({ body }) => ({ method: 'put', path: '/users/me/password', body }),
     () => json(201, {}),
@@ -85,6 +93,14 @@ export const classicPeople = (ask: Ask): readonly Route[] => [
           path: ['confirm_password'],
         }),
       answers: { 201: done },
+      examples: [
+        {
+          name: 'as the mail says',
+          as: 'nobody',
+          body: { token: example.resetToken, password: example.password, confirm_password: example.password },
+          status: 201,
+        },
+      ],
     },
     ({ body: { token, password } }) => ({ method: 'post', path: '/password/reset', body: { token, password } }),
     () => json(201, {}),

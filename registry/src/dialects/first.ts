@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { example } from '../http/examples.ts';
 import { json, type Route } from '../http/route.ts';
 import { NewThingBody, ThingAnswer, ThingPatchBody, ThingsPage } from '../inventory/schemas.ts';
 import { Done, Plugged, references } from './schemas.ts';
@@ -34,6 +35,7 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
           schema: z.object({ ...ThingAnswer.shape, response: z.literal('created') }),
         },
       },
+      examples: [{ name: 'a sensor', body: { name: 'Thermometer' }, status: 201 }],
     },
     ({ body }) => ({ method: 'post', path: '/things', body }),
     (native) => json(201, { response: 'created', ...native.body }, { location: `/devices/${id(native)}` }),
@@ -46,6 +48,7 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
       tag,
       summary: 'List devices',
       answers: { 200: { description: 'A page of things.', schema: ThingsPage } },
+      examples: [{ name: 'all', status: 200 }],
     },
     ({ request }) => ({ method: 'get', path: '/things', query: Object.fromEntries(new URL(request.url).searchParams) }),
   ),
@@ -57,6 +60,7 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
       tag,
       summary: 'Get a device',
       answers: { 200: { description: 'The thing.', schema: ThingAnswer } },
+      examples: [{ name: 'one', parameters: { id: example.thing }, status: 200 }],
     },
     ({ parameters }) => ({ method: 'get', path: '/things/{id}', parameters }),
   ),
@@ -69,13 +73,21 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
       summary: 'Change a device',
       body: ThingPatchBody,
       answers: { 200: done('updated') },
+      examples: [{ name: 'rename', parameters: { id: example.thing }, body: { name: 'Hall' }, status: 200 }],
     },
     ({ parameters, body }) => ({ method: 'patch', path: '/things/{id}', parameters, body }),
     (native) => json(200, { response: 'updated', id: id(native) }),
   ),
   translated(
     ask,
-    { method: 'delete', path: '/devices/{id}', tag, summary: 'Delete a device', answers: { 200: done('deleted') } },
+    {
+      method: 'delete',
+      path: '/devices/{id}',
+      tag,
+      summary: 'Delete a device',
+      answers: { 200: done('deleted') },
+      examples: [{ name: 'one', parameters: { id: example.otherThing }, status: 200 }],
+    },
     ({ parameters }) => ({ method: 'delete', path: '/things/{id}', parameters }),
     (_, { parameters }) => json(200, { response: 'deleted', id: parameters.id }),
   ),
@@ -89,6 +101,9 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
         summary: verb === 'plug' ? 'Connect devices with a channel' : 'Disconnect devices from a channel',
         body: Devices,
         answers: { 200: { description: `{"response": "${verb}ged"}`, schema: Plugged } },
+        examples: [
+          { name: 'one', parameters: { id: example.otherChannel }, body: { devices: [example.thing] }, status: 200 },
+        ],
       },
       ({ parameters, body }) => ({
         method: 'post',

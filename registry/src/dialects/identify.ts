@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { bareCredential, isUuid, type Principal, type RequestContext } from '@millrace/core';
+import { example } from '../http/examples.ts';
 import { permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
@@ -26,6 +27,7 @@ export const identifyRoutes: readonly Route[] = [
       open: true,
       body: KeyToAsk,
       answers,
+      examples: [{ name: 'a key', as: 'nobody', body: { token: example.thingKey }, status: 200 }],
     },
     async (call, plane) => {
       const { subject } = await known(call, plane, call.body.token);
@@ -41,6 +43,15 @@ export const identifyRoutes: readonly Route[] = [
       open: true,
       body: KeyToAsk,
       answers,
+      examples: [
+        {
+          name: 'a key',
+          as: 'nobody',
+          parameters: { id: example.channel },
+          body: { token: example.thingKey },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const principal = await known(call, plane, call.body.token);
@@ -57,6 +68,9 @@ export const identifyRoutes: readonly Route[] = [
       description: 'For who may read the channel.',
       body: ThingToAsk,
       answers,
+      examples: [
+        { name: 'a thing', parameters: { id: example.channel }, body: { thing_id: example.thing }, status: 200 },
+      ],
     },
     async (call, plane) => {
       const id = call.parameters.id ?? '';

@@ -75,6 +75,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     registrations: new Throttle({ free: REGISTRATIONS_FREE }),
     ticketing: new Throttle({ free: TICKETS_FREE, waitMsMax: TICKET_WAIT_MS_MAX }),
   };
+  plane.registry.jobs.guard(createJobRights(plane));
   const took = metrics.histogram(
     'millrace_control_request_seconds',
     'Time to answer a request of the control plane.',

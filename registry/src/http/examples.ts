@@ -16,6 +16,28 @@ export const example = {
   policy: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0050',
   apiKey: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0060',
   application: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0070',
+  /** An application of people's. */
+  webApplication: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0071',
+  // What the platform makes by itself has other values in each installation.
+  applicationSecret: 'b8Qm0o3S6o4Yt2X5wqPq2Jx1ZK7rJ4pC9m3vVh0Lk1E',
+  invitation: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0080',
+  /** The authority of the organisation that the platform keeps, and one that it brought. */
+  issuer: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0090',
+  authority: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091',
+  authorityCertificate:
+    '-----BEGIN CERTIFICATE-----\nMIIBdjCCARygAwIBAgIBATAKBggqhkjOPQQDAjASMRAw…\n-----END CERTIFICATE-----',
+  authorityProof:
+    '-----BEGIN CERTIFICATE-----\nMIIBQTCB6KADAgECAgECMAoGCCqGSM49BAMCMBIxEDAO…\n-----END CERTIFICATE-----',
+  serial: '0a4f6b1c2d3e4f5061728394a5b6c7d8',
+  job: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00a0',
+  message: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0',
+  refreshToken: '3yTq1mF0d8Vb5nZxkR7sWcJ2aLhE9uPg6oYtM4iDQwX',
+  resetToken: 'h2Vw8nQ0tYxKb6cRsJ4mZ1pLdFgE7uAi5oT9yXkW3Bc',
+  verifyToken: 'Zk5rT0bXq8nVw2mYs6cJ1hPdLgF7uEa4oI9tRyKx3Cd',
+  invitationToken: 'm1Xs7cKq0wRb4nVt8yJ2zHpLdFgE6uAi5oT9YkWx3Bd',
   email: 'ada@example.org',
+  memberEmail: 'charles@example.org',
+  /** Who is invited, and has an account. */
+  invitedEmail: 'mary@example.org',
   password: 'correct horse battery staple',
 } as const;

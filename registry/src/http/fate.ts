@@ -10,6 +10,7 @@ import {
   protocolNames,
 } from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
+import { example } from './examples.ts';
 import { orgOf, permit } from './identity.ts';
 import { mayRead, receivedText } from './messages.ts';
 import type { Plane } from './plane.ts';
@@ -59,6 +60,7 @@ export const fateRoutes: readonly Route[] = [
       tag,
       summary: 'What became of a message',
       answers: { 200: { description: 'Its fate.', schema: FateAnswer } },
+      examples: [{ name: 'one that never was', parameters: { id: example.message }, status: 404 }],
     },
     async (call, plane) => {
       const id = (call.parameters.id ?? '').toLowerCase();
@@ -86,6 +88,7 @@ export const fateRoutes: readonly Route[] = [
         reason: z.string().max(64).optional(),
       }),
       answers: { 200: { description: 'A page of dead letters.', schema: page('dead_letters', DeadLetterAnswer) } },
+      examples: [{ name: 'of a channel', query: { channel: example.channel }, status: 200 }],
     },
     async (call, plane) => {
       const user = await call.user();

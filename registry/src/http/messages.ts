@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { type ChannelRecord, isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
 import { refuseFrozen } from '../people/frozen.ts';
+import { example } from './examples.ts';
 import { isMember, orgOf, permit } from './identity.ts';
 import type { Call, Plane } from './plane.ts';
 import { MessagesQuery, readingsQuery } from './readings-query.ts';
@@ -57,6 +58,14 @@ export const messageRoutes: readonly Route[] = [
           schema: page('messages', ReadingAnswer).extend({ cursor: z.string().optional() }),
         },
       },
+      examples: [
+        {
+          name: 'the last hour of a name',
+          parameters: { id: example.channel },
+          query: { name: 'temperature', from: '2026-01-05T11:00:00Z', to: '2026-01-05T12:00:00Z' },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const channel = await readable(call, plane, call.query.subtopic ?? '');
@@ -76,6 +85,7 @@ export const messageRoutes: readonly Route[] = [
       answers: {
         200: { description: 'A page of payloads, without their bytes.', schema: page('payloads', PayloadAnswer) },
       },
+      examples: [{ name: 'the latest', parameters: { id: example.channel }, status: 200 }],
     },
     async (call, plane) => {
       const channel = await readable(call, plane, '');
@@ -103,6 +113,7 @@ export const messageRoutes: readonly Route[] = [
           schema: z.any(),
         },
       },
+      examples: [{ name: 'one that never was', parameters: { id: example.message }, status: 404 }],
     },
     async (call, plane) => {
       const id = call.parameters.id ?? '';

@@ -15,6 +15,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'Whether the process runs',
       open: true,
       answers: { 200: { description: 'It runs.' } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     () => json(200, { status: 'pass' }, NO_STORE),
   ),
@@ -26,6 +27,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'Whether everything that is needed works',
       open: true,
       answers: { 200: { description: 'It does.' }, 503: { description: 'It does not; checks says what is wrong.' } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     async (_, plane) => {
       const checks = await health(plane);
@@ -46,6 +48,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'Which version runs',
       open: true,
       answers: { 200: { description: 'Name and version.' } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, { name: 'millrace', version: plane.version }),
   ),
@@ -57,6 +60,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'Metrics as Prometheus reads them',
       open: true,
       answers: { 200: { description: 'Metrics.', type: 'text/plain', schema: z.string() } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     async (_, plane) =>
       new Response(await plane.metrics.registry.metrics(), {
@@ -71,6 +75,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'This document',
       open: true,
       answers: { 200: { description: 'OpenAPI 3.1.' } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, plane.document()),
   ),
@@ -82,6 +87,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'This document, to read',
       open: true,
       answers: { 200: { description: 'A page.', type: 'text/html', schema: z.string() } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) =>
       new Response(docsPage(plane.document()), {
@@ -99,6 +105,7 @@ export const platformRoutes: readonly Route[] = [
       summary: 'Public keys that access tokens are checked with',
       open: true,
       answers: { 200: { description: 'A JSON Web Key Set.' } },
+      examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, plane.registry.credentials.jwks(), { 'cache-control': 'public, max-age=300' }),
   ),

@@ -40,7 +40,7 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
 export interface RouteExample {
   readonly name: string;
   /** Who asks; an owner of the organisation if left out. Nobody says who they are. */
-  readonly as?: 'administrator' | 'thing' | 'invited' | 'nobody';
+  readonly as?: 'administrator' | 'member' | 'invited' | 'thing' | 'nobody';
   readonly parameters?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: unknown;

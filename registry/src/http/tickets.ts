@@ -21,6 +21,7 @@ export const ticketRoutes: readonly Route[] = [
           type: 'application/problem+json',
         },
       },
+      examples: [{ name: 'for a socket', status: 201 }],
     },
     async (call, plane) => {
       // A ticket stands for all of its owner: who may only a part of that gets none.

@@ -1,4 +1,5 @@
 import { isUuid } from '@millrace/core';
+import { example } from '../http/examples.ts';
 import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
@@ -10,8 +11,7 @@ import { JobAnswer, JobListQuery, JobsPage, ResultsPage, ResultsQuery } from './
 
 const tag = 'jobs';
 const one = { description: 'The job.', schema: JobAnswer };
-const unknown = { id: '00000000-0000-4000-8000-000000000000' };
-const absent = [{ name: 'of a job that is not there', parameters: unknown, status: 404 }];
+const examples = [{ name: 'of a job', parameters: { id: example.job }, status: 200 }];
 
 export const jobRoutes: readonly Route[] = [
   route(
@@ -32,7 +32,7 @@ export const jobRoutes: readonly Route[] = [
     },
   ),
   route(
-    { method: 'get', path: '/jobs/{id}', tag, summary: 'How far a job is', answers: { 200: one }, examples: absent },
+    { method: 'get', path: '/jobs/{id}', tag, summary: 'How far a job is', answers: { 200: one }, examples },
     async (call, plane) => json(200, jobAnswer(await jobFor(call, plane, 'read'))),
   ),
   route(
@@ -44,7 +44,7 @@ export const jobRoutes: readonly Route[] = [
       description: 'As far as it has come; kept for 24 hours after its end.',
       query: ResultsQuery,
       answers: { 200: { description: 'A page of results, in the order of the request.', schema: ResultsPage } },
-      examples: absent,
+      examples,
     },
     async (call, plane) => {
       const job = await jobFor(call, plane, 'read');
@@ -53,8 +53,7 @@ export const jobRoutes: readonly Route[] = [
       const found = await plane.registry.jobs[errors ? 'errors' : 'results'](job, offset, limit);
       const principal = await call.principal();
       const withKeys =
-        isOwn(job, principal.subject.id) ||
-        (await plane.gate.allows(principal, job.org, 'things', 'things.update', call.context));
+        isOwn(job, principal) || (await plane.gate.allows(principal, job.org, 'things', 'things.update', call.context));
       return json(
         200,
         pageAnswer(found, 'results', ({ key, ...rest }) => (withKeys && key !== undefined ? { ...rest, key } : rest)),
@@ -68,7 +67,7 @@ export const jobRoutes: readonly Route[] = [
       tag,
       summary: 'Stop a job; what it has made stays',
       answers: { 200: one },
-      examples: absent,
+      examples,
     },
     async (call, plane) => {
       const { id } = await jobFor(call, plane, 'update');
@@ -79,7 +78,9 @@ export const jobRoutes: readonly Route[] = [
   ),
 ];
 
-const isOwn = (job: Job, subject: string): boolean => job.actor.id === subject;
+/** Keys and applications of the same user carry a part of their rights: only the one that asked for it counts. */
+const isOwn = ({ actor }: Job, { subject, scope }: Principal): boolean =>
+  actor.id === subject.id && (scope === null || scope.id === actor.via);
 
 /** Who asked for a job may see and stop it, whatever their role is now.  @throws Refusal 404, 403 */
 async function jobFor(call: Call<unknown, unknown>, plane: Plane, verb: 'read' | 'update'): Promise<Job> {
@@ -87,7 +88,7 @@ async function jobFor(call: Call<unknown, unknown>, plane: Plane, verb: 'read' |
   const id = call.parameters.id ?? '';
   const job = isUuid(id) ? await plane.registry.jobs.get(id) : null;
   if (job === null) throw notFound('job');
-  if (isOwn(job, principal.subject.id) && (await isMember(principal, plane, job.org))) return job;
+  if (isOwn(job, principal) && (await isMember(principal, plane, job.org))) return job;
   await permit(call, plane, job.org, `jobs/${job.id}`, `jobs.${verb}`);
   return job;
 }

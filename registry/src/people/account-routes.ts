@@ -1,4 +1,5 @@
 import { deleted, etag, expectedVersion } from '../http/entity.ts';
+import { example } from '../http/examples.ts';
 import { CHALLENGE, unscoped, userOf } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
@@ -57,6 +58,7 @@ export const accountRoutes: readonly Route[] = [
         'With the organisations that nobody else owns: those that have things, channels or other members only with cascade=true.',
       query: CascadeQuery,
       answers: { ...removed, 409: problem('You are the only owner of an organisation, or the last administrator.') },
+      examples: [{ name: 'one who owns nothing', as: 'member', status: 204 }],
     },
     async (call, plane) => {
       const { id } = await mine(call);
@@ -79,6 +81,13 @@ export const accountRoutes: readonly Route[] = [
         403: problem('The old password is wrong.'),
         429: slower,
       },
+      examples: [
+        {
+          name: 'a better one',
+          body: { old_password: example.password, password: 'a horse of another colour' },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const user = await self(plane, (await mine(call)).id);
@@ -98,6 +107,7 @@ export const accountRoutes: readonly Route[] = [
       summary: 'Log out everywhere',
       description: 'All access and refresh tokens are void at once. API keys are not: DELETE /keys/{id} revokes them.',
       answers: { 204: { description: 'All sessions are ended.' } },
+      examples: [{ name: 'everywhere', status: 204 }],
     },
     async (call, plane) => {
       await plane.registry.accounts.logOutEverywhere((await mine(call)).id);
@@ -135,6 +145,9 @@ export const accountRoutes: readonly Route[] = [
         403: problem('The password is wrong.'),
         429: slower,
       },
+      examples: [
+        { name: 'a new address', body: { email: 'ada@mill.example.org', password: example.password }, status: 202 },
+      ],
     },
     async (call, plane) => {
       const user = await self(plane, (await mine(call)).id);
@@ -160,7 +173,7 @@ export const accountRoutes: readonly Route[] = [
         409: problem('Somebody else has taken the address.'),
         422: problem('The token is unknown, used or expired; or the body is wrong.'),
       },
-      examples: [{ name: 'an unknown token', body: { token: 'unknown' }, status: 422 }],
+      examples: [{ name: 'as the mail says', as: 'nobody', body: { token: example.verifyToken }, status: 200 }],
     },
     async (call, plane) => {
       const user = await plane.registry.accounts.verify(call.body.token);

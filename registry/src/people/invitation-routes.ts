@@ -70,6 +70,7 @@ export const invitationRoutes: readonly Route[] = [
       tag,
       summary: 'An invitation',
       answers: { 200: one },
+      examples: [{ name: 'one', parameters: { id: example.org, invitation: example.invitation }, status: 200 }],
     },
     async (call, plane) => json(200, invitationAnswer(await invitationFor(call, plane, 'invitations.read'))),
   ),
@@ -80,6 +81,7 @@ export const invitationRoutes: readonly Route[] = [
       tag,
       summary: 'Take an invitation back',
       answers: { 204: { description: 'It is void.' }, 409: problem('It is answered already.') },
+      examples: [{ name: 'one', parameters: { id: example.org, invitation: example.invitation }, status: 204 }],
     },
     async (call, plane) => {
       const { id } = await invitationFor(call, plane, 'invitations.delete');
@@ -116,6 +118,7 @@ export const invitationRoutes: readonly Route[] = [
         summary: `${verb === 'accept' ? 'Accept' : 'Decline'} an invitation of mine`,
         description: 'Once your address is confirmed.',
         answers: { 200: one },
+        examples: [{ name: 'one', as: 'invited', parameters: { id: example.invitation }, status: 200 }],
       },
       async (call, plane) => {
         const user = await self(call, plane);
@@ -135,7 +138,7 @@ export const invitationRoutes: readonly Route[] = [
           : { open: true as const }),
         body: TokenBody,
         answers: { 200: one, 422: spent },
-        examples: [{ name: 'an unknown token', body: { token: 'unknown' }, status: 422 }],
+        examples: [{ name: 'as the mail says', as: 'invited', body: { token: example.invitationToken }, status: 200 }],
       },
       async (call, plane) => {
         const user = verb === 'accept' ? await self(call, plane) : null;

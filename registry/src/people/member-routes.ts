@@ -96,6 +96,7 @@ export const memberRoutes: readonly Route[] = [
       description:
         'With their roles in groups, their API keys and what policies are attached to them. Takes effect at once.',
       answers: { ...removed, 409: lastOwner },
+      examples: [{ name: 'one', parameters: { id: example.org, user: example.member }, status: 204 }],
     },
     async (call, plane) => {
       const { subject } = await call.principal();

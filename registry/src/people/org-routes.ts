@@ -102,6 +102,7 @@ export const orgRoutes: readonly Route[] = [
       description: 'One that has things, channels, members or the like only with cascade=true, and then all of it.',
       query: CascadeQuery,
       answers: { ...removed, 409: problem('It is in use: detail counts by what.') },
+      examples: [{ name: 'with all that it has', parameters, query: { cascade: 'true' }, status: 204 }],
     },
     async (call, plane) => {
       const org = await orgFor(call, plane, 'orgs.delete');
@@ -122,7 +123,7 @@ export const orgRoutes: readonly Route[] = [
           ? 'At once no message gets in or out, nothing of it connects, what is connected is cut, and its inventory can not be changed. Nothing is lost.'
           : 'Everything goes on where it was.',
         answers: { 200: one },
-        examples: frozen ? [] : [{ name: 'one that is not frozen', parameters, status: 200 }],
+        examples: [{ name: frozen ? 'at once' : 'one that is not frozen', parameters, status: 200 }],
       },
       async (call, plane) => {
         const org = await orgFor(call, plane, 'orgs.freeze');

@@ -103,6 +103,7 @@ export const roleRoutes: readonly Route[] = [
       description: 'One that somebody has only with cascade=true: they are no members any more then.',
       query: CascadeQuery,
       answers: { ...removed, 409: problem('Somebody has it.') },
+      examples: [{ name: 'one', parameters: { id: example.role }, status: 204 }],
     },
     async (call, plane) => {
       const role = await roleFor(call, plane, 'roles.delete');

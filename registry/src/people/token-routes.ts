@@ -26,7 +26,9 @@ export const tokenRoutes: readonly Route[] = [
       open: true,
       body: CredentialsBody,
       answers: { 201: tokens, 401: problem('E-mail or password is wrong.'), 429: slower },
-      examples: [{ name: 'log in', body: { email: example.email, password: example.password }, status: 201 }],
+      examples: [
+        { name: 'log in', as: 'nobody', body: { email: example.email, password: example.password }, status: 201 },
+      ],
     },
     async (call, plane) => {
       const user = await logIn(plane, call.peer, call.body.email, call.body.password);
@@ -43,7 +45,7 @@ export const tokenRoutes: readonly Route[] = [
       open: true,
       body: RefreshBody,
       answers: { 201: tokens, 401: problem('The refresh token is unknown, used or expired.') },
-      examples: [{ name: 'an unknown one', body: { refresh_token: 'unknown' }, status: 401 }],
+      examples: [{ name: 'one', as: 'nobody', body: { refresh_token: example.refreshToken }, status: 201 }],
     },
     async (call, plane) => {
       const refreshed = await plane.registry.refreshTokens.rotate(call.body.refresh_token);
@@ -66,7 +68,7 @@ export const tokenRoutes: readonly Route[] = [
       open: true,
       body: RefreshBody,
       answers: { 204: { description: 'The session is ended, or there was none.' } },
-      examples: [{ name: 'log out', body: { refresh_token: 'unknown' }, status: 204 }],
+      examples: [{ name: 'log out', as: 'nobody', body: { refresh_token: example.refreshToken }, status: 204 }],
     },
     async (call, plane) => {
       const user = await plane.registry.refreshTokens.revoke(call.body.refresh_token);
@@ -116,7 +118,14 @@ export const tokenRoutes: readonly Route[] = [
         204: { description: 'The password is set.' },
         422: problem('The token is unknown, used or expired; or the body is wrong.'),
       },
-      examples: [{ name: 'an unknown token', body: { token: 'unknown', password: example.password }, status: 422 }],
+      examples: [
+        {
+          name: 'as the mail says',
+          as: 'nobody',
+          body: { token: example.resetToken, password: example.password },
+          status: 204,
+        },
+      ],
     },
     async (call, plane) => {
       if (!(await plane.registry.accounts.reset(call.body.token, call.body.password))) throw badToken();

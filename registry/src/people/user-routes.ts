@@ -127,6 +127,15 @@ export const userRoutes: readonly Route[] = [
       summary: 'Change a user (administrators of the installation)',
       body: UserPatchBody,
       answers: { 200: one, 409: lastAdmin, 412: changedSince },
+      examples: [
+        {
+          name: 'a name',
+          as: 'administrator',
+          parameters: { id: example.member },
+          body: { name: 'Charles' },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       await onlyAdmin(call);
@@ -142,6 +151,7 @@ export const userRoutes: readonly Route[] = [
         path: `/users/{id}/${enabled ? 'enable' : 'disable'}`,
         tag,
         summary: `${enabled ? 'Enable' : 'Disable'} a user (administrators of the installation)`,
+        examples: [{ name: 'one', as: 'administrator', parameters: { id: example.member }, status: 200 }],
         ...(enabled
           ? {}
           : { description: 'Who is disabled is out at once, everywhere; their sessions and tokens are void.' }),
@@ -165,6 +175,9 @@ export const userRoutes: readonly Route[] = [
         'With the organisations that nobody else owns: those that have things, channels or other members only with cascade=true.',
       query: CascadeQuery,
       answers: { ...removed, 409: problem('They are the only owner of an organisation, or the last administrator.') },
+      examples: [
+        { name: 'one who owns nothing', as: 'administrator', parameters: { id: example.member }, status: 204 },
+      ],
     },
     async (call, plane) => {
       await onlyAdmin(call);
