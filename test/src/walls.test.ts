@@ -51,6 +51,19 @@ describe('walls between the rooms', () => {
     expect(trespasses).toEqual([]);
   });
 
+  test('the commands that ask a node know the client alone: no help waits for the rooms of the server', () => {
+    const commands = ['control', 'program.ts', 'cli-page.ts'].map((name) => join(root, 'app', 'src', 'commands', name));
+    const files = commands.flatMap((path) => (path.endsWith('.ts') ? [path] : sources(path)));
+    expect(files.length).toBeGreaterThan(10);
+    const trespasses = files.flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/^import (?!type ).*? from '(@millrace\/[^']+)'/gms)]
+        .map((match) => match[1])
+        .filter((name) => name !== '@millrace/sdk')
+        .map((name) => `${path.slice(root.length)} imports ${name}`),
+    );
+    expect(trespasses).toEqual([]);
+  });
+
   test('only app reads the environment and knows signals', () => {
     const trespasses = ROOMS.flatMap((room) => sources(join(root, room, 'src')))
       .filter((path) => !/\.test\.ts$|\.bench\.ts$|\/testing\//.test(path))

@@ -58,19 +58,25 @@ export function writeSecret(path: string, content: string): void {
 /** A question to the person at the terminal.  @throws Failure 2 when there is none to ask */
 export async function confirm(question: string, otherwise: string): Promise<boolean> {
   if (process.stdin.isTTY !== true) throw new Failure(2, `${question} There is nobody to ask here.`, otherwise);
-  const asked = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^\s*y(es)?\s*$/i.test(await asked.question(`${question} [y/N] `));
-  } finally {
-    asked.close();
-  }
+  return /^\s*y(es)?\s*$/i.test(await answered(`${question} [y/N] `));
 }
 
+/** @throws Failure 2 */
 export async function ask(question: string): Promise<string> {
-  if (process.stdin.isTTY !== true) throw new Failure(2, 'There is nobody to ask here.', 'Give it as an option.');
+  if (process.stdin.isTTY !== true)
+    throw new Failure(2, 'There is nobody to ask here.', 'Give it on the command line.');
+  return (await answered(question)).trim();
+}
+
+async function answered(question: string): Promise<string> {
   const asked = createInterface({ input: process.stdin, output: process.stderr });
+  const stop = new AbortController();
+  // Ctrl-C, and Ctrl-D.
+  asked.once('SIGINT', () => stop.abort()).once('close', () => stop.abort());
   try {
-    return (await asked.question(question)).trim();
+    return await asked.question(question, { signal: stop.signal });
+  } catch {
+    throw new Failure(1, 'Stopped.');
   } finally {
     asked.close();
   }

@@ -5,6 +5,9 @@ import { Output } from './output.ts';
 import { type Connection, connectionOf } from './profiles.ts';
 import type { Call, CommandSpecification } from './specification.ts';
 
+const STOPPED = 130;
+const STOP_MS_MAX = 1_000;
+
 /** Runs a command.  @returns how the program ends */
 export async function run(
   specification: CommandSpecification,
@@ -12,8 +15,13 @@ export async function run(
   options: Call['options'],
 ): Promise<ExitCode> {
   const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort(new Failure(1, 'Stopped.')));
-  process.once('SIGTERM', () => stop.abort(new Failure(1, 'Stopped.')));
+  const end = (): void => {
+    stop.abort(new Failure(1, 'Stopped.'));
+    // What does not listen to the signal has nothing that must be ended well.
+    setTimeout(() => process.exit(STOPPED), STOP_MS_MAX).unref();
+  };
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
   // Whoever reads us has read enough, as `head` does.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const opened: Client[] = [];
