@@ -45,6 +45,7 @@ export class ChangeFeed {
   readonly #faults;
   #applied = 0;
   #catchingUp: Promise<void> | null = null;
+  #asked: Promise<void> | null = null;
   #polledAt = 0;
   #trimmedAt = 0;
   #polls = 0;
@@ -88,6 +89,13 @@ export class ChangeFeed {
     await this.#catchingUp?.catch(() => undefined);
   }
 
+  /** Applies what any node had committed before this was called; many who call at once share one question. What can't be
+   *  asked now is applied by the poller.  @throws never */
+  current(): Promise<void> {
+    this.#asked ??= this.#askNext();
+    return this.#asked;
+  }
+
   /** Runs a transaction, writes its changes and its audit with it, and applies the changes here before it resolves. */
   async transaction<T>(work: (session: ChangeSession) => Promise<T>): Promise<T> {
     const changes: Change[] = [];
@@ -116,6 +124,16 @@ export class ChangeFeed {
       }
     }
     return result;
+  }
+
+  /** What is under way may have been asked too early. */
+  async #askNext(): Promise<void> {
+    // Those of this turn of the loop share the question, too.
+    await null;
+    while (this.#catchingUp !== null) await this.#catchingUp.catch(() => undefined);
+    const asking = this.#catchUp(null);
+    this.#asked = null;
+    await asking.catch(() => undefined);
   }
 
   #schedule(): void {

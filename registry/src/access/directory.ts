@@ -125,6 +125,9 @@ export function createDirectory(options: DirectoryOptions): Directory {
     users.add(user.id);
     return user;
   };
+  /** Beside a read of who somebody is, with what other nodes have changed before it: what is heard of a change later ends
+   *  what was begun meanwhile, and who was made on one node would be sent away by another. */
+  const upToDate = async <T>(read: Promise<T>): Promise<T> => (await Promise.all([read, feed.current()]))[0];
   const subject = async (id: string): Promise<SubjectRecord | null> => {
     if (!isUuid(id)) return null;
     const thing = `SELECT ${THING_RECORD} FROM registry.things JOIN registry.orgs ON orgs.id = things.org WHERE things.id = $1`;
@@ -138,14 +141,12 @@ export function createDirectory(options: DirectoryOptions): Directory {
       return feed.version;
     },
     onChange: (listener) => feed.onChange(listener),
-    subject,
-    thingByCertificate: (fingerprint, certificate) => certificates.find(fingerprint, certificate),
+    subject: (id) => upToDate(subject(id)),
+    thingByCertificate: (fingerprint, certificate) => upToDate(certificates.find(fingerprint, certificate)),
 
     async thingByKey(digest) {
-      const [row] = await session.query<ThingRecord & { untilMs: number | null }>(
-        THING_BY_KEY,
-        [digest, now()],
-        'gate-thing-by-key',
+      const [row] = await upToDate(
+        session.query<ThingRecord & { untilMs: number | null }>(THING_BY_KEY, [digest, now()], 'gate-thing-by-key'),
       );
       if (row === undefined) return null;
       const { untilMs, ...thing } = row;
@@ -153,9 +154,13 @@ export function createDirectory(options: DirectoryOptions): Directory {
     },
 
     async bearer(digest) {
-      const [row] = await session.query<
-        UserRecord & { key: string; keyOrg: string; grants: Scope['grants']; expiresMs: number | null }
-      >(BEARER, [digest, now()], 'gate-bearer');
+      const [row] = await upToDate(
+        session.query<UserRecord & { key: string; keyOrg: string; grants: Scope['grants']; expiresMs: number | null }>(
+          BEARER,
+          [digest, now()],
+          'gate-bearer',
+        ),
+      );
       if (row === undefined) return applicationToken(digest);
       const { key, keyOrg, grants, expiresMs, ...user } = row;
       if (user.enabled) apiKeyUsed(key);
@@ -168,7 +173,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
 
     async redeemTicket(digest) {
       const id = await tickets.redeem(digest);
-      return id === null ? null : subject(id);
+      return id === null ? null : upToDate(subject(id));
     },
 
     async channel(reference, org): Promise<ChannelRecord | null> {
