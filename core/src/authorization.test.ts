@@ -16,6 +16,7 @@ test('a header says by its scheme what it shows', () => {
 test('a bare secret is told by its looks, as the oldest clients send it', () => {
   expect(credentialOf(JWT)).toEqual({ kind: 'bearer', token: JWT });
   expect(credentialOf('mrk_0123456789')).toEqual({ kind: 'bearer', token: 'mrk_0123456789' });
+  expect(credentialOf('mrt_0123456789')).toEqual({ kind: 'bearer', token: 'mrt_0123456789' });
   expect(credentialOf('c02ff576-ccd5-40f6-ba5f-c85377aad529')?.kind).toBe('key');
   // A key that somebody chose may have dots.
   expect(bareCredential('my.own.key', 'thing-1')).toEqual({ kind: 'key', key: 'my.own.key', thing: 'thing-1' });

@@ -2,15 +2,18 @@ import type { Credential } from './ports/gate.ts';
 
 /** How API keys begin: it tells people, and programs that look for leaked secrets, what it is. */
 export const API_KEY_PREFIX = 'mrk_';
+/** The same of applications' access tokens. */
+export const APPLICATION_TOKEN_PREFIX = 'mrt_';
+const BEARERS: readonly string[] = [API_KEY_PREFIX, APPLICATION_TOKEN_PREFIX];
 const JWT = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/;
 const SCHEME = /^([A-Za-z]+) +(\S+)$/;
 const CREDENTIAL_CHARACTERS_MAX = 8_192;
 /** What is shorter is no key of ours. */
 const BARE = /^\S{8,}$/;
 
-/** What a secret is that comes without a word of its kind: an access token or an API key, else a thing's key. */
+/** What a secret is that comes without a word of its kind: an access token, an API key or an application's token, else a thing's key. */
 export function bareCredential(secret: string, thing?: string): Credential {
-  if (secret.startsWith(API_KEY_PREFIX) || JWT.test(secret)) return { kind: 'bearer', token: secret };
+  if (BEARERS.some((prefix) => secret.startsWith(prefix)) || JWT.test(secret)) return { kind: 'bearer', token: secret };
   return thing === undefined || thing === '' ? { kind: 'key', key: secret } : { kind: 'key', key: secret, thing };
 }
 

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
-import { type Credentials, isUuid, type Logger } from '@millrace/core';
+import { APPLICATION_TOKEN_PREFIX, type Credentials, isUuid, type Logger } from '@millrace/core';
 import type Provider from 'oidc-provider';
 import type { Account, Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import type { Session } from '../database/database.ts';
@@ -128,6 +128,7 @@ export async function openProvider(parts: Parts, issuer: string): Promise<Provid
   // The control plane stands before it, and says who asks.
   provider.proxy = true;
   compareByDigest(provider, parts.credentials);
+  markTokens(provider);
   // An event of Koa's own, which the types do not tell of.
   (provider as EventEmitter).on('error', (error) => logger.error({ err: error }, 'the OAuth provider failed'));
   return provider;
@@ -155,6 +156,17 @@ function compareByDigest(provider: Provider, credentials: Credentials): void {
       if (known.length === digest.length && timingSafeEqual(known, digest)) right = true;
     return right;
   };
+}
+
+/** Tells access tokens from keys of things where nothing but the secret is shown, as in MQTT's password. */
+function markTokens(provider: Provider): void {
+  for (const kind of [provider.AccessToken, provider.ClientCredentials]) {
+    const tokens = kind.prototype as unknown as { generateTokenId(): string };
+    const { generateTokenId } = tokens;
+    tokens.generateTokenId = function () {
+      return APPLICATION_TOKEN_PREFIX + generateTokenId.call(this);
+    };
+  }
 }
 
 async function findAccount(session: Session, id: string): Promise<Account | undefined> {
