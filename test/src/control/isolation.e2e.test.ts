@@ -17,6 +17,21 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => plane?.dispose());
 
+interface Described {
+  readonly content?: Readonly<
+    Record<
+      string,
+      { readonly example?: unknown; readonly examples?: Readonly<Record<string, { readonly value?: unknown }>> }
+    >
+  >;
+}
+/** A body that a route's own documentation shows. */
+function exampleOf(described: Described | undefined): unknown {
+  const content = described?.content?.['application/json'];
+  const [shown] = Object.values(content?.examples ?? {});
+  return content === undefined ? undefined : (content.example ?? shown?.value ?? {});
+}
+
 describe('who has an id', () => {
   test('makes no thing under the id of a user, whom its tokens would then stand for', async () => {
     const id = await idOf(alice);
@@ -114,5 +129,147 @@ describe('who may connect nothing', () => {
       asked.call('POST', '/connect', { thing_ids: [thing], channel_ids: [randomUUID()] });
     const [known, unknown] = [await connect(foreign.id), await connect(randomUUID())];
     expect(known).toMatchObject({ status: unknown.status, body: unknown.body });
+  });
+});
+
+describe('an id of another organisation', () => {
+  /** What of an organisation there is, by the collection that it is found in. */
+  async function all(asker: Asker, name: string): Promise<Record<string, string>> {
+    const id = async (path: string, body: object) => (await made(asker, path, body)).id as string;
+    const org = await orgOf(asker);
+    const user = await idOf(asker);
+    const grants = [{ actions: ['*'], resources: ['*'] }];
+    const statements = [{ effect: 'allow', actions: ['publish'], resources: ['*'] }];
+    const thing = await id('/things', { type: 'gateway' });
+    return {
+      orgs: org,
+      members: user,
+      users: user,
+      things: thing,
+      channels: await id('/channels', { name }),
+      groups: await id('/groups', { name }),
+      roles: await id('/roles', { name, actions: ['things.read'] }),
+      policies: await id('/policies', { name, statements }),
+      keys: await id('/keys', { name, grants }),
+      apps: await id('/apps', { name, kind: 'machine' }),
+      invitations: await id(`/orgs/${org}/invitations`, { email: `${name}@example.org`, role: 'viewer' }),
+      certs: (await made(asker, '/certs', { thing_id: thing })).serial,
+    };
+  }
+  /** An answer, but for the id that was asked for. */
+  const told = ({ status, body }: { status: number; body: unknown }, id: string) =>
+    `${status} ${JSON.stringify(body)}`.replaceAll(id, '<id>').replaceAll(id.slice(0, 32), '<id>');
+  let theirs: Record<string, string>;
+  let mine: Record<string, string>;
+  let askers: readonly Asker[];
+
+  beforeAll(async () => {
+    theirs = await all(alice, 'theirs');
+    mine = await all(mallory, 'mine');
+    const viewer = await node.stranger.newUser('watching@example.org');
+    const user = await idOf(viewer);
+    await rows(plane, `UPDATE registry.memberships SET org = $1, role = 'viewer' WHERE user_id = $2`, [
+      mine.orgs,
+      user,
+    ]);
+    const { key } = await made(mallory, '/things');
+    const relogged = await node.stranger.asUser('watching@example.org', 'a good password');
+    askers = [mallory, relogged, node.stranger.as(`Thing ${key}`)];
+  }, 30_000);
+
+  test('in a path is answered as one that nobody has, whatever is asked', async () => {
+    const { paths } = (await node.stranger.call('GET', '/openapi.json')).body;
+    const differing: string[] = [];
+    let asked = 0;
+    for (const [path, operations] of Object.entries<object>(paths)) {
+      const segments = path.split('/');
+      const names = segments.filter((segment) => /^\{\w+\}$/.test(segment));
+      const collection = (name: string): string => segments[segments.indexOf(name) - 1] ?? '';
+      for (const [method, { requestBody }] of Object.entries<{ requestBody?: Described }>(operations as never)) {
+        const body = exampleOf(requestBody);
+        for (const name of names) {
+          for (const foreign of new Set(
+            theirs[collection(name)] === undefined ? Object.values(theirs) : [theirs[collection(name)] ?? ''],
+          )) {
+            const unknown = foreign.includes('-') ? randomUUID() : randomUUID().replaceAll('-', '');
+            const to = (id: string): string =>
+              segments
+                .map((each) =>
+                  each === name ? id : names.includes(each) ? (mine[collection(each)] ?? mine.things) : each,
+                )
+                .join('/');
+            for (const asker of askers) {
+              const answers = [unknown, foreign].map(async (id) =>
+                told(await asker.call(method.toUpperCase(), to(id), body), id),
+              );
+              const [expected, given] = await Promise.all(answers);
+              asked++;
+              if (given !== expected) differing.push(`${method} ${path} ${name}: ${given} instead of ${expected}`);
+            }
+          }
+        }
+      }
+    }
+    expect(differing).toEqual([]);
+    expect(asked).toBeGreaterThan(300);
+  }, 120_000);
+
+  test('in a body is answered as one that nobody has', async () => {
+    const things = { thing_ids: [mine.things], channel_ids: [mine.channels] };
+    const bodies: readonly [string, string, string, (id: string) => unknown][] = [
+      ['things', 'POST', '/things', (gateway) => ({ gateway })],
+      ['things', 'POST', '/things/bulk', (gateway) => [{ gateway }]],
+      ['things', 'PATCH', `/things/${mine.things}`, (gateway) => ({ gateway })],
+      ['groups', 'POST', '/things', (group_id) => ({ group_id })],
+      ['groups', 'POST', '/channels', (group_id) => ({ group_id })],
+      ['groups', 'PATCH', `/things/${mine.things}`, (group_id) => ({ group_id })],
+      ['groups', 'PATCH', `/channels/${mine.channels}`, (group_id) => ({ group_id })],
+      ['groups', 'POST', '/groups', (parent_id) => ({ name: 'below', parent_id })],
+      ['groups', 'POST', `/groups/${mine.groups}/move`, (parent_id) => ({ parent_id })],
+      ['things', 'POST', `/groups/${mine.groups}/members`, (id) => ({ thing_ids: [id] })],
+      ['channels', 'POST', `/groups/${mine.groups}/members`, (id) => ({ channel_ids: [id] })],
+      ['things', 'POST', '/connect', (id) => ({ ...things, thing_ids: [id] })],
+      ['things', 'POST', '/disconnect', (id) => ({ ...things, thing_ids: [id, mine.things] })],
+      ['channels', 'POST', '/connect', (id) => ({ ...things, channel_ids: [id] })],
+      ['roles', 'POST', `/orgs/${mine.orgs}/invitations`, (role_id) => ({ email: 'a@example.org', role_id })],
+      ['roles', 'PUT', `/orgs/${mine.orgs}/members/${mine.users}`, (role_id) => ({ role_id })],
+      ['roles', 'PUT', `/groups/${mine.groups}/roles/${mine.users}`, (role_id) => ({ role_id })],
+      ['things', 'POST', '/certs', (thing_id) => ({ thing_id })],
+      ...(['user', 'thing', 'app', 'api_key'] as const).map(
+        (kind): [string, string, string, (id: string) => unknown] => [
+          kind === 'api_key' ? 'keys' : `${kind}s`,
+          'POST',
+          '/policies/simulate',
+          (id) => ({ subject: { [kind]: id }, action: 'things.read', resource: 'things' }),
+        ],
+      ),
+      [
+        'channels',
+        'POST',
+        '/policies/simulate',
+        (id) => ({ subject: { thing: mine.things }, action: 'publish', resource: `channels/${id}/messages` }),
+      ],
+    ];
+    const differing: string[] = [];
+    for (const [collection, method, path, body] of bodies) {
+      for (const asker of askers) {
+        const [unknown, foreign] = [randomUUID(), theirs[collection] ?? ''];
+        const expected = told(await asker.call(method, path, body(unknown)), unknown);
+        const given = told(await asker.call(method, path, body(foreign)), foreign);
+        if (given !== expected) differing.push(`${method} ${path} ${collection}: ${given} instead of ${expected}`);
+      }
+    }
+    expect(differing).toEqual([]);
+  });
+
+  test('opens nothing of its owner to a key for another organisation', async () => {
+    const org = await orgOf(mallory);
+    await addMemberWith(plane, theirs.orgs ?? '', await idOf(mallory), ['things.read']);
+    const grants = [{ actions: ['things.read'], resources: ['*'] }];
+    const { secret } = await made(mallory, `/keys?org=${org}`, { name: 'narrow', grants });
+    const [key, user] = [node.stranger.as(`Bearer ${secret}`), await idOf(mallory)];
+    expect((await mallory.call('GET', `/users/${user}/access?org=${theirs.orgs}`)).status).toBe(200);
+    expect((await key.call('GET', `/users/${user}/access?org=${theirs.orgs}`)).status).toBe(404);
+    expect((await key.call('GET', `/users/${user}/access?org=${org}`)).status).toBe(403);
   });
 });

@@ -25,4 +25,6 @@ BEGIN
 END $$;
 CREATE TRIGGER things_forget_presence AFTER DELETE ON registry.things
   REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION registry.forget_presence();
+-- Judged by the product first: a gateway that does not exist is refused in the same words as one of somebody else.
+ALTER TABLE registry.things ALTER CONSTRAINT things_gateway_fkey DEFERRABLE INITIALLY DEFERRED;
 `;
