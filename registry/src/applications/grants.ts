@@ -15,6 +15,8 @@ export interface Grant {
 export interface OauthGrants {
   /** Who holds an access token, by its digest. */
   holder(digest: string): Promise<Holder | null>;
+  /** What a grant opens at most; null if it is withdrawn, has expired or is good nowhere. */
+  scope(id: string): Promise<Scope | null>;
   /** The newest first. */
   list(
     user: string,
@@ -85,6 +87,17 @@ export function createOauthGrants({ database, feed, now }: Parts): OauthGrants {
       const [subject] = await database.query<UserRecord>(USER, [token.user]);
       if (subject === undefined) return null;
       return { subject, expiresMs, scope: { id: token.grant, org: token.org, grants: grantsOf(token.scopes) } };
+    },
+
+    async scope(id) {
+      const [row] = await database.query<{ org: string | null; payload: StoredGrant }>(
+        `SELECT oauth_grants.org, payload FROM registry.oauth_grants JOIN registry.apps ON apps.id = app
+         WHERE oauth_grants.id = $1 AND expires_at > now() AND apps.enabled`,
+        [id],
+      );
+      return row === undefined || row.org === null
+        ? null
+        : { id, org: row.org, grants: grantsOf(grantedScopes(row.payload)) };
     },
 
     async list(user, { offset, limit }) {

@@ -11,6 +11,7 @@ import {
   type ReadingsStore,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
+import { createJobRights } from '../jobs/rights.ts';
 import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
 import type { OpenApiDocument } from './docs-page.ts';

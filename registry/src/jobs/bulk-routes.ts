@@ -1,4 +1,3 @@
-import { isUuid } from '@millrace/core';
 import { example } from '../http/examples.ts';
 import { orgOf } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
@@ -9,6 +8,7 @@ import { permitNew } from '../inventory/lookup.ts';
 import { bulkChannels, bulkThings } from '../inventory/schemas.ts';
 import { madeAnswer, newThing } from '../inventory/thing-answers.ts';
 import { jobAnswer } from './job-routes.ts';
+import { groupsOf } from './jobs.ts';
 import { ChannelsMadeAnswer, JobAnswer, ThingsMadeAnswer } from './schemas.ts';
 
 const ITEMS_MAX = 100_000;
@@ -76,18 +76,14 @@ async function permitted(
   entity: 'things' | 'channels',
 ): Promise<string> {
   const org = await orgOf(call, plane);
-  const groups = new Set<string | null>();
-  for (const item of call.body) {
-    const group = (item as { group_id?: unknown } | null)?.group_id;
-    groups.add(typeof group === 'string' && isUuid(group) ? group.toLowerCase() : null);
-  }
-  if (groups.size > GROUPS_MAX) throw new Refusal(422, `The body is wrong: it names more than ${GROUPS_MAX} groups.`);
+  const groups = groupsOf(call.body);
+  if (groups.length > GROUPS_MAX) throw new Refusal(422, `The body is wrong: it names more than ${GROUPS_MAX} groups.`);
   await permitNew(
     call,
     plane,
     org,
     entity,
-    [...groups].map((group) => ({ group_id: group })),
+    groups.map((group) => ({ group_id: group })),
   );
   return org;
 }

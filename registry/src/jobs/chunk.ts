@@ -18,6 +18,9 @@ export interface ChunkOptions {
   readonly credentials: Credentials;
   readonly things: Things;
   readonly channels: Channels;
+  /** @see Jobs.guard  @returns null while nobody here can tell */
+  rights(job: Job): Promise<'held' | 'lost' | null>;
+  stopUnlawful(job: string): Promise<void>;
 }
 /** How one kind of job makes lines of it. */
 interface Maker<T> {
@@ -31,10 +34,11 @@ interface Line<T> {
 
 /** Works off the next chunk of a job, in one transaction with its progress: a node that dies in it leaves the chunk to be
  *  done, one that dies after it leaves it done. Two that work on one job take turns at its row.
- *  @returns false when there is nothing more to do */
+ *  @returns false when there is nothing more to do, or not now */
 export type ChunkWork = (job: string) => Promise<boolean>;
 
-export function createChunkWork({ session, feed, credentials, things, channels }: ChunkOptions): ChunkWork {
+export function createChunkWork(options: ChunkOptions): ChunkWork {
+  const { session, feed, credentials, things, channels } = options;
   const makers: Readonly<Record<JobKind, Maker<never>>> = {
     'things.create': {
       schema: NewThingBody,
@@ -85,10 +89,18 @@ export function createChunkWork({ session, feed, credentials, things, channels }
   }
 
   return async (id) => {
-    const sql = 'SELECT actor FROM registry.jobs WHERE id = $1';
-    const [job] = await session.query<Pick<Job, 'actor'>>(sql, [id]);
+    const sql = `SELECT ${JOB_COLUMNS}, (SELECT frozen FROM registry.orgs WHERE orgs.id = org) AS frozen FROM registry.jobs WHERE id = $1`;
+    const [job] = await session.query<Job & { readonly frozen: boolean }>(sql, [id]);
+    // A frozen organisation's goes on when it is unfrozen: it is looked for again and again.
+    if (job === undefined || job.frozen) return false;
+    const rights = await options.rights(job);
+    if (rights === null) return false;
+    if (rights === 'lost') {
+      await options.stopUnlawful(id);
+      return false;
+    }
     // The audit is written at the end of the transaction: all of it is in the name of who asked for the job.
-    return job === undefined ? false : actingAs(job.actor, () => feed.transaction((tx) => next(tx, id)));
+    return actingAs(job.actor, () => feed.transaction((tx) => next(tx, id)));
   };
 }
 

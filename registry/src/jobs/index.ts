@@ -7,9 +7,13 @@ import { createChunkWork } from './chunk.ts';
 import { createEngine } from './engine.ts';
 import { jobRoutes as ownRoutes } from './job-routes.ts';
 import { createJobStore, type Job, type JobKind, type JobStore } from './jobs.ts';
+import type { JobRights } from './rights.ts';
 
 /** Work that is larger than a request. */
-export interface Jobs extends Topic, Omit<JobStore, 'create' | 'open' | 'sweep'> {
+export interface Jobs extends Topic, Omit<JobStore, 'create' | 'open' | 'sweep' | 'stopUnlawful'> {
+  /** Names who judges, before each part of a job, whether who asked for it still may. Until then only the platform's own
+   *  are worked off. */
+  guard(rights: JobRights): void;
   /** Keeps what shall be made, and has it made.  @throws RegistryError REGISTRY_FULL */
   submit(org: string, kind: JobKind, items: readonly unknown[]): Promise<Job>;
 }
@@ -18,10 +22,25 @@ export function createJobs({ database, feed, credentials, now, url, logger }: Pa
   const store = createJobStore(database, feed, credentials);
   const things = createThings(database, feed, credentials, now);
   const channels = createChannels(database, feed);
-  const work = createChunkWork({ session: database, feed, credentials, things, channels });
+  let rights: JobRights | null = null;
+  const work = createChunkWork({
+    session: database,
+    feed,
+    credentials,
+    things,
+    channels,
+    rights: async (job) => {
+      if (job.actor.kind === 'system') return 'held';
+      return rights === null ? null : (await rights(job)) ? 'held' : 'lost';
+    },
+    stopUnlawful: store.stopUnlawful,
+  });
   const engine = createEngine({ url, database, store, work, logger });
   return {
     ...store,
+    guard(judge) {
+      rights = judge;
+    },
     async submit(org, kind, items) {
       const job = await store.create(org, kind, items);
       // It is safe in the table: who asked need not wait until a queue is there.

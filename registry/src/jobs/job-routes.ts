@@ -1,4 +1,4 @@
-import { isUuid } from '@millrace/core';
+import { isUuid, type Principal } from '@millrace/core';
 import { example } from '../http/examples.ts';
 import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';

@@ -1,4 +1,4 @@
-import { type Credentials, uuidV7 } from '@millrace/core';
+import { type Credentials, isUuid, uuidV7 } from '@millrace/core';
 import { type Actor, currentActor } from '../audit/actor.ts';
 import type { ChangeFeed } from '../changes.ts';
 import type { Session } from '../database/database.ts';
@@ -17,6 +17,8 @@ export interface Job {
   readonly done: number;
   readonly failed: number;
   readonly actor: Actor;
+  /** That its lines name; null: none. */
+  readonly groups: readonly (string | null)[];
   readonly reason: string | null;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
@@ -45,9 +47,11 @@ export interface JobStore {
   /** In the order of the lines, as far as it has come. */
   results(job: Job, offset: number, limit: number): Promise<Listed<JobResult>>;
   errors(job: Job, offset: number, limit: number): Promise<Listed<JobResult>>;
+  /** Ends a job whose maker may not do any more what it does; what was made stays. */
+  stopUnlawful(id: string): Promise<void>;
   /** What was made stays.  @returns null if there is no such job; one that is finished is given as it is */
   cancel(id: string): Promise<Job | null>;
-  /** Ids of those that are not finished, the oldest first. */
+  /** Ids of those that are not finished, the oldest first; none of organisations that are frozen. */
   open(limit: number): Promise<string[]>;
   /** Forgets the results of jobs that finished long ago, later the jobs. */
   sweep(): Promise<void>;
@@ -60,7 +64,7 @@ const OPEN_PER_ORG_MAX = 10;
 const RESULTS_KEPT = `interval '24 hours'`;
 const JOBS_KEPT = `interval '30 days'`;
 const SWEPT_MAX = 200;
-export const JOB_COLUMNS = `id, org, kind, status, total, done, failed, actor, reason, created_at AS "createdAt",
+export const JOB_COLUMNS = `id, org, kind, status, total, done, failed, actor, groups, reason, created_at AS "createdAt",
   finished_at AS "finishedAt"`;
 const OPEN = `status IN ('waiting', 'running')`;
 
@@ -84,8 +88,8 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
           throw new RegistryError('REGISTRY_FULL', 'later', { jobs: OPEN_PER_ORG_MAX });
         const id = uuidV7();
         const [job] = await tx.query<Job>(
-          `INSERT INTO registry.jobs (id, org, kind, total, actor) VALUES ($1, $2, $3, $4, $5) RETURNING ${JOB_COLUMNS}`,
-          [id, org, kind, items.length, JSON.stringify(currentActor())],
+          `INSERT INTO registry.jobs (id, org, kind, total, actor, groups) VALUES ($1, $2, $3, $4, $5, $6::uuid[]) RETURNING ${JOB_COLUMNS}`,
+          [id, org, kind, items.length, JSON.stringify(currentActor()), groupsOf(items)],
         );
         if (job === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { org });
         for (const [place, { first, lines }] of chunksOf(items).entries()) {
@@ -138,6 +142,19 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
       return { total: job.failed, offset, limit, items };
     },
 
+    stopUnlawful: (id) =>
+      feed.transaction(async (tx) => {
+        const [job] = await tx.query<Job>(
+          `UPDATE registry.jobs SET status = 'failed', finished_at = now(), reason = 'Who asked for it may not do this any more.'
+           WHERE id = $1 AND ${OPEN} RETURNING ${JOB_COLUMNS}`,
+          [id],
+        );
+        if (job === undefined) return;
+        await tx.query('DELETE FROM registry.job_chunks WHERE job = $1 AND results IS NULL', [id]);
+        const { org, kind, done, total } = job;
+        tx.audit({ action: 'jobs.stop', entity: 'jobs', id, org, detail: { kind, done, total } });
+      }),
+
     cancel: (id) =>
       feed.transaction(async (tx) => {
         const [job] = await tx.query<Job>(
@@ -154,22 +171,30 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
       }),
 
     async open(limit) {
-      const sql = `SELECT id FROM registry.jobs WHERE ${OPEN} ORDER BY created_at LIMIT $1`;
+      const sql = `SELECT id FROM registry.jobs WHERE ${OPEN}
+        AND NOT EXISTS (SELECT 1 FROM registry.orgs WHERE orgs.id = org AND frozen) ORDER BY created_at LIMIT $1`;
       return (await session.query<{ id: string }>(sql, [limit])).map(({ id }) => id);
     },
 
     async sweep() {
-      await session.query(
-        `DELETE FROM registry.job_chunks WHERE (job, place) IN (
+      const chunks = `DELETE FROM registry.job_chunks WHERE (job, place) IN (
            SELECT job, place FROM registry.job_chunks JOIN registry.jobs ON jobs.id = job
-           WHERE finished_at < now() - ${RESULTS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE OF job_chunks SKIP LOCKED)`,
-      );
-      await session.query(
-        `DELETE FROM registry.jobs WHERE id IN (SELECT id FROM registry.jobs
-           WHERE finished_at < now() - ${JOBS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED)`,
-      );
+           WHERE finished_at < now() - ${RESULTS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE OF job_chunks SKIP LOCKED) RETURNING 1`;
+      const jobs = `DELETE FROM registry.jobs WHERE id IN (SELECT id FROM registry.jobs
+           WHERE finished_at < now() - ${JOBS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED) RETURNING 1`;
+      for (const sql of [chunks, jobs]) while ((await session.query(sql)).length === SWEPT_MAX);
     },
   };
+}
+
+/** The groups that items name. They need not be checked yet: what is no id of a group is refused with its line, later. */
+export function groupsOf(items: readonly unknown[]): (string | null)[] {
+  const groups = new Set<string | null>();
+  for (const item of items) {
+    const group = (item as { group_id?: unknown } | null)?.group_id;
+    groups.add(typeof group === 'string' && isUuid(group) ? group.toLowerCase() : null);
+  }
+  return [...groups];
 }
 
 interface Chunk {

@@ -141,6 +141,68 @@ describe('bulk requests', () => {
   });
 });
 
+describe('a job acts with the rights of who asked for it, as long as they have them', () => {
+  const grants = [{ actions: ['things.create', 'jobs.read'], resources: ['*'] }];
+
+  /** A member of the administrator's organisation, and a job of theirs that waits since the organisation is frozen. */
+  async function waitingJob(email: string, submit: (user: Asker, org: string) => Promise<Asker>) {
+    const { body: org } = await admin.call('POST', '/orgs', { name: email });
+    const user = await node.stranger.newUser(email);
+    const { id } = (await user.call('GET', '/users/me')).body;
+    expect((await admin.call('PUT', `/orgs/${org.id}/members/${id}`, { role: 'editor' })).status).toBeLessThan(300);
+    const asker = await submit(user, org.id);
+    const accepted = await asker.call('POST', `/things/bulk?org=${org.id}`, Array(20_000).fill({ tags: ['lawful'] }));
+    expect(accepted.status).toBe(202);
+    expect((await admin.call('POST', `/orgs/${org.id}/freeze`)).status).toBeLessThan(300);
+    return { org: org.id as string, id, job: accepted.body.id as string };
+  }
+  const unfreeze = (org: string) => admin.call('POST', `/orgs/${org}/unfreeze`);
+
+  test('it waits while the organisation is frozen, and goes on afterwards', LONG, async () => {
+    const { org, job } = await waitingJob('frozen@example.org', async (user) => user);
+    const before = (await admin.call('GET', `/jobs/${job}`)).body;
+    expect(before.status).not.toBe('done');
+    await unfreeze(org);
+    expect((await finished(admin, job)).body).toMatchObject({ status: 'done', done: 20_000, failed: 0 });
+  });
+
+  test('it stops when they are no member any more, and says so', LONG, async () => {
+    const { org, id, job } = await waitingJob('removed@example.org', async (user) => user);
+    expect((await admin.call('DELETE', `/orgs/${org}/members/${id}`)).status).toBeLessThan(300);
+    await unfreeze(org);
+    const { body } = await finished(admin, job);
+    expect(body).toMatchObject({ status: 'failed', reason: 'Who asked for it may not do this any more.' });
+    expect((await admin.call('GET', `/things?org=${org}&limit=1`)).body.total).toBe(body.done);
+    expect((await admin.call('GET', `/audit?org=${org}&action=jobs.stop`)).body.total).toBe(1);
+  });
+
+  test('it stops when the key that it was asked with is revoked', LONG, async () => {
+    let revoke = async (): Promise<unknown> => undefined;
+    const { org, job } = await waitingJob('revoked@example.org', async (user, of) => {
+      const { body: key } = await user.call('POST', `/keys?org=${of}`, { name: 'bulk', grants });
+      revoke = () => user.call('DELETE', `/keys/${key.id}`);
+      return node.stranger.as(`Bearer ${key.secret}`);
+    });
+    await revoke();
+    await unfreeze(org);
+    expect((await finished(admin, job)).body.status).toBe('failed');
+  });
+
+  test('its keys are told to no other key or application of the same user', LONG, async () => {
+    const user = await node.stranger.newUser('narrow@example.org');
+    const { body: job } = await user.call('POST', '/things/bulk', Array(1_001).fill({}));
+    await finished(user, job.id);
+    const { body: key } = await user.call('POST', '/keys', {
+      name: 'narrow',
+      grants: [{ actions: ['things.list'], resources: ['*'] }],
+    });
+    const narrow = node.stranger.as(`Bearer ${key.secret}`);
+    expect((await narrow.call('GET', `/jobs/${job.id}/results`)).status).toBe(403);
+    expect((await narrow.call('POST', `/jobs/${job.id}/cancel`)).status).toBe(403);
+    expect((await user.call('GET', `/jobs/${job.id}/results`)).body.results[0].key).toMatch(/^[\w-]{43}$/);
+  });
+});
+
 describe('when the node that works on a job is killed', () => {
   const children: ChildProcess[] = [];
   afterAll(() => {

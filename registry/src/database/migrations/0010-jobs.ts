@@ -12,6 +12,8 @@ CREATE TABLE registry.jobs (
   failed integer NOT NULL DEFAULT 0,
   -- Who asked for it: what it makes is theirs in the audit.
   actor jsonb NOT NULL,
+  -- Where its lines belong; null among them: into no group. Who asked must hold the right there until the end.
+  groups uuid[] NOT NULL,
   -- Times that it broke down for no fault of its lines, and how.
   breakdowns integer NOT NULL DEFAULT 0,
   reason text,
