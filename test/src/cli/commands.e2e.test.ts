@@ -62,6 +62,17 @@ describe('the commands that ask a node', { timeout: 180_000 }, () => {
     expect(names.has('bulk-0001')).toBe(true);
   });
 
+  test('very many as a job of the node, which can be waited for', async () => {
+    const { id } = await terminal.json<Entity>(['things', 'create', '--name', 'job', '--count', '1500', '--job']);
+    const ended = await terminal.ok(['jobs', 'get', id, '--wait', '--json']);
+    expect(JSON.parse(ended.stdout)).toMatchObject({ id, status: 'done', done: 1_500, failed: 0 });
+    expect((await things('--name', 'job-')).total).toBe(1_500);
+    const results = (await terminal.ok(['jobs', 'results', id, '--json'])).stdout.trim().split('\n');
+    expect(results).toHaveLength(1_500);
+    expect(JSON.parse(results[0] as string)).toMatchObject({ line: 1, key: expect.any(String) });
+    expect((await terminal.ok(['jobs', 'list'])).stdout).toContain(id);
+  });
+
   test('a file, YAML or JSON, one or many, also from standard input', async () => {
     const file = terminal.file('things.yaml', '- name: from yaml\n  tags: [a]\n- name: also from yaml\n');
     await terminal.ok(['things', 'create', '-f', file]);

@@ -21,6 +21,7 @@ export interface AnyCollection {
   get?(id: string): Promise<unknown>;
   create?(body: never): Promise<unknown>;
   createMany?(bodies: never, options: { onProgress(done: number, total: number): void }): Promise<readonly unknown[]>;
+  createByJob?(bodies: never): Promise<unknown>;
   update?(id: string, patch: never, options: { ifVersion?: number }): Promise<unknown>;
   delete?(id: string, options: { cascade?: boolean }): Promise<Readonly<Record<string, number>>>;
   enable?(id: string): Promise<unknown>;
@@ -149,6 +150,11 @@ function get(entity: EntityTopic): CommandSpecification {
   };
 }
 
+const AT_ONCE_MAX = 1_000;
+const JOB: OptionSpecification = {
+  flags: '--job',
+  description: 'more than 1000: as a job of the node, which goes on without this command',
+};
 const COUNT: OptionSpecification = { flags: '--count <count>', description: 'so many, with a number behind the name' };
 
 function create(entity: EntityTopic): CommandSpecification {
@@ -157,7 +163,7 @@ function create(entity: EntityTopic): CommandSpecification {
   return {
     name: 'create',
     summary: many ? `make a ${one}, or many` : `make ${/^[aeiou]/.test(one) ? 'an' : 'a'} ${one}`,
-    options: [...optionsOf(fields, false), FILE, ...(many ? [COUNT] : [])],
+    options: [...optionsOf(fields, false), FILE, ...(many ? [COUNT, JOB] : [])],
     examples: [
       line(entity, 'create', example.create),
       line(entity, 'create', `-f ${name}.yaml`),
@@ -170,6 +176,12 @@ function create(entity: EntityTopic): CommandSpecification {
       const onProgress = (done: number, total: number): void => call.output.progress(name, done, total);
       if (bodies.length === 1 && call.options.count === undefined) {
         call.output.one(await collection.create?.(bodies[0] as never));
+        return;
+      }
+      if (flag(call, 'job') && bodies.length > AT_ONCE_MAX) {
+        const job = await collection.createByJob?.(bodies as never);
+        call.output.one(job);
+        if (!call.output.json) call.output.note(`How far it is: millrace jobs get ${(job as Row).id} --wait`);
         return;
       }
       const made: unknown[] = [];

@@ -2,6 +2,7 @@ import { createInBulk, List, type ManyOptions, Switchable } from '../collection.
 import { everyItem } from '../pages.ts';
 import type { BodyOf, Page, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
+import type { Job } from './platform.ts';
 
 export type Thing = Schema<'Thing'>;
 export type NewThing = BodyOf<'/things', 'post'>;
@@ -38,9 +39,9 @@ export class Things extends Switchable<'things', Thing, NewThing, ThingPatch, Th
     });
   }
 
-  /** Many more at once: a job that outlives this program. See `jobs.wait`. */
-  createByJob(bodies: readonly NewThing[], options: CallOptions = {}): Promise<Schema<'Job'>> {
-    return this.call('POST', '/things/bulk', { ...options, body: bodies });
+  /** More than 1,000 at once: a job of the node, which outlives this program. See `jobs.wait`. */
+  createByJob(bodies: readonly NewThing[], options: CallOptions = {}): Promise<Job> {
+    return this.call('POST', `${this.path}/bulk`, { ...options, body: bodies });
   }
 
   /** A new key; the old one is void at once unless an overlap is asked for. */
@@ -80,6 +81,11 @@ export class Channels extends Switchable<'channels', Channel, NewChannel, Channe
       const { channels } = await this.call<{ channels: Channel[] }>('POST', '/channels/bulk', body);
       return channels;
     });
+  }
+
+  /** More than 1,000 at once: a job of the node, which outlives this program. See `jobs.wait`. */
+  createByJob(bodies: readonly NewChannel[], options: CallOptions = {}): Promise<Job> {
+    return this.call('POST', `${this.path}/bulk`, { ...options, body: bodies });
   }
 
   /** Things that are connected with it. */

@@ -10,12 +10,7 @@ export type MadeCertificate = Schema<'NewCertificate'>;
 export type App = Schema<'App'>;
 /** With its secret, which is told this once. */
 export type MadeApp = Schema<'NewApp'>;
-export type Job = {
-  readonly id: string;
-  readonly status: string;
-  readonly done?: number;
-  readonly total?: number;
-} & Json;
+export type Job = Schema<'Job'>;
 
 export class Certificates extends List<'certs', Certificate, QueryOf<'/certs'>> {
   constructor(transport: Transport) {

@@ -482,7 +482,7 @@ export interface paths {
         put?: never;
         /**
          * Ask whether certificates are good (OCSP, RFC 6960)
-         * @description The body is an OCSPRequest, application/ocsp-request.
+         * @description The body is an OCSPRequest.
          */
         post: operations["askOcsp"];
         delete?: never;
@@ -1689,11 +1689,7 @@ export interface paths {
          */
         get: operations["authorize"];
         put?: never;
-        /**
-         * Ask people to let an application in: for browsers
-         * @description Authorization code with PKCE (S256): client_id, redirect_uri, response_type=code, scope, state, code_challenge, code_challenge_method=S256, nonce, prompt. A refresh token needs the scope offline_access and prompt=consent.
-         */
-        post: operations["authorizeByForm"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1750,11 +1746,7 @@ export interface paths {
          */
         get: operations["logOutOfProvider"];
         put?: never;
-        /**
-         * Log out: for browsers
-         * @description id_token_hint, client_id, post_logout_redirect_uri, state.
-         */
-        post: operations["logOutOfProviderByForm"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1953,6 +1945,66 @@ export interface paths {
         post?: never;
         /** Take an invitation back */
         delete: operations["removeOrgInvitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/orgs/{id}/manifest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An organisation as one document
+         * @description Its groups, roles, channels, things, connections and policies. Applied where it comes from, it changes nothing.
+         */
+        get: operations["getOrgManifest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/orgs/{id}/manifest/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make an organisation match a manifest, all of it or nothing
+         * @description Each change takes the right that it would take by itself. Nothing is deleted, disconnected or detached without prune, and never what is of a kind that the manifest has no list of.
+         */
+        post: operations["applyOrgManifest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/orgs/{id}/manifest/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What applying a manifest would change
+         * @description Nothing is changed. What is there is found by id, else by name (channels also by alias, groups by their path); members that are left out are left as they are.
+         */
+        post: operations["planOrgManifest"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -3557,6 +3609,186 @@ export interface components {
                 url: string;
             }[];
         };
+        Manifest: {
+            channels?: {
+                /** @description May stand for the id; unique in the organisation. */
+                alias?: string | null;
+                /** @description Of messages that name none. */
+                content_type?: string | null;
+                enabled?: boolean;
+                /** @description Its path, as plant/hall-1, or its id; null: in none. */
+                group?: string | null;
+                /**
+                 * Format: uuid
+                 * @description Given ids must be UUIDs; left out, one is made.
+                 */
+                id?: string;
+                /** @description What publishers may ask of the channel; the node's own limits hold beside. */
+                limits?: {
+                    /** @description On each node. */
+                    messages_per_second?: number;
+                    payload_bytes_max?: number;
+                };
+                /** @description Anything you like to keep with it, as a JSON object. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                name?: string;
+                /** @description How messages are read and kept. */
+                profile?: {
+                    /** @description Names of readings that are kept; a * at the end stands for any rest. All if left out. */
+                    fields?: string[];
+                    /** @description Keep the payload too, whatever its content type. */
+                    keep_raw?: boolean;
+                    /** @description Delete what is stored after so long. */
+                    retention_days?: number;
+                    /** @description Member of JSON messages that holds their time; a path with dots. */
+                    time_field?: string;
+                    /**
+                     * @description Of time_field.
+                     * @enum {string}
+                     */
+                    time_format?: "s" | "ms" | "us" | "ns" | "rfc3339";
+                };
+                tags?: string[];
+            }[];
+            connections?: {
+                /** @description Names, aliases or ids. */
+                channels: string[];
+                /** @description Names or ids. */
+                things: string[];
+                /** @description Both if left out. */
+                types?: ("publish" | "subscribe")[];
+            }[];
+            groups?: components["schemas"]["ManifestGroup"][];
+            /** @description Name, alias or id of the organisation that it is for. */
+            org?: string;
+            policies?: {
+                attach?: {
+                    app?: string;
+                    /** @description Path or id. */
+                    group?: string;
+                    /** @description owner, admin, editor, viewer, or one of the organisation’s own. */
+                    role?: string;
+                    thing?: string;
+                    /** @description E-mail or id of a member. */
+                    user?: string;
+                }[];
+                description?: string;
+                enabled?: boolean;
+                /**
+                 * Format: uuid
+                 * @description Given ids must be UUIDs; left out, one is made.
+                 */
+                id?: string;
+                /** @description Anything you like to keep with it, as a JSON object. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                name: string;
+                statements: components["schemas"]["Statement"][];
+                tags?: string[];
+            }[];
+            roles?: {
+                /** @description `publish`, `subscribe`, `things.read`, `things.*`, `*.read`, `*`. */
+                actions: string[];
+                description?: string;
+                /**
+                 * Format: uuid
+                 * @description Given ids must be UUIDs; left out, one is made.
+                 */
+                id?: string;
+                /** @description Anything you like to keep with it, as a JSON object. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                name: string;
+                tags?: string[];
+            }[];
+            things?: {
+                /** @description What it is connected with. */
+                channels?: {
+                    /** @description Name, alias or id. */
+                    channel: string;
+                    types?: ("publish" | "subscribe")[];
+                }[];
+                enabled?: boolean;
+                /** @description What others know it by; unique in the organisation. */
+                external_id?: string | null;
+                /** @description Proves who says the external_id. Made if left out where there is one. */
+                external_key?: string;
+                /** @description Name or id of the thing that it is reached through. */
+                gateway?: string | null;
+                /** @description Its path, as plant/hall-1, or its id; null: in none. */
+                group?: string | null;
+                /**
+                 * Format: uuid
+                 * @description Given ids must be UUIDs; left out, one is made.
+                 */
+                id?: string;
+                /** @description Left out, a 256-bit random one is made. */
+                key?: string;
+                /** @description Anything you like to keep with it, as a JSON object. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                name?: string;
+                tags?: string[];
+                /** @enum {string} */
+                type?: "device" | "gateway" | "app";
+            }[];
+            /** @enum {number} */
+            version: 1;
+        };
+        ManifestGroup: {
+            description?: string;
+            /** @description False: nothing of it and below it works. */
+            enabled?: boolean;
+            groups?: components["schemas"]["ManifestGroup"][];
+            /**
+             * Format: uuid
+             * @description Given ids must be UUIDs; left out, one is made.
+             */
+            id?: string;
+            /** @description Anything you like to keep with it, as a JSON object. */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            name?: string;
+            /** @description Instead of a name: where it is in the tree, as plant/hall-1. */
+            path?: string;
+            tags?: string[];
+        };
+        ManifestPlan: {
+            changes: {
+                /** @enum {string} */
+                action: "create" | "update" | "delete";
+                after?: {
+                    [key: string]: unknown;
+                };
+                before?: {
+                    [key: string]: unknown;
+                };
+                /** @description What an update changes, as paths. Keys are told by their name alone. */
+                fields: string[];
+                /**
+                 * Format: uuid
+                 * @description Absent where it is not known before it is made, and of what has none.
+                 */
+                id?: string;
+                /** @enum {string} */
+                kind: "group" | "role" | "channel" | "thing" | "connection" | "policy" | "attachment";
+                name: string;
+            }[];
+            summary: {
+                create: number;
+                delete: number;
+                unchanged: number;
+                update: number;
+            };
+            /** @description Of all that a manifest can tell of the organisation. */
+            version: string;
+        };
         Me: components["schemas"]["User"] & {
             orgs: {
                 /** Format: uuid */
@@ -4466,7 +4698,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the application. */
+                /**
+                 * @description Id of the application.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0070
+                 */
                 id: string;
             };
             cookie?: never;
@@ -5260,6 +5495,7 @@ export interface operations {
                 };
                 content: {
                     "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -5563,7 +5799,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Serial number, hex. */
+                /**
+                 * @description Serial number, hex.
+                 * @example 0a4f6b1c2d3e4f5061728394a5b6c7d8
+                 */
                 serial: string;
             };
             cookie?: never;
@@ -5658,7 +5897,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Serial number, hex. */
+                /**
+                 * @description Serial number, hex.
+                 * @example 0a4f6b1c2d3e4f5061728394a5b6c7d8
+                 */
                 serial: string;
             };
             cookie?: never;
@@ -5735,7 +5977,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Serial number, hex. */
+                /**
+                 * @description Serial number, hex.
+                 * @example 0a4f6b1c2d3e4f5061728394a5b6c7d8
+                 */
                 serial: string;
             };
             cookie?: never;
@@ -5872,7 +6117,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Serial number, hex. */
+                /**
+                 * @description Serial number, hex.
+                 * @example 0a4f6b1c2d3e4f5061728394a5b6c7d8
+                 */
                 serial: string;
             };
             cookie?: never;
@@ -6230,7 +6478,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091
+                 */
                 id: string;
             };
             cookie?: never;
@@ -6302,7 +6553,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091
+                 */
                 id: string;
             };
             cookie?: never;
@@ -6415,7 +6669,10 @@ export interface operations {
                 "If-Match"?: string;
             };
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091
+                 */
                 id: string;
             };
             cookie?: never;
@@ -6565,7 +6822,10 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091
+                 */
                 id: string;
             };
             cookie?: never;
@@ -6656,9 +6916,15 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description SHA-256 of the certificate, hex. */
+                /**
+                 * @description SHA-256 of the certificate, hex.
+                 * @example 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+                 */
                 fingerprint: string;
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0091
+                 */
                 id: string;
             };
             cookie?: never;
@@ -6912,7 +7178,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0090
+                 */
                 id: string;
             };
             cookie?: never;
@@ -7036,7 +7305,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the authority. */
+                /**
+                 * @description Id of the authority.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0090
+                 */
                 id: string;
             };
             cookie?: never;
@@ -7208,7 +7480,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/ocsp-request": string;
+            };
+        };
         responses: {
             /** @description An OCSPResponse, DER; also for a request that is none. */
             200: {
@@ -8326,11 +8602,17 @@ export interface operations {
                 cursor?: string;
                 /** @description desc for time and asc for name if left out */
                 dir?: "asc" | "desc";
-                /** @description From this time on: seconds since 1970, or RFC 3339. */
+                /**
+                 * @description From this time on: seconds since 1970, or RFC 3339.
+                 * @example 2026-01-05T11:00:00Z
+                 */
                 from?: string;
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
-                /** @description Full name of the reading. */
+                /**
+                 * @description Full name of the reading.
+                 * @example temperature
+                 */
                 name?: string;
                 /** @description How many to skip (0). */
                 offset?: string;
@@ -8342,7 +8624,10 @@ export interface operations {
                 subtopic?: string;
                 /** @description How times are written: s if left out, to the microsecond. */
                 time?: "s" | "ms" | "us" | "ns" | "rfc3339";
-                /** @description Before this time. */
+                /**
+                 * @description Before this time.
+                 * @example 2026-01-05T12:00:00Z
+                 */
                 to?: string;
                 /** @description Counting exactly costs a full read; estimate if left out. */
                 total?: "exact" | "estimate";
@@ -8357,7 +8642,10 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
                 id: string;
             };
             cookie?: never;
@@ -8819,7 +9107,10 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
                 id: string;
             };
             cookie?: never;
@@ -8907,7 +9198,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0021
+                 */
                 id: string;
             };
             cookie?: never;
@@ -9283,7 +9577,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0021
+                 */
                 id: string;
             };
             cookie?: never;
@@ -9774,7 +10071,10 @@ export interface operations {
     listDeadLetters: {
         parameters: {
             query?: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
                 channel?: string;
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
@@ -10128,7 +10428,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the device. */
+                /**
+                 * @description Id of the device.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 id: string;
             };
             cookie?: never;
@@ -10193,7 +10496,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the device. */
+                /**
+                 * @description Id of the device.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 id: string;
             };
             cookie?: never;
@@ -10329,7 +10635,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the device. */
+                /**
+                 * @description Id of the device.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0011
+                 */
                 id: string;
             };
             cookie?: never;
@@ -11940,12 +12249,18 @@ export interface operations {
             query?: {
                 limit?: string;
                 offset?: string;
-                /** @description things if left out */
+                /**
+                 * @description things if left out
+                 * @example channels
+                 */
                 type?: "things" | "channels";
             };
             header?: never;
             path: {
-                /** @description Id of the group. */
+                /**
+                 * @description Id of the group.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0030
+                 */
                 id: string;
             };
             cookie?: never;
@@ -12161,7 +12476,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the group. */
+                /**
+                 * @description Id of the group.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0030
+                 */
                 id: string;
             };
             cookie?: never;
@@ -12412,7 +12730,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the group. */
+                /**
+                 * @description Id of the group.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0031
+                 */
                 id: string;
             };
             cookie?: never;
@@ -13623,7 +13944,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
                 id: string;
             };
             cookie?: never;
@@ -13749,7 +14073,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the channel. */
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
                 id: string;
             };
             cookie?: never;
@@ -13930,7 +14257,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the invitation. */
+                /**
+                 * @description Id of the invitation.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0080
+                 */
                 id: string;
             };
             cookie?: never;
@@ -14002,7 +14332,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the invitation. */
+                /**
+                 * @description Id of the invitation.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0080
+                 */
                 id: string;
             };
             cookie?: never;
@@ -14343,7 +14676,7 @@ export interface operations {
             path: {
                 /**
                  * @description Id of the job.
-                 * @example 00000000-0000-4000-8000-000000000000
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00a0
                  */
                 id: string;
             };
@@ -14409,7 +14742,7 @@ export interface operations {
             path: {
                 /**
                  * @description Id of the job.
-                 * @example 00000000-0000-4000-8000-000000000000
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00a0
                  */
                 id: string;
             };
@@ -14491,7 +14824,7 @@ export interface operations {
             path: {
                 /**
                  * @description Id of the job.
-                 * @example 00000000-0000-4000-8000-000000000000
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00a0
                  */
                 id: string;
             };
@@ -15499,10 +15832,12 @@ export interface operations {
     endOutsideLogin: {
         parameters: {
             query?: {
+                /** @example unknown */
                 code?: string;
                 error?: string;
                 error_description?: string;
                 iss?: string;
+                /** @example unknown */
                 state?: string;
             };
             header?: never;
@@ -15601,7 +15936,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the thing or channel. */
+                /**
+                 * @description Id of the thing or channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0011
+                 */
                 id: string;
             };
             cookie?: never;
@@ -15667,7 +16005,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the message. */
+                /**
+                 * @description Id of the message.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
                 id: string;
             };
             cookie?: never;
@@ -15730,7 +16071,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the message. */
+                /**
+                 * @description Id of the message.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
                 id: string;
             };
             cookie?: never;
@@ -15875,73 +16219,6 @@ export interface operations {
             };
         };
     };
-    authorizeByForm: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A page for people. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description On to a page, or back to the application. */
-            303: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A page for people. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description The form is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests; try again after Retry-After. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before the next try. */
-                    "Retry-After"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The registry does not answer; try again after Retry-After. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before the next try. */
-                    "Retry-After"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     introspectToken: {
         parameters: {
             query?: never;
@@ -15949,7 +16226,17 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    /** @description Unless it is said by Basic. */
+                    client_id?: string;
+                    client_secret?: string;
+                    token: string;
+                    token_type_hint?: string;
+                };
+            };
+        };
         responses: {
             /** @description What it is good for; active is false for all others. */
             200: {
@@ -16017,7 +16304,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OauthJwks"];
+                    "application/jwk-set+json": components["schemas"]["OauthJwks"];
                 };
             };
             /** @description The registry does not answer; try again after Retry-After. */
@@ -16100,73 +16387,6 @@ export interface operations {
             };
         };
     };
-    logOutOfProviderByForm: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A page for people. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description On to a page, or back to the application. */
-            303: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A page for people. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description The form is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many requests; try again after Retry-After. */
-            429: {
-                headers: {
-                    /** @description Seconds to wait before the next try. */
-                    "Retry-After"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The registry does not answer; try again after Retry-After. */
-            503: {
-                headers: {
-                    /** @description Seconds to wait before the next try. */
-                    "Retry-After"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     revokeOauthToken: {
         parameters: {
             query?: never;
@@ -16174,7 +16394,17 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    /** @description Unless it is said by Basic. */
+                    client_id?: string;
+                    client_secret?: string;
+                    token: string;
+                    token_type_hint?: string;
+                };
+            };
+        };
         responses: {
             /** @description It is good for nothing, if it ever was. */
             200: {
@@ -16254,7 +16484,22 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    /** @description Unless it is said by Basic. */
+                    client_id?: string;
+                    client_secret?: string;
+                    code?: string;
+                    code_verifier?: string;
+                    /** @enum {string} */
+                    grant_type: "client_credentials" | "authorization_code" | "refresh_token";
+                    redirect_uri?: string;
+                    refresh_token?: string;
+                    scope?: string;
+                };
+            };
+        };
         responses: {
             /** @description Tokens. */
             200: {
@@ -16771,7 +17016,10 @@ export interface operations {
     deleteOrg: {
         parameters: {
             query?: {
-                /** @description Deletes also what depends on it. */
+                /**
+                 * @description Deletes also what depends on it.
+                 * @example true
+                 */
                 cascade?: "true" | "false";
             };
             header?: {
@@ -16779,7 +17027,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the organisation, or its alias. */
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
                 id: string;
             };
             cookie?: never;
@@ -17022,7 +17273,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the organisation, or its alias. */
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
                 id: string;
             };
             cookie?: never;
@@ -17346,9 +17600,15 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the organisation, or its alias. */
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
                 id: string;
-                /** @description Id of the invitation. */
+                /**
+                 * @description Id of the invitation.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0080
+                 */
                 invitation: string;
             };
             cookie?: never;
@@ -17411,9 +17671,15 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the organisation, or its alias. */
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
                 id: string;
-                /** @description Id of the invitation. */
+                /**
+                 * @description Id of the invitation.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0080
+                 */
                 invitation: string;
             };
             cookie?: never;
@@ -17460,6 +17726,366 @@ export interface operations {
             };
             /** @description It is answered already. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getOrgManifest: {
+        parameters: {
+            query?: {
+                /** @description true: also what is as it would be if left out. */
+                full?: "true" | "false";
+                /**
+                 * @description true: with all ids; else only where a name alone would not do.
+                 * @example true
+                 */
+                ids?: "true" | "false";
+                /** @description true: with the keys of things. Needs the right to update each of them. */
+                keys?: "true" | "false";
+                /**
+                 * @description Only these lists, separated by commas: groups, roles, channels, things, connections, policies.
+                 * @example groups,channels
+                 */
+                kinds?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The manifest. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Manifest"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organisation is too large for one document. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    applyOrgManifest: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Of the plan that was looked at: refused (412) if the organisation was changed since. */
+                    if_version?: string;
+                    manifest: components["schemas"]["Manifest"];
+                    /** @description Also delete what the manifest does not name, of the kinds that it has a list of. */
+                    prune?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description What was changed; nothing, if all was so already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManifestPlan"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organisation was changed since the plan was made. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    planOrgManifest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    manifest: components["schemas"]["Manifest"];
+                    /** @description Also delete what the manifest does not name, of the kinds that it has a list of. */
+                    prune?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The plan. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManifestPlan"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -17798,9 +18424,15 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the organisation, or its alias. */
+                /**
+                 * @description Id of the organisation, or its alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
+                 */
                 id: string;
-                /** @description Id of the user. */
+                /**
+                 * @description Id of the user.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0003
+                 */
                 user: string;
             };
             cookie?: never;
@@ -20396,7 +21028,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the role. */
+                /**
+                 * @description Id of the role.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0040
+                 */
                 id: string;
             };
             cookie?: never;
@@ -20732,7 +21367,10 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Id of the thing. */
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 thing: string;
             };
             cookie?: never;
@@ -21666,7 +22304,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the thing. */
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 id: string;
             };
             cookie?: never;
@@ -21729,7 +22370,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the thing. */
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 id: string;
             };
             cookie?: never;
@@ -22782,7 +23426,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the thing. */
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 id: string;
             };
             cookie?: never;
@@ -24067,7 +24714,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the user. */
+                /**
+                 * @description Id of the user.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0003
+                 */
                 id: string;
             };
             cookie?: never;
@@ -24175,7 +24825,10 @@ export interface operations {
                 "If-Match"?: string;
             };
             path: {
-                /** @description Id of the user. */
+                /**
+                 * @description Id of the user.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0003
+                 */
                 id: string;
             };
             cookie?: never;
@@ -24400,7 +25053,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the user. */
+                /**
+                 * @description Id of the user.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0003
+                 */
                 id: string;
             };
             cookie?: never;
@@ -24474,7 +25130,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the user. */
+                /**
+                 * @description Id of the user.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0003
+                 */
                 id: string;
             };
             cookie?: never;
@@ -25153,7 +25812,10 @@ export interface operations {
                 Prefer?: string;
             };
             path: {
-                /** @description Id of the application. */
+                /**
+                 * @description Id of the application.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0011
+                 */
                 id: string;
             };
             cookie?: never;
