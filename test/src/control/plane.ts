@@ -22,6 +22,10 @@ export class Asker {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #address: string;
 
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers;
+  }
+
   constructor(handler: HttpHandler, headers: Readonly<Record<string, string>> = {}, address = '127.0.0.1') {
     this.#handler = handler;
     this.#headers = headers;
@@ -94,8 +98,8 @@ export interface ControlPlane {
   readonly url: string;
   readonly directory: string;
   /** A further node on the same database: registry, gate and control plane, all real.
-   *  @param settings of RegistryConfig */
-  node(settings?: Readonly<Record<string, unknown>>): Promise<Node>;
+   *  @param settings of RegistryConfig  @param url of another database */
+  node(settings?: Readonly<Record<string, unknown>>, url?: string): Promise<Node>;
   dispose(): Promise<void>;
 }
 
@@ -109,10 +113,10 @@ export async function startControlPlane(): Promise<ControlPlane> {
   return {
     url: postgres.value.url,
     directory,
-    async node(settings = {}) {
+    async node(settings = {}, url = postgres.value.url) {
       const metrics = createMetrics();
       const started = await openRegistry({
-        url: postgres.value.url,
+        url,
         credentials: {
           create: (signingKeys) => createCredentials({ secret: SECRET, signingKeys }),
           generateSigningKey,
