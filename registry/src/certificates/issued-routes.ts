@@ -208,23 +208,24 @@ async function thingOf(
   given: string,
   verb: Verb,
 ): Promise<{ id: string; org: string }> {
-  const { subject } = await call.principal();
+  const { subject, scope } = await call.principal();
   const id = given.toLowerCase();
   const place = isUuid(id) ? await plane.registry.issued.place(id) : null;
   if (place === null) throw notFound('thing');
-  if (verb !== 'read' || subject.id !== id)
+  if (verb !== 'read' || subject.id !== id || scope !== null)
     await permit(call, plane, place.org, `things/${id}`, `certs.${verb}`, { hidden: 'thing', groups: place.groups });
   return { id, org: place.org };
 }
 
-/** What a thing has been issued it may read and renew itself.  @throws Refusal 404, 403 */
+/** What a thing has been issued it may read and renew itself; not by a token that carries a part of its rights, since a
+ *  certificate carries all.  @throws Refusal 404, 403 */
 async function certificateFor(call: Call<unknown, unknown>, plane: Plane, verb: Verb): Promise<IssuedCertificate> {
-  const { subject } = await call.principal();
+  const { subject, scope } = await call.principal();
   const serial = (call.parameters.serial ?? '').replaceAll(':', '').toLowerCase();
   const certificate = /^[0-9a-f]{32}$/.test(serial) ? await plane.registry.issued.get(serial) : null;
   if (certificate === null) throw notFound('certificate');
   const { org, thing } = certificate;
-  if (verb !== 'delete' && subject.id === thing) return certificate;
+  if (verb !== 'delete' && subject.id === thing && scope === null) return certificate;
   const groups = (await plane.registry.issued.place(thing))?.groups ?? [];
   await permit(call, plane, org, `certs/${serial}`, `certs.${verb}`, { hidden: 'certificate', groups });
   return certificate;

@@ -261,6 +261,17 @@ describe('just-in-time registration', () => {
     expect(await find(issued[late] as Issued)).not.toBeNull();
   });
 
+  test('lets nothing into an organisation that is frozen, until it is unfrozen', async () => {
+    const { authority } = await making();
+    const name = `pump ${randomUUID()}`;
+    const device = await authority.issue(name);
+    await registry.orgs.setFrozen(org, true);
+    expect(await find(device)).toBeNull();
+    expect(await thingsNamed(name)).toEqual([]);
+    await registry.orgs.setFrozen(org, false);
+    expect(await find(device)).toMatchObject({ org, enabled: true });
+  });
+
   test('leaves a thing out whose place has gone', async () => {
     const channel = await newChannel();
     const { authority } = await making({ channelIds: [channel] });

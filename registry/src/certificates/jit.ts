@@ -45,9 +45,12 @@ const ACTOR = {
   address: null,
   protocol: null,
 } as const;
+/** Nothing comes into an organisation that is frozen. */
+const THAWED = 'NOT EXISTS (SELECT 1 FROM registry.orgs WHERE orgs.id = org AND frozen)';
 const CANDIDATES = `SELECT id, org, certificate, jit, minute_at = $2 AND minute_count >= $3 AS full
   FROM registry.authorities
   WHERE jit IS NOT NULL AND (jit ->> 'enabled')::boolean AND md5(subject) = md5($1) AND subject = $1 AND expires_at > $4
+    AND ${THAWED}
   ORDER BY created_at, id LIMIT ${CANDIDATES_MAX}`;
 
 /** Makes a thing of a certificate that an organisation's authority issued, the first time that it is shown.
@@ -73,7 +76,7 @@ export function createJustInTime(parts: Parts): JustInTimeRegistration {
         const minute = new Date(Math.floor(now() / MINUTE_MS) * MINUTE_MS);
         const [authority] = await tx.query<Candidate>(
           `SELECT id, org, jit, minute_at = $2 AND minute_count >= $3 AS full FROM registry.authorities
-           WHERE id = $1 AND (jit ->> 'enabled')::boolean FOR UPDATE`,
+           WHERE id = $1 AND (jit ->> 'enabled')::boolean AND ${THAWED} FOR UPDATE`,
           [id, minute, countMax],
         );
         if (authority === undefined) return 'unknown';

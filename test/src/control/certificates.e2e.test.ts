@@ -150,6 +150,21 @@ describe('certificates of the platform', () => {
     expect((await self.call('POST', '/certs', { thing_id: thing.id })).status, 'nor issue').toBe(403);
   });
 
+  test('are not renewed by a token that carries only a part of the rights of a machine', async () => {
+    const app = (await admin.call('POST', '/apps', { name: 'Billing', kind: 'machine', scopes: ['things:read'] })).body;
+    const { serial } = await issue({ thing_id: app.id });
+    const login = Buffer.from(`${app.client_id}:${app.client_secret}`).toString('base64');
+    const response = await here.stranger.raw('POST', '/oauth/token', 'grant_type=client_credentials', {
+      authorization: `Basic ${login}`,
+      'content-type': 'application/x-www-form-urlencoded',
+    });
+    const { access_token } = (await response.json()) as { access_token: string };
+    const machine = here.stranger.as(`Bearer ${access_token}`);
+    expect((await machine.call('GET', '/things')).status).not.toBe(401);
+    expect((await machine.call('POST', `/certs/${serial}/renew`, {})).status).toBe(403);
+    expect((await admin.call('GET', `/certs?thing_id=${app.id}`)).body.total).toBe(1);
+  });
+
   test('that were renewed end with the overlap for who is connected, too', async () => {
     const first = await issue();
     const principals = [await known(first.certificate), await known(first.certificate, there)];
