@@ -89,9 +89,9 @@ export interface Things {
   remove(id: string, expected?: number | null): Promise<Removed | null>;
   removeIn(tx: ChangeSession, id: string, expected?: number | null): Promise<Removed | null>;
   /** @throws RegistryError REGISTRY_SECRET_MISMATCH */
-  key(thing: Thing): string;
+  key(thing: Pick<Thing, 'id' | 'keySealed'>): string;
   /** null if it has none.  @throws RegistryError REGISTRY_SECRET_MISMATCH */
-  externalKey(thing: Thing): string | null;
+  externalKey(thing: Pick<Thing, 'id' | 'externalKeySealed'>): string | null;
 }
 
 /** @holds over registry.things under its own name */
