@@ -1,9 +1,12 @@
 import {
   type Admission,
+  type Condition,
   connectionRules,
   createMetrics,
+  EVERY_SUBTOPIC,
   groupObject,
   type Identified,
+  type PolicyRule,
   type Principal,
   Protocol,
   type RequestContext,
@@ -277,6 +280,40 @@ describe('may, for a thing', () => {
     directory.putChannel('c1', 'o1', { alias: null });
     directory.putChannel('c2', 'o1', { alias: 'room' });
     expect(said(await ask(principal, 'publish', 'room'))).toBe('not_allowed');
+  });
+
+  test('of every subtopic at once: what covers all of them allows, what denies some denies', async () => {
+    const connected = connectionRules('t1', 'o1', 'c1', BOTH);
+    const rule = (object: string, effect: 'allow' | 'deny', condition: Condition | null = null) =>
+      ruleOf({
+        subject: 't1',
+        org: 'o1',
+        object,
+        action: 'subscribe',
+        effect,
+        ...(condition === null ? {} : { condition }),
+      });
+    const every = async (...rules: readonly PolicyRule[]): Promise<string> => {
+      directory.setRules('t1', 'o1', rules);
+      // Judged after another question, too: what is kept of that one does not stand for this one.
+      await ask(await thing(), 'subscribe');
+      return said(await ask(await thing(), 'subscribe', 'c1', EVERY_SUBTOPIC));
+    };
+    expect(await every(...connected)).toBe('allow');
+    expect(await every(rule('*', 'allow'))).toBe('allow');
+    expect(await every(rule('channels/c1/messages', 'allow'))).toBe('not_allowed');
+    expect(await every(rule('channels/c1/messages/a*', 'allow'))).toBe('not_allowed');
+    expect(await every(rule('channels/*', 'allow', { subtopic: ['#'] }))).toBe('not_allowed');
+    for (const denied of [
+      'channels/c1/messages/a',
+      'channels/*/messages/a/*',
+      'channels/c1/messages/*/b',
+      'channels/c*',
+    ])
+      expect(await every(...connected, rule(denied, 'deny'))).toBe('denied_by_policy');
+    expect(await every(...connected, rule('channels/*', 'deny', { subtopic: ['a/#'] }))).toBe('denied_by_policy');
+    for (const elsewhere of ['channels/c2/messages/a', 'channels/*/things', 'things/*', 'channels/c1', 'group:g1/*'])
+      expect(await every(...connected, rule(elsewhere, 'deny'))).toBe('allow');
   });
 
   test('a denial of one subtopic leaves the others', async () => {

@@ -16,7 +16,7 @@ import type {
   Sealer,
   SubjectRecord,
 } from '@millrace/core';
-import { messagesObject } from '@millrace/core';
+import { EVERY_SUBTOPIC, messagesObject } from '@millrace/core';
 import { Answers } from './answers.ts';
 import { circumstances } from './circumstances.ts';
 import { type GateLimits, gateLimits, PolicyConfig } from './config.ts';
@@ -243,7 +243,8 @@ class MemoGate implements StoppableGate {
       let verdict: Verdict = 'allow';
       if (rules !== NO_RULES) {
         const { groups } = target;
-        verdict = this.#judge.judge(rules, record.id, object, action, circumstances(record, context, subtopic, groups));
+        const about = subtopic === EVERY_SUBTOPIC ? null : subtopic;
+        verdict = this.#judge.judge(rules, record.id, object, action, circumstances(record, context, about, groups));
         stretch = rules.stretch(object, action, groups, context.nowMs);
       }
       if (verdict === 'allow' && scope !== null && !scopeCovers(scope, target.org, object, action, target.groups)) {

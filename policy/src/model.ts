@@ -1,6 +1,7 @@
+import { EVERY_SUBTOPIC } from '@millrace/core';
 import { Enforcer, FunctionMap, type Model, newModelFromString } from 'casbin';
 import { type Circumstances, readCondition } from './condition.ts';
-import { actionMatches, objectCovered } from './pattern.ts';
+import { actionMatches, objectCovered, reachBelow, readObject } from './pattern.ts';
 import type { RuleSet } from './rule-set.ts';
 
 /** The one policy of the platform, in Casbin's terms.
@@ -20,7 +21,7 @@ g = _, _, _
 e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 
 [matchers]
-m = r.org == p.org && actionMatches(r.act, p.act) && g(r.sub, p.sub, r.org) && covered(r.obj, p.obj, r.ctx) && conditionHolds(p.cond, p.eft, r.ctx)
+m = r.org == p.org && actionMatches(r.act, p.act) && g(r.sub, p.sub, r.org) && covered(r.obj, p.obj, p.eft, r.ctx) && conditionHolds(p.cond, p.eft, r.ctx)
 `;
 
 export type Verdict = 'allow' | 'not_allowed' | 'denied_by_policy';
@@ -82,8 +83,16 @@ export class Judge extends Enforcer {
   }
 }
 
-const covered = (object: string, pattern: string, { groups }: Circumstances): boolean =>
-  objectCovered(object, pattern, groups);
+const EVERYTHING = `/${EVERY_SUBTOPIC}`;
+
+/** @holds of all subtopics at once an allow must cover each, a deny any */
+function covered(object: string, pattern: string, effect: string, { groups }: Circumstances): boolean {
+  if (!object.endsWith(EVERYTHING)) return objectCovered(object, pattern, groups);
+  const rule = readObject(pattern);
+  if (rule.group !== null && !groups.includes(rule.group)) return false;
+  const reach = reachBelow(object.slice(0, -EVERYTHING.length), rule.pattern);
+  return effect === 'deny' ? reach !== 'none' : reach === 'all';
+}
 
 /** @holds what rests on something unknown never lets in: an allow does not apply, a deny does */
 function conditionHolds(condition: string, effect: string, circumstances: Circumstances): boolean {

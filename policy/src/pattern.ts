@@ -54,6 +54,21 @@ export function coverageBelow(base: string, pattern: string): Coverage {
   return pattern.endsWith('*') && objectMatches(base, pattern) ? 'all' : 'some';
 }
 
+/** What a pattern surely covers of an object and everything below it: unlike `coverageBelow`, 'some' says that there is
+ *  something that it covers. */
+export function reachBelow(base: string, pattern: string): Coverage {
+  const wanted = pattern.split('/');
+  const given = base.split('/');
+  const last = wanted.length - 1;
+  const isOpen = pattern.endsWith('*');
+  if (isOpen && last < given.length) return objectMatches(base, pattern) ? 'all' : 'none';
+  if (last < given.length - 1) return 'none';
+  const isShared = given.every(
+    (segment, index) => wanted[index] === segment || (wanted[index] === '*' && index < last),
+  );
+  return isShared ? 'some' : 'none';
+}
+
 /** The first two segments, which name an entity.  @returns null if a pattern leaves them open */
 export function rootOf(path: string): string | null {
   const first = path.indexOf('/');

@@ -69,7 +69,7 @@ export type Admission =
  *  Promises reject only when the registry cannot be asked (RegistryError, retry later). */
 export interface Gate {
   identify(credential: Credential): Identified | Promise<Identified>;
-  /** @param channel id or alias  @param subtopic segments joined by '/', "" if none */
+  /** @param channel id or alias  @param subtopic segments joined by '/', "" if none; or EVERY_SUBTOPIC */
   may(
     principal: Principal,
     action: MessageAction,

@@ -86,6 +86,10 @@ export const groupObject = (group: string, pattern: string): string => `group:${
 export const messagesObject = (channel: string, subtopic = ''): string =>
   subtopic === '' ? `channels/${channel}/messages` : `channels/${channel}/messages/${subtopic}`;
 
+/** In the place of a subtopic: the channel's messages of every subtopic, which somebody asks for at once. Allowed by what
+ *  covers all of them, denied by whatever denies some.  @holds no message has it: a topic holds no U+0000 */
+export const EVERY_SUBTOPIC = '\0';
+
 /** What a condition may ask; all members must hold. Kept as JSON text in a rule, "" for none.
  *  What is not known where the rule is judged (a worker knows no address) never lets in: an allow does not apply, a
  *  deny does. */

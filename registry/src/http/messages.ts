@@ -1,5 +1,12 @@
 import { z } from '@hono/zod-openapi';
-import { type ChannelRecord, isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
+import {
+  type ChannelRecord,
+  EVERY_SUBTOPIC,
+  isUuid,
+  type PayloadHead,
+  type Reading,
+  type ReadingsPage,
+} from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
 import { refuseFrozen } from '../people/frozen.ts';
 import { example } from './examples.ts';
@@ -68,7 +75,7 @@ export const messageRoutes: readonly Route[] = [
       ],
     },
     async (call, plane) => {
-      const channel = await readable(call, plane, call.query.subtopic ?? '');
+      const channel = await readable(call, plane, call.query.subtopic ?? EVERY_SUBTOPIC);
       const found = await plane.store.readings(readingsQuery(call.query, channel.org, channel.id));
       return new Response(readingsText(found, call.query.time ?? 's'), {
         headers: { 'content-type': 'application/json' },
@@ -88,7 +95,7 @@ export const messageRoutes: readonly Route[] = [
       examples: [{ name: 'the latest', parameters: { id: example.channel }, status: 200 }],
     },
     async (call, plane) => {
-      const channel = await readable(call, plane, '');
+      const channel = await readable(call, plane, EVERY_SUBTOPIC);
       const found = await plane.store.payloads({ org: channel.org, channel: channel.id, ...pageOf(call.query) });
       const { total, offset, limit, cursor } = found;
       return json(200, {
@@ -136,7 +143,7 @@ export const messageRoutes: readonly Route[] = [
   ),
 ];
 
-/** The channel, if the asker may read it.  @throws Refusal 404, 403 */
+/** The channel, if the asker may read it.  @param subtopic of what is asked for; EVERY_SUBTOPIC if none is named  @throws Refusal 404, 403 */
 async function readable(
   call: Call<unknown, unknown>,
   plane: Plane,
@@ -149,8 +156,13 @@ async function readable(
     if (channel === null) throw notFound('channel');
     reference = channel.id;
   }
-  const admission = await plane.gate.may(principal, 'subscribe', reference, subtopic, call.context);
-  if (admission.kind === 'allow') return admission.channel;
+  const may = (asked: string) => plane.gate.may(principal, 'subscribe', reference, asked, call.context);
+  const isWhole = subtopic === EVERY_SUBTOPIC;
+  const admission = await may(isWhole ? '' : subtopic);
+  if (admission.kind === 'allow') {
+    if (!isWhole || (await may(EVERY_SUBTOPIC)).kind === 'allow') return admission.channel;
+    throw new Refusal(403, 'You may not read every subtopic of the channel: say which, by ?subtopic=.');
+  }
   if (admission.reason === 'no_such_channel') throw notFound('channel');
   const channel = await plane.registry.channels.get(
     reference,
@@ -190,8 +202,11 @@ export async function mayRead(
     const channel = await plane.registry.channels.get(message.channel, message.org);
     const groups = channel?.org === message.org ? channel.groups : [];
     const object = `channels/${message.channel}`;
-    if (await plane.gate.allows(principal, message.org, object, 'messages.read', call.context, groups))
-      return allowed();
+    if (await plane.gate.allows(principal, message.org, object, 'messages.read', call.context, groups)) {
+      const admission = await plane.gate.may(principal, 'subscribe', message.channel, message.subtopic, call.context);
+      // A policy may keep one subtopic from who may read the channel.
+      if (admission.kind === 'allow' || admission.reason !== 'denied_by_policy') return allowed();
+    }
   } else {
     const admission = await plane.gate.may(principal, 'subscribe', message.channel, message.subtopic, call.context);
     if (admission.kind === 'allow') return allowed();

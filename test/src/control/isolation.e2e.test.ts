@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Principal } from '@millrace/core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { addMemberWith, idOf, made, orgOf, rows } from './access-world.ts';
-import { type Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
+import { type Asker, type ControlPlane, NO_STORE, type Node, startControlPlane } from './plane.ts';
 
 let plane: ControlPlane;
 let node: Node;
@@ -271,5 +271,65 @@ describe('an id of another organisation', () => {
     expect((await mallory.call('GET', `/users/${user}/access?org=${theirs.orgs}`)).status).toBe(200);
     expect((await key.call('GET', `/users/${user}/access?org=${theirs.orgs}`)).status).toBe(404);
     expect((await key.call('GET', `/users/${user}/access?org=${org}`)).status).toBe(403);
+  });
+});
+
+describe('who may read but one subtopic less than a channel', () => {
+  test('reads each of the others, and not all at once', async () => {
+    const channel = await made(alice, '/channels');
+    const thing = await made(alice, '/things');
+    const both = { thing_ids: [thing.id], channel_ids: [channel.id] };
+    expect((await alice.call('POST', '/connect', both)).status).toBe(200);
+    const reader = node.stranger.as(`Thing ${thing.key}`);
+    const read = async (what: string): Promise<number> =>
+      (await reader.call('GET', `/channels/${channel.id}/${what}`)).status;
+    expect([await read('messages'), await read('payloads')]).toEqual([200, 200]);
+    const statements = [
+      { effect: 'deny', actions: ['subscribe'], resources: [`channels/${channel.id}/messages/secret*`] },
+    ];
+    const policy = await made(alice, '/policies', { name: 'no secrets', statements });
+    expect((await alice.call('PUT', `/policies/${policy.id}/attachments/thing/${thing.id}`)).status).toBe(201);
+    expect([await read('messages'), await read('payloads')]).toEqual([403, 403]);
+    expect([await read('messages?subtopic=secret/a'), await read('messages?subtopic=open')]).toEqual([403, 200]);
+    expect(await read('messages?subtopic=')).toBe(200);
+  });
+
+  test('is told nothing of a message there, though they may read the channel', async () => {
+    const [org, channel] = [await orgOf(alice), await made(alice, '/channels')];
+    const reader = await node.stranger.newUser('reader@example.org');
+    const user = await idOf(reader);
+    await rows(plane, `INSERT INTO registry.memberships (user_id, org, role) VALUES ($1, $2, 'viewer')`, [user, org]);
+    const statements = [
+      { effect: 'deny', actions: ['subscribe'], resources: [`channels/${channel.id}/messages/secret*`] },
+    ];
+    const policy = await made(alice, '/policies', { name: 'none for readers', statements });
+    expect((await alice.call('PUT', `/policies/${policy.id}/attachments/user/${user}`)).status).toBe(201);
+    const fate = {
+      id: randomUUID(),
+      org,
+      channel: channel.id,
+      publisher: randomUUID(),
+      protocol: 'mqtt',
+      contentType: 'text/plain',
+      receivedUs: '1792000000123456',
+      size: 1,
+      partition: 0,
+      offset: 0,
+      decision: 'admitted',
+      readings: 0,
+      deadLetters: 0,
+      stored: 'payload',
+      reason: '',
+    } as const;
+    const asked = vi.spyOn(NO_STORE, 'fate');
+    const told = async (subtopic: string): Promise<number> => {
+      asked.mockResolvedValue({ ...fate, subtopic });
+      return (await reader.call('GET', `/messages/${fate.id}`)).status;
+    };
+    try {
+      expect([await told('open'), await told('secret/a')]).toEqual([200, 404]);
+    } finally {
+      asked.mockRestore();
+    }
   });
 });
