@@ -98,7 +98,8 @@ function readable(row: Row): Row {
   const isTime = (name: string): boolean => /(_at|_before|_since|_seen|_until)$/.test(name);
   return Object.fromEntries(
     Object.entries(row)
-      .filter(([, value]) => !isEmpty(value))
+      // `response` is a word of an old dialect.
+      .filter(([name, value]) => !isEmpty(value) && name !== 'response')
       .map(([name, value]) => [name, isTime(name) && typeof value === 'string' ? moment(value) : value]),
   );
 }
