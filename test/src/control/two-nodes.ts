@@ -1,6 +1,6 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createLogger, type Started } from '@millrace/core';
 import { type EmbeddedPostgres, embeddedPostgres } from '@millrace/registry';
 import { Millrace, Rest } from '../millrace.ts';
@@ -30,8 +30,36 @@ export class OwnPostgres {
     this.#started = undefined;
   }
 
-  async dispose(): Promise<void> {
+  async restart(): Promise<void> {
     await this.stop();
+    await this.start();
+  }
+
+  /** Sends a signal to the server and all that it has started. */
+  signal(signal: NodeJS.Signals): void {
+    const [pid] = readFileSync(join(this.cluster, 'postmaster.pid'), 'utf8').split('\n').map(Number);
+    if (pid === undefined) throw new Error('there is no server');
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    for (const each of [pid, ...children]) {
+      try {
+        process.kill(each, signal);
+      } catch {
+        // A connection that has ended meanwhile.
+      }
+    }
+  }
+
+  /** Where it keeps its data: as root, it is another user's. */
+  get cluster(): string {
+    const postgres = join(this.directory, 'postgres');
+    const location = join(postgres, 'location');
+    return join(existsSync(location) ? readFileSync(location, 'utf8').trim() : postgres, 'cluster');
+  }
+
+  async dispose(): Promise<void> {
+    const place = dirname(this.cluster);
+    await this.stop();
+    rmSync(place, { recursive: true, force: true });
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
