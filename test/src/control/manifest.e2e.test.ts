@@ -192,12 +192,12 @@ describe('a manifest', { timeout: 60_000 }, () => {
     expect(told(await apply(owner, path, less))).toEqual(['update thing thermometer']);
     const planned = await plan(owner, path, less, { prune: true });
     expect(told(planned.body).sort()).toEqual([
-        'delete connection thermometer → Commands',
-        'delete connection thermometer → Temperatures',
-        'delete attachment readings → group plant/hall-2',
-        'delete attachment readings → thing thermometer',
-        'delete thing gateway',
-          ]);
+      'delete attachment readings → group plant/hall-2',
+      'delete attachment readings → thing thermometer',
+      'delete connection thermometer → Commands',
+      'delete connection thermometer → Temperatures',
+      'delete thing gateway',
+    ]);
     await apply(owner, path, less, { prune: true });
     const lists = await Promise.all(
       ['things', 'channels', 'groups', 'roles', 'policies', 'connections'].map(async (kind) => {

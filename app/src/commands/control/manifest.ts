@@ -38,9 +38,9 @@ async function apply(call: Call): Promise<void> {
 /** What would change, a thing a block. */
 export function planText(changes: readonly ManifestChange[], colour: boolean): string {
   if (changes.length === 0) return 'Nothing to do: the organisation is as the manifest says.\n';
-  const blocks = changes.map(({ action, kind, name, id, before, after }) => {
+  const blocks = changes.map(({ action, kind, name, id, before, after, fields }) => {
     const head = `${SIGNS[action] ?? '?'} ${kind} ${name ?? id ?? ''}`;
-    const members = action === 'delete' ? [] : differences(before, after);
+    const members = action === 'delete' ? [] : [...differences(before, after), ...untold(after, fields)];
     const lines = [printable(head), ...members.map((line) => `    ${printable(line)}`)];
     return painted(lines.join('\n'), COLOURS[action] ?? 0, colour);
   });
@@ -56,6 +56,10 @@ function differences(before: unknown, after: unknown): readonly string[] {
       was[name] === undefined ? `${name}: ${shown(is[name])}` : `${name}: ${shown(was[name])} → ${shown(is[name])}`,
     );
 }
+
+/** What changes, but is not shown: keys. */
+const untold = (after: unknown, fields: readonly string[] = []): readonly string[] =>
+  fields.filter((field) => !((field.split('.')[0] as string) in objectOf(after))).map((field) => `${field}: changed`);
 
 const objectOf = (value: unknown): Json =>
   value !== null && typeof value === 'object'
@@ -88,11 +92,19 @@ export const manifest: readonly CommandSpecification[] = [
   {
     name: 'manifest',
     summary: 'write an organisation as a manifest',
-    options: [{ flags: '--keys', description: 'with the keys of things' }],
-    examples: ['millrace manifest > org.yaml'],
+    options: [
+      { flags: '--kinds <kinds>', description: 'only these lists, as groups,channels' },
+      { flags: '--ids', description: 'with all ids, not only where names would not do' },
+      { flags: '--keys', description: 'with the keys of things' },
+      { flags: '--full', description: 'also what is as it would be if left out' },
+    ],
+    examples: ['millrace manifest > org.yaml', 'millrace manifest --kinds roles,policies --ids'],
     async run(call) {
       const [client, org] = [await call.client(), await call.org()];
-      const document = await client.manifests.read(org, flag(call, 'keys') ? { keys: true } : {});
+      const kinds = text(call, 'kinds');
+      const flags = ['ids', 'keys', 'full'].filter((name) => flag(call, name)).map((name) => [name, true]);
+      const query = { ...(kinds === undefined ? {} : { kinds }), ...Object.fromEntries(flags) };
+      const document = await client.manifests.read(org, query);
       if (call.output.json) call.output.one(document);
       else call.output.write((await import('yaml')).stringify(document, { lineWidth: 0 }));
     },
