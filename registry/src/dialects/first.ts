@@ -38,7 +38,12 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
       examples: [{ name: 'a sensor', body: { name: 'Thermometer' }, status: 201 }],
     },
     ({ body }) => ({ method: 'post', path: '/things', body }),
-    (native) => json(201, { response: 'created', ...native.body }, { location: `/devices/${id(native)}` }),
+    (native) =>
+      json(
+        201,
+        { response: 'created', ...native.body },
+        { location: `/devices/${id(native)}`, etag: native.response.headers.get('etag') ?? '' },
+      ),
   ),
   translated(
     ask,
@@ -102,7 +107,12 @@ export const firstDialect = (ask: Ask): readonly Route[] => [
         body: Devices,
         answers: { 200: { description: `{"response": "${verb}ged"}`, schema: Plugged } },
         examples: [
-          { name: 'one', parameters: { id: example.otherChannel }, body: { devices: [example.thing] }, status: 200 },
+          {
+            name: 'one',
+            parameters: { id: example.otherChannel },
+            body: { devices: [verb === 'plug' ? example.otherThing : example.thing] },
+            status: 200,
+          },
         ],
       },
       ({ parameters, body }) => ({

@@ -5,6 +5,10 @@ import { json, type Route, route } from './route.ts';
 
 const tag = 'platform';
 const CHECK_MS_MAX = 3_000;
+const HealthAnswer = z.object({
+  status: z.enum(['pass', 'fail']),
+  checks: z.record(z.string(), z.string()).describe('pass, or what is wrong and what to do.'),
+});
 
 export const platformRoutes: readonly Route[] = [
   route(
@@ -14,7 +18,7 @@ export const platformRoutes: readonly Route[] = [
       tag,
       summary: 'Whether the process runs',
       open: true,
-      answers: { 200: { description: 'It runs.' } },
+      answers: { 200: { description: 'It runs.', schema: z.object({ status: z.literal('pass') }) } },
       examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     () => json(200, { status: 'pass' }, NO_STORE),
@@ -26,7 +30,13 @@ export const platformRoutes: readonly Route[] = [
       tag,
       summary: 'Whether everything that is needed works',
       open: true,
-      answers: { 200: { description: 'It does.' }, 503: { description: 'It does not; checks says what is wrong.' } },
+      answers: {
+        200: { description: 'It does.', schema: HealthAnswer },
+        503: {
+          description: 'It does not; checks says what is wrong.',
+          schema: HealthAnswer.extend({ error: z.string() }),
+        },
+      },
       examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     async (_, plane) => {
@@ -47,7 +57,12 @@ export const platformRoutes: readonly Route[] = [
       tag,
       summary: 'Which version runs',
       open: true,
-      answers: { 200: { description: 'Name and version.' } },
+      answers: {
+        200: {
+          description: 'Name and version.',
+          schema: z.object({ name: z.literal('millrace'), version: z.string() }),
+        },
+      },
       examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, { name: 'millrace', version: plane.version }),
@@ -74,7 +89,7 @@ export const platformRoutes: readonly Route[] = [
       tag,
       summary: 'This document',
       open: true,
-      answers: { 200: { description: 'OpenAPI 3.1.' } },
+      answers: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.string() }) } },
       examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, plane.document()),
@@ -104,7 +119,12 @@ export const platformRoutes: readonly Route[] = [
       tag,
       summary: 'Public keys that access tokens are checked with',
       open: true,
-      answers: { 200: { description: 'A JSON Web Key Set.' } },
+      answers: {
+        200: {
+          description: 'A JSON Web Key Set.',
+          schema: z.object({ keys: z.array(z.looseObject({ kty: z.string(), kid: z.string() })) }),
+        },
+      },
       examples: [{ name: 'ask', as: 'nobody', status: 200 }],
     },
     (_, plane) => json(200, plane.registry.credentials.jwks(), { 'cache-control': 'public, max-age=300' }),

@@ -24,8 +24,7 @@ import type { Thing } from './things.ts';
 const tag = 'connections';
 const BOTH: readonly MessageAction[] = ['publish', 'subscribe'];
 const connected = { description: 'They are connected; a publish right after succeeds.', schema: ConnectAnswer };
-const both = { channel_ids: [example.channel], thing_ids: [example.thing] };
-const pairOf = { id: example.channel, thing: example.thing };
+const both = { channel_ids: [example.channel], thing_ids: [example.otherThing] };
 
 export const connectionRoutes: readonly Route[] = [
   route(
@@ -95,7 +94,13 @@ export const connectionRoutes: readonly Route[] = [
       tag,
       summary: 'Connect one thing with one channel',
       answers: { 200: connected },
-      examples: [{ name: 'publish and subscribe', parameters: pairOf, status: 200 }],
+      examples: [
+        {
+          name: 'publish and subscribe',
+          parameters: { id: example.channel, thing: example.otherThing },
+          status: 200,
+        },
+      ],
     },
     async (call, plane) => {
       const { org, thing, channel } = await pair(call, plane, 'connections.create');

@@ -77,7 +77,7 @@ export const groupMemberRoutes: readonly Route[] = [
       answers: {
         200: { description: 'How many came in; those that were there already do not count.', schema: MembersAnswer },
       },
-      examples: [{ name: 'a thing', parameters: here, body: { thing_ids: [example.otherThing] }, status: 200 }],
+      examples: [{ name: 'a thing', parameters: here, body: { thing_ids: [example.thing] }, status: 200 }],
     },
     async (call, plane) => {
       const group = await groupFor(call, plane, 'update');

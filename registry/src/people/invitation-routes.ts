@@ -31,7 +31,7 @@ export const invitationRoutes: readonly Route[] = [
         'Mails them a token that is good for 7 days. An earlier invitation of the same address is void. Of a role you can give only what you have.',
       body: InvitationBody,
       answers: { 201: one, 409: problem('They are a member already, or there may be no more.'), 429: slower },
-      examples: [{ name: 'a viewer', parameters, body: { email: 'charles@example.org', role: 'viewer' }, status: 201 }],
+      examples: [{ name: 'a viewer', parameters, body: { email: 'joan@example.org', role: 'viewer' }, status: 201 }],
     },
     async (call, plane) => {
       const org = await invitingOrg(call, plane, 'invitations.create');
