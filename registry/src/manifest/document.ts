@@ -35,7 +35,8 @@ const DEFAULTS: Members = {
   type: 'device',
 };
 
-/** An organisation as a manifest that changes nothing of it when it is applied. */
+/** An organisation as a manifest that changes nothing of it when it is applied.
+ *  @holds things that are applications are no part of it: they are made and deleted as applications */
 export function manifestOf(org: string, state: State, options: DocumentOptions): Members {
   const { kinds, named, ids, full, secretsOf } = options;
   const tree = new Tree(state.groups);
@@ -114,6 +115,8 @@ export function manifestOf(org: string, state: State, options: DocumentOptions):
   const isTwinThing = twins(state.things);
   const isTwinChannel = twins(state.channels);
   const inThings = kinds.has('things');
+  const listed = state.things.filter(({ machine }) => !machine);
+  const told = new Set(inThings ? listed.map(({ id }) => id) : []);
   return {
     version: 1,
     org,
@@ -132,7 +135,7 @@ export function manifestOf(org: string, state: State, options: DocumentOptions):
       : {}),
     ...(inThings
       ? {
-          things: state.things.map((thing) => {
+          things: listed.map((thing) => {
             const channels = connected.get(thing.id);
             return {
               ...tidy(thing.id, thingMembers(thing), thing.name === '' || isTwinThing(thing.name)),
@@ -145,13 +148,13 @@ export function manifestOf(org: string, state: State, options: DocumentOptions):
     // Also where things tell of their own: then it says that there are no more.
     ...(kinds.has('connections')
       ? {
-          connections: inThings
-            ? []
-            : state.connections.map((connection) => ({
-                things: [thingRef(connection.thing)],
-                channels: [channelRef(connection.channel)],
-                types: typesOf(connection),
-              })),
+          connections: state.connections
+            .filter(({ thing }) => !told.has(thing))
+            .map((connection) => ({
+              things: [thingRef(connection.thing)],
+              channels: [channelRef(connection.channel)],
+              types: typesOf(connection),
+            })),
         }
       : {}),
     ...(kinds.has('policies')

@@ -19,6 +19,8 @@ import { Problems, told } from './problems.ts';
 import { permitChanges, permitReading } from './rights.ts';
 import {
   ApplyBody,
+  CONNECTIONS_MAX,
+  ENTITIES_MAX,
   ManifestBody,
   type ManifestInput,
   type ManifestKind,
@@ -123,15 +125,29 @@ async function read(call: Call<z.output<typeof ManifestQuery>, unknown>, plane: 
     if (await plane.gate.allows(principal, org.id, kind, `${kind}.list`, call.context)) named.add(kind);
   const state = await planning.run(() => plane.registry.manifests.state(org.id));
   if (keys && kinds.has('things')) await permitKeys(call, plane, org.id, state);
+  checkSize(state, kinds);
   const secretsOf = keys ? (thing: ThingState) => secrets(plane, thing) : null;
   return json(200, manifestOf(org.name || org.id, state, { kinds, named, ids, full, secretsOf }));
+}
+
+/** What could not be applied is not told.  @throws Refusal 422 */
+function checkSize(state: State, kinds: ReadonlySet<ManifestKind>): void {
+  const entities = [...kinds].reduce((sum, kind) => sum + (kind === 'connections' ? 0 : state[kind].length), 0);
+  const connections = kinds.has('connections') ? state.connections.length : 0;
+  if (entities <= ENTITIES_MAX && connections <= CONNECTIONS_MAX) return;
+  throw new Refusal(
+    422,
+    `A manifest holds at most ${ENTITIES_MAX} entities and ${CONNECTIONS_MAX} connections: ask for fewer kinds.`,
+  );
 }
 
 /** Who may update a thing may see its key.  @throws Refusal 403 */
 async function permitKeys(call: Call<unknown, unknown>, plane: Plane, org: string, state: State): Promise<void> {
   const tree = new Tree(state.groups);
-  for (const { id, group } of state.things)
+  for (const { id, group, machine } of state.things) {
     await permit(call, plane, org, `things/${id}`, 'things.update', { groups: tree.branch(group) });
+    if (machine) await permit(call, plane, org, `apps/${id}`, 'apps.update');
+  }
 }
 
 /** @throws RegistryError REGISTRY_SECRET_MISMATCH */

@@ -65,9 +65,11 @@ export function makePlan(manifest: ManifestInput, state: State, prune: boolean, 
   const roles = difference(wanted.roles, state.roles, pruned('roles'), roleMembers);
   const channels = difference(wanted.channels, state.channels, pruned('channels'), channelMembers);
   const policies = difference(wanted.policies, state.policies, pruned('policies'), policyMembers);
+  // Who an application is goes with the application, which no manifest tells of.
+  const prunable = state.things.filter(({ machine }) => !machine);
   const things = difference(
     wanted.things,
-    state.things,
+    prunable,
     pruned('things'),
     thingMembers,
     (thing, { key, external_key }) => ({

@@ -78,6 +78,9 @@ export async function permitChanges(
   };
   await placed('channels', plan.channels);
   await placed('things', plan.things);
+  // Who an application is, is for who may change the application.
+  for (const { before } of plan.things.update) if (before.machine) await allow(`apps/${before.id}`, 'apps.update');
+  for (const { id, machine } of plan.things.remove) if (machine) await allow(`apps/${id}`, 'apps.delete');
   await permitConnections(call, plane, org, plan);
 
   if (plan.roles.create.length > 0) await allow('roles', 'roles.create');

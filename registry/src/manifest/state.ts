@@ -38,6 +38,8 @@ export interface ThingState extends Shared {
   readonly keySealed: string;
   readonly externalKeyDigest: string | null;
   readonly externalKeySealed: string | null;
+  /** It is who an application is. */
+  readonly machine: boolean;
 }
 export interface PolicyState extends Shared {
   readonly description: string;
@@ -107,7 +109,8 @@ const STATE = `SELECT
   ${shared('alias, enabled, content_type AS "contentType", group_id AS "group", profile, limits', 'channels')} AS channels,
   ${shared(
     `type, enabled, external_id AS "externalId", group_id AS "group", gateway, key_digest AS "keyDigest",
-     key_sealed AS "keySealed", external_key_digest AS "externalKeyDigest", external_key_sealed AS "externalKeySealed"`,
+     key_sealed AS "keySealed", external_key_digest AS "externalKeyDigest", external_key_sealed AS "externalKeySealed",
+     EXISTS (SELECT 1 FROM registry.apps WHERE apps.thing = things.id) AS machine`,
     'things',
   )} AS things,
   ${rows('thing, channel, publish, subscribe', 'registry.connections WHERE org = $1', 'thing, channel')} AS connections,

@@ -53,11 +53,12 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
   if (count > ENTITIES_MAX) problems.add('manifest', `holds ${count} entities; at most ${ENTITIES_MAX}`);
   problems.refuse();
 
-  const roleNames = namesAfter('role', roles, state.roles, stays('roles'));
-  const thingNames = namesAfter('thing', things, state.things, stays('things'));
-  const channelNames = namesAfter('channel', channels, state.channels, stays('channels'), (entry) => entry.alias);
+  const keptThings = state.things.filter((thing) => stays('things') || thing.machine);
+  const roleNames = namesAfter('role', roles, stays('roles') ? state.roles : []);
+  const thingNames = namesAfter('thing', things, keptThings);
+  const channelNames = namesAfter('channel', channels, stays('channels') ? state.channels : [], ({ alias }) => alias);
   const appIds = new Set(
-    merged(things, state.things, stays('things'))
+    merged(things, keptThings)
       .filter(({ type }) => type === 'app')
       .map(({ id }) => id),
   );
@@ -166,31 +167,29 @@ interface Named {
   readonly type?: string | undefined;
 }
 
-/** What there will be of a kind: those of the manifest, and those that it does not name. */
+/** What there will be of a kind: those of the manifest, and those that it does not name, but that stay. */
 function merged(
   matched: readonly {
     readonly id: string;
     readonly before: Named | null;
     readonly entry: Partial<Omit<Named, 'id'>>;
   }[],
-  existing: readonly Named[],
-  stay: boolean,
+  kept: readonly Named[],
 ): Named[] {
   const named = new Set(matched.map(({ id }) => id));
   return [
     ...matched.map(({ id, before, entry }) => ({ ...before, ...entry, id })),
-    ...(stay ? existing.filter(({ id }) => !named.has(id)) : []),
+    ...kept.filter(({ id }) => !named.has(id)),
   ];
 }
 
 function namesAfter(
   what: string,
   matched: Parameters<typeof merged>[0],
-  existing: readonly Named[],
-  stay: boolean,
+  kept: readonly Named[],
   alias?: (entry: Named) => string | null | undefined,
 ): Names {
-  const all = merged(matched, existing, stay);
+  const all = merged(matched, kept);
   const named = (of: (entry: Named) => string | null | undefined): [string, string][] =>
     all.flatMap((entry) => {
       const name = of(entry) ?? '';

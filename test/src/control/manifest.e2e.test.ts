@@ -488,6 +488,18 @@ describe('an organisation as a manifest', { timeout: 60_000 }, () => {
     expect(JSON.stringify(body)).not.toContain(key);
   });
 
+  test('has no part in applications: they are neither told nor deleted', async () => {
+    const { owner, path, org } = await newOrg();
+    await apply(owner, path, { version: 1, channels: [{ name: 'c' }] });
+    const app = await made(owner, `/apps?org=${org}`, { name: 'panel', kind: 'machine' });
+    await apply(owner, path, { version: 1, connections: [{ things: ['panel'], channels: ['c'] }] });
+    const { body } = await owner.call('GET', path);
+    expect(body).toMatchObject({ things: [], connections: [{ things: ['panel'], channels: ['c'] }] });
+    expect((await plan(owner, path, body, { prune: true })).body.changes).toEqual([]);
+    expect((await apply(owner, path, { version: 1, things: [] }, { prune: true })).changes).toEqual([]);
+    expect((await owner.call('GET', `/apps/${app.id}`)).status).toBe(200);
+  });
+
   test('makes another one just like it', async () => {
     const key = `a-key-of-thermometer-${++keys}`;
     const plant = plantWith(key);
