@@ -4163,7 +4163,16 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        keys: ({
+                            kid: string;
+                            kty: string;
+                        } & {
+                            [key: string]: unknown;
+                        })[];
+                    };
+                };
             };
         };
     };
@@ -9424,7 +9433,7 @@ export interface operations {
                 id: string;
                 /**
                  * @description Id of the thing.
-                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0011
                  */
                 thing: string;
             };
@@ -13826,7 +13835,12 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @enum {string} */
+                        status: "pass";
+                    };
+                };
             };
         };
     };
@@ -13844,7 +13858,16 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @description pass, or what is wrong and what to do. */
+                        checks: {
+                            [key: string]: string;
+                        };
+                        /** @enum {string} */
+                        status: "pass" | "fail";
+                    };
+                };
             };
             /** @description It does not; checks says what is wrong. */
             503: {
@@ -13853,7 +13876,17 @@ export interface operations {
                     "Retry-After"?: string;
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @description pass, or what is wrong and what to do. */
+                        checks: {
+                            [key: string]: string;
+                        };
+                        error: string;
+                        /** @enum {string} */
+                        status: "pass" | "fail";
+                    };
+                };
             };
         };
     };
@@ -16704,7 +16737,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        openapi: string;
+                    } & {
+                        [key: string]: unknown;
+                    };
+                };
             };
         };
     };
@@ -26314,7 +26353,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": {
+                        /** @enum {string} */
+                        name: "millrace";
+                        version: string;
+                    };
+                };
             };
         };
     };
