@@ -52,6 +52,8 @@ export interface Apps {
   /** All or none, in their order.  @throws RegistryError REGISTRY_CONFLICT with field id */
   create(org: string, apps: readonly NewApp[]): Promise<MadeApp[]>;
   get(id: string): Promise<App | null>;
+  /** Of things, those that are who a machine is. */
+  machines(things: readonly string[]): Promise<ReadonlySet<string>>;
   list(query: ListQuery & { readonly kind?: AppKind | undefined }): Promise<Listed<App>>;
   /** null if it is gone.  @param version that it must have; null: any  @throws RegistryError REGISTRY_VERSION_MISMATCH */
   update(id: string, patch: AppPatch, version: number | null): Promise<App | null>;
@@ -130,6 +132,11 @@ export function createApps({ database, feed, credentials }: Parts): Apps {
 
     async get(id) {
       return (await database.query<App>(`SELECT ${COLUMNS} FROM registry.apps WHERE id = $1`, [id]))[0] ?? null;
+    },
+
+    async machines(things) {
+      const sql = 'SELECT id FROM registry.apps WHERE thing = ANY ($1::uuid[])';
+      return new Set((await database.query<{ id: string }>(sql, [things])).map(({ id }) => id));
     },
 
     list: ({ kind, ...query }) =>

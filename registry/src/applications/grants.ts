@@ -86,18 +86,18 @@ export function createOauthGrants({ database, feed, now }: Parts): OauthGrants {
       if (token.grant === null || token.org === null || token.user === null) return null;
       const [subject] = await database.query<UserRecord>(USER, [token.user]);
       if (subject === undefined) return null;
-      return { subject, expiresMs, scope: { id: token.grant, org: token.org, grants: grantsOf(token.scopes) } };
+      return { subject, expiresMs, scope: { id: token.grant, org: token.org, grants: grantsOf(within(token)) } };
     },
 
     async scope(id) {
-      const [row] = await database.query<{ org: string | null; payload: StoredGrant }>(
-        `SELECT oauth_grants.org, payload FROM registry.oauth_grants JOIN registry.apps ON apps.id = app
+      const [row] = await database.query<{ org: string | null; payload: StoredGrant; appScopes: string[] }>(
+        `SELECT oauth_grants.org, payload, apps.scopes AS "appScopes" FROM registry.oauth_grants JOIN registry.apps ON apps.id = app
          WHERE oauth_grants.id = $1 AND expires_at > now() AND apps.enabled`,
         [id],
       );
-      return row === undefined || row.org === null
-        ? null
-        : { id, org: row.org, grants: grantsOf(grantedScopes(row.payload)) };
+      if (row === undefined || row.org === null) return null;
+      const scopes = within({ scopes: grantedScopes(row.payload), appScopes: row.appScopes });
+      return { id, org: row.org, grants: grantsOf(scopes) };
     },
 
     async list(user, { offset, limit }) {
@@ -150,9 +150,13 @@ export function createOauthGrants({ database, feed, now }: Parts): OauthGrants {
 
 /** A machine that asks for no scope gets all that it may ask for; where that is not limited, all its rights. */
 function scopeOfMachine({ id, scopes, appScopes }: TokenRow, org: string): Scope | null {
-  const asked = scopes.length === 0 ? appScopes : scopes;
-  return asked.length === 0 ? null : { id, org, grants: grantsOf(asked) };
+  if (scopes.length === 0 && appScopes.length === 0) return null;
+  return { id, org, grants: grantsOf(scopes.length === 0 ? appScopes : within({ scopes, appScopes })) };
 }
+
+/** Scopes of a token that its application may still ask for: what is taken from it is taken from its tokens too. */
+const within = ({ scopes, appScopes }: Pick<TokenRow, 'scopes' | 'appScopes'>): readonly string[] =>
+  appScopes.length === 0 ? scopes : scopes.filter((scope) => appScopes.includes(scope));
 
 /** Those that were granted and not rejected since. */
 export function grantedScopes({ openid, rejected }: StoredGrant): string[] {

@@ -7,7 +7,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { page } from '../http/schemas.ts';
-import { listOf } from '../inventory/lookup.ts';
+import { listOf, permitMachine } from '../inventory/lookup.ts';
 import { pageAnswer } from '../inventory/page.ts';
 import type { Issuance, IssuedCertificate } from './issued.ts';
 import { type NewKey, newKey, type PublicKey, readRequest } from './keys.ts';
@@ -214,6 +214,7 @@ async function thingOf(
   if (place === null) throw notFound('thing');
   if (verb !== 'read' || subject.id !== id || scope !== null)
     await permit(call, plane, place.org, `things/${id}`, `certs.${verb}`, { hidden: 'thing', groups: place.groups });
+  if (verb === 'create') await permitMachine(call, plane, place.org, id, 'update');
   return { id, org: place.org };
 }
 
@@ -228,6 +229,7 @@ async function certificateFor(call: Call<unknown, unknown>, plane: Plane, verb: 
   if (verb !== 'delete' && subject.id === thing && scope === null) return certificate;
   const groups = (await plane.registry.issued.place(thing))?.groups ?? [];
   await permit(call, plane, org, `certs/${serial}`, `certs.${verb}`, { hidden: 'certificate', groups });
+  if (verb === 'create') await permitMachine(call, plane, org, thing, 'update');
   return certificate;
 }
 

@@ -21,7 +21,22 @@ export async function thingFor(
   if (thing === null) throw notFound('thing');
   const { org, groups } = thing;
   await permit(call, plane, org, `things/${thing.id}`, `things.${verb}`, { groups });
+  if (verb !== 'read') await permitMachine(call, plane, org, thing.id, verb);
   return thing;
+}
+
+/** A thing that is who an application is belongs to the application: whoever can let themselves in as it acts with all
+ *  that its policies give it, and past the scopes that its tokens are limited to.
+ *  @throws Refusal 403 */
+export async function permitMachine(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  org: string,
+  thing: string,
+  verb: 'update' | 'delete',
+): Promise<void> {
+  if (!(await plane.registry.applications.apps.machines([thing])).has(thing)) return;
+  await permit(call, plane, org, `apps/${thing}`, `apps.${verb}`, { hidden: 'application' });
 }
 
 /** By id or alias.  @throws Refusal 404, 403 */

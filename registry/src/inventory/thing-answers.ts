@@ -52,19 +52,26 @@ const secretsOf = ({ registry }: Plane, thing: Thing): Secrets => ({
   externalKey: registry.things.externalKey(thing),
 });
 
-/** Things as who asks may see them: with their keys where they might change them anyway. */
+/** Things as who asks may see them: with their keys where they might change them anyway; that of an application where
+ *  they might change the application. */
 export async function thingsAnswer(
   call: Call<unknown, unknown>,
   plane: Plane,
   things: readonly Thing[],
 ): Promise<ReturnType<typeof thingAnswer>[]> {
   const principal = await call.principal();
-  const presence = await plane.registry.presence.of(things.map(({ id }) => id));
+  const ids = things.map(({ id }) => id);
+  const [presence, machines] = await Promise.all([
+    plane.registry.presence.of(ids),
+    plane.registry.applications.apps.machines(ids),
+  ]);
   const answers: ReturnType<typeof thingAnswer>[] = [];
   for (const thing of things) {
     const { id, org, groups } = thing;
-    const mayUpdate = plane.gate.allows(principal, org, `things/${id}`, 'things.update', call.context, groups);
-    const secrets = (await mayUpdate) ? secretsOf(plane, thing) : null;
+    const mayUpdate =
+      (await plane.gate.allows(principal, org, `things/${id}`, 'things.update', call.context, groups)) &&
+      (!machines.has(id) || (await plane.gate.allows(principal, org, `apps/${id}`, 'apps.update', call.context)));
+    const secrets = mayUpdate ? secretsOf(plane, thing) : null;
     answers.push(thingAnswer(thing, presence.get(id), secrets));
   }
   return answers;

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
+import { ADMIN, type Asker, type ControlPlane, type Node, startControlPlane } from './plane.ts';
 
 let plane: ControlPlane;
 let node: Node;
@@ -170,4 +170,61 @@ test('writes down who did what, without secrets', async () => {
   } finally {
     await database.end();
   }
+});
+
+async function tokenOf({ id, client_secret }: { id: string; client_secret: string }): Promise<Asker> {
+  const login = Buffer.from(`${id}:${client_secret}`).toString('base64');
+  const response = await node.stranger.raw('POST', '/oauth/token', 'grant_type=client_credentials&scope=things:read', {
+    authorization: `Basic ${login}`,
+    'content-type': 'application/x-www-form-urlencoded',
+  });
+  return node.stranger.as(`Bearer ${((await response.json()) as { access_token: string }).access_token}`);
+}
+
+/** Lets a thing do something with all things of its organisation. */
+async function allow(thing: string, action: string): Promise<void> {
+  const statements = [{ effect: 'allow', actions: [action], resources: ['*'] }];
+  const { body: policy } = await ada.call('POST', '/policies', { name: `${action} ${thing}`, statements });
+  const attached = await ada.call('PUT', `/policies/${policy.id}/attachments/thing/${thing}`);
+  expect(attached.status, JSON.stringify(attached.body)).toBeLessThan(300);
+}
+
+test('who may change things can not let themselves in as a machine, nor can its own tokens of few scopes', async () => {
+  const { body: org } = await ada.call('POST', '/orgs', { name: 'Mill' });
+  const editor = await node.stranger.newUser('editor@example.org');
+  const { id } = (await editor.call('GET', '/users/me')).body;
+  const admin = await node.stranger.asUser(ADMIN.email, ADMIN.password);
+  expect((await admin.call('PUT', `/orgs/${org.id}/members/${id}`, { role: 'editor' })).status).toBeLessThan(300);
+  const { body: app } = await ada.call('POST', `/apps?org=${org.id}`, { name: 'Billing', kind: 'machine' });
+  const seen = await editor.call('GET', `/things/${app.id}`);
+  expect([seen.status, seen.body.key]).toEqual([200, undefined]);
+  const { things } = (await editor.call('GET', `/things?org=${org.id}`)).body;
+  expect(things.map(({ key }: { key?: string }) => key)).toEqual([undefined]);
+  for (const [method, path, body] of [
+    ['POST', `/things/${app.id}/key`, {}],
+    ['PATCH', `/things/${app.id}`, { external_id: 'billing', external_key: 'of-my-own-choice' }],
+    ['PUT', `/things/${app.id}/certificates`, { fingerprints: ['ab'.repeat(32)], authorities: [] }],
+    ['POST', '/certs', { thing_id: app.id }],
+    ['DELETE', `/things/${app.id}`, undefined],
+  ] as const)
+    expect((await editor.call(method, path, body)).status, `${method} ${path}`).toBe(403);
+  const { body: serial } = await ada.call('POST', '/certs', { thing_id: app.id });
+  expect((await editor.call('POST', `/certs/${serial.serial}/renew`, {})).status).toBe(403);
+  expect((await editor.call('GET', `/orgs/${org.id}/manifest?keys=true`)).status).toBe(403);
+  // Who may change the application may do all of that.
+  expect((await ada.call('GET', `/things/${app.id}`)).body.key).toMatch(/^[\w-]{43}$/);
+  expect((await editor.call('POST', `/things?org=${org.id}`, { type: 'app' })).body.key).toMatch(/^[\w-]{43}$/);
+});
+
+test('a scope that is taken from a machine is taken from its tokens at once', async () => {
+  const { body: app } = await ada.call('POST', '/apps', {
+    name: 'Reports',
+    kind: 'machine',
+    scopes: ['things:read', 'channels:read'],
+  });
+  await allow(app.id, 'things.list');
+  const machine = await tokenOf(app);
+  expect((await machine.call('GET', '/things')).status).toBe(200);
+  expect((await ada.call('PATCH', `/apps/${app.id}`, { scopes: ['channels:read'] })).status).toBe(200);
+  expect((await machine.call('GET', '/things')).status).toBe(403);
 });
