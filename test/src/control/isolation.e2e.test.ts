@@ -333,3 +333,26 @@ describe('who may read but one subtopic less than a channel', () => {
     }
   });
 });
+
+describe('who is taken out of an organisation', () => {
+  test('comes back neither as somebody whom they invited, nor by what they let an application do', async () => {
+    const org = await orgOf(alice);
+    const leaver = await node.stranger.newUser('leaver@example.org');
+    const user = await idOf(leaver);
+    await rows(plane, `INSERT INTO registry.memberships (user_id, org, role) VALUES ($1, $2, 'admin')`, [user, org]);
+    const other = await node.stranger.newUser('other@example.org');
+    await rows(plane, 'UPDATE registry.users SET email_verified_at = now() WHERE id = $1', [await idOf(other)]);
+    const invite = { email: 'other@example.org', role: 'admin' };
+    const invitation = await made(leaver, `/orgs/${org}/invitations`, invite);
+    const app = await made(alice, '/apps', { name: 'tool', kind: 'web', redirect_uris: ['https://tool.example.org/'] });
+    const grant = randomUUID();
+    await rows(
+      plane,
+      `INSERT INTO registry.oauth_grants (id, app, user_id, org, payload, expires_at) VALUES ($1, $2, $3, $4, '{}', now() + interval '1 hour')`,
+      [grant, app.id, user, org],
+    );
+    expect((await alice.call('DELETE', `/orgs/${org}/members/${user}`)).status).toBe(204);
+    expect((await other.call('POST', `/invitations/${invitation.id}/accept`)).status).toBe(404);
+    expect(await rows(plane, 'SELECT 1 FROM registry.oauth_grants WHERE id = $1', [grant])).toEqual([]);
+  });
+});

@@ -33,6 +33,9 @@ BEGIN
   DELETE FROM registry.group_roles AS held USING gone WHERE held.user_id = gone.user_id AND held.org = gone.org;
   DELETE FROM registry.api_keys USING gone WHERE api_keys.user_id = gone.user_id AND api_keys.org = gone.org;
   DELETE FROM registry.oauth_grants AS granted USING gone WHERE granted.user_id = gone.user_id AND granted.org = gone.org;
+  -- Nor do they come back as somebody whom they invited in time.
+  UPDATE registry.invitations AS invited SET state = 'revoked', digest = NULL, updated_at = now() FROM gone
+  WHERE invited.inviter = gone.user_id AND invited.org = gone.org AND invited.state = 'pending';
   RETURN NULL;
 END $$;
 CREATE TRIGGER memberships_forget AFTER DELETE ON registry.memberships
