@@ -119,7 +119,8 @@ export const apiKeyRoutes: readonly Route[] = [
       const { expires_in, expires_at, grants, ...rest } = call.body;
       if (principal.scope !== null) mustBeInScope(principal.scope, org, grants);
       const now = plane.registry.access.now();
-      const expiresMs = expires_in === undefined ? momentOf(expires_at) : now + expires_in * 1_000;
+      const asked = expires_in === undefined ? momentOf(expires_at) : now + expires_in * 1_000;
+      const expiresMs = await withinMaker(plane, principal, asked);
       const { key, secret } = await plane.registry.access.keys.create(org, user, { ...rest, grants, expiresMs });
       const headers = { location: `/keys/${key.id}`, 'cache-control': 'no-store', ...etag(key.version) };
       return json(201, { ...answer(key), secret }, headers);
@@ -208,6 +209,16 @@ export const apiKeyRoutes: readonly Route[] = [
 function mustReach({ scope }: Principal, action: ControlAction, object: string): void {
   if (scope !== null && !scopeCovers(scope.grants, action, object))
     throw new Refusal(403, `This key or token does not reach so far: ${action} on ${object}.`);
+}
+
+/** Whoever got hold of a key that ends makes none that does not.  @param asked ms since 1970; null: never
+ *  @throws Refusal 403 */
+async function withinMaker(plane: Plane, { scope }: Principal, asked: number | null): Promise<number | null> {
+  const maker = scope === null ? null : await plane.registry.access.keys.get(scope.id);
+  const endMs = maker?.expiresAt?.getTime() ?? null;
+  if (endMs === null || (asked !== null && asked <= endMs)) return asked;
+  if (asked === null) return endMs;
+  throw new Refusal(403, 'A key makes no key that outlives it: leave the end out, or make it sooner.');
 }
 
 /** @throws Refusal 404, 403 */

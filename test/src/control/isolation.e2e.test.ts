@@ -356,3 +356,15 @@ describe('who is taken out of an organisation', () => {
     expect(await rows(plane, 'SELECT 1 FROM registry.oauth_grants WHERE id = $1', [grant])).toEqual([]);
   });
 });
+
+describe('a key that ends', () => {
+  test('makes none that outlives it', async () => {
+    const grants = [{ actions: ['keys.*', 'things.read'], resources: ['*'] }];
+    const maker = await made(alice, '/keys', { name: 'for an hour', grants, expires_in: 3_600 });
+    const asked = node.stranger.as(`Bearer ${maker.secret}`);
+    const narrow = { name: 'made by a key', grants: [{ actions: ['things.read'], resources: ['things/*'] }] };
+    expect((await made(asked, '/keys', narrow)).expires_at).toBe(maker.expires_at);
+    expect((await asked.call('POST', '/keys', { ...narrow, expires_in: 7_200 })).status).toBe(403);
+    expect((await asked.call('POST', '/keys', { ...narrow, expires_in: 60 })).status).toBe(201);
+  });
+});
