@@ -13,10 +13,13 @@ const SILENT_MS = 400;
 export interface Shown {
   readonly mqtt: IClientOptions;
   readonly authorization: string | null;
+  /** It may have a ticket, with which browsers open sockets. */
+  readonly tickets?: boolean;
 }
 export const byKey = ({ id, key }: { readonly id: string; readonly key: string }): Shown => ({
   mqtt: { username: id, password: key },
   authorization: `Thing ${key}`,
+  tickets: true,
 });
 export const byBearer = (token: string): Shown => ({
   mqtt: { username: 'token', password: token },
@@ -63,7 +66,7 @@ export class Feed {
 
   static async open(place: Place, shown: Shown): Promise<Feed> {
     const authorization = shown.authorization ?? '';
-    return new Feed(place, authorization, await openSocket(place, authorization, () => false));
+    return new Feed(place, authorization, await openSocket(place, { headers: { authorization } }, () => false));
   }
 
   /** Whether others got what was sent well after this moment. */
@@ -108,12 +111,21 @@ export async function openAll(place: Place, shown: Shown, feed: Feed): Promise<r
     ...(authorization === null
       ? []
       : [
-          openSocket(place, authorization, isSilent),
+          openSocket(place, { headers: { authorization } }, isSilent),
           openStream(place, authorization, isSilent),
           requesting(place, authorization),
         ]),
+    ...(authorization !== null && shown.tickets === true
+      ? [newTicket(place, authorization).then((ticket) => openSocket(place, { ticket }, isSilent))]
+      : []),
   ]);
   return opened;
+}
+
+async function newTicket({ node }: Place, authorization: string): Promise<string> {
+  const response = await fetch(`${node.url}/tickets`, { method: 'POST', headers: { authorization } });
+  if (!response.ok) throw new Error(`a ticket was refused: ${response.status}`);
+  return ((await response.json()) as { ticket: string }).ticket;
 }
 
 async function connected(place: Place, shown: Shown): Promise<MqttClient> {
@@ -194,10 +206,11 @@ async function subscribed(place: Place, shown: Shown, isSilent: (aliveMs: number
 
 async function openSocket(
   place: Place,
-  authorization: string,
+  { headers = {}, ticket }: { readonly headers?: Readonly<Record<string, string>>; readonly ticket?: string },
   isSilent: (aliveMs: number) => boolean,
 ): Promise<Watched> {
-  const socket = new WebSocket(httpPath(place, 'feed').replace(/^http/, 'ws'), { headers: { authorization } });
+  const query = ticket === undefined ? '' : `?ticket=${ticket}`;
+  const socket = new WebSocket(httpPath(place, 'feed').replace(/^http/, 'ws') + query, { headers });
   let aliveMs = 0;
   let closed = false;
   socket.on('message', (data: Buffer) => {
@@ -212,7 +225,7 @@ async function openSocket(
   await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject));
   socket.on('error', () => undefined);
   return {
-    name: 'WebSocket',
+    name: ticket === undefined ? 'WebSocket' : 'WebSocket by a ticket',
     get aliveMs() {
       return aliveMs;
     },

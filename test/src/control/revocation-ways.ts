@@ -81,6 +81,7 @@ async function newMember({ a, admin, org }: Scene, role: RoleGiven): Promise<Per
   await admin.json('PUT', `/orgs/${org}/members/${id}`, role);
   return { id, rest, token: rest.authorization.slice('Bearer '.length) };
 }
+const byToken = ({ token }: Person): Shown => ({ ...byBearer(token), tickets: true });
 const newRole = ({ admin, org }: Scene, actions: readonly string[]): Promise<{ id: string }> =>
   admin.json('POST', `/roles?org=${org}`, { name: randomUUID(), actions });
 
@@ -88,7 +89,7 @@ const ofMember = (name: string, revoke: (scene: Scene, person: Person) => Promis
   name,
   async prepare(scene) {
     const person = await newMember(scene, { role: 'editor' });
-    return { shown: byBearer(person.token), revoke: () => revoke(scene, person) };
+    return { shown: byToken(person), revoke: () => revoke(scene, person) };
   },
 });
 
@@ -132,7 +133,10 @@ export const WAYS: readonly Way[] = [
     async prepare(scene) {
       const thing = await newConnected(scene);
       const { token } = await scene.admin.as(`Thing ${thing.key}`).json<{ token: string }>('POST', '/things/token', {});
-      return { shown: byBearer(token), revoke: () => scene.admin.json('PATCH', `/things/${thing.id}/key`, {}) };
+      return {
+        shown: { ...byBearer(token), tickets: true },
+        revoke: () => scene.admin.json('PATCH', `/things/${thing.id}/key`, {}),
+      };
     },
   },
   {
@@ -165,7 +169,7 @@ export const WAYS: readonly Way[] = [
       await scene.admin.json('PUT', `/policies/${policy.id}/attachments/role/${role.id}`);
       const person = await newMember(scene, { role_id: role.id });
       return {
-        shown: byBearer(person.token),
+        shown: byToken(person),
         revoke: () => scene.admin.json('POST', `/policies/${policy.id}/disable`),
       };
     },
@@ -176,7 +180,7 @@ export const WAYS: readonly Way[] = [
       const role = await newRole(scene, ['publish', 'subscribe']);
       const person = await newMember(scene, { role_id: role.id });
       const narrow = { actions: ['things.list'] };
-      return { shown: byBearer(person.token), revoke: () => scene.admin.json('PATCH', `/roles/${role.id}`, narrow) };
+      return { shown: byToken(person), revoke: () => scene.admin.json('PATCH', `/roles/${role.id}`, narrow) };
     },
   },
   {
@@ -189,7 +193,7 @@ export const WAYS: readonly Way[] = [
       const person = await newMember(scene, { role_id: role.id });
       const path = `/groups/${group.id}/roles/${person.id}`;
       await admin.json('PUT', path, { role: 'editor' });
-      return { shown: byBearer(person.token), revoke: () => admin.json('DELETE', path) };
+      return { shown: byToken(person), revoke: () => admin.json('DELETE', path) };
     },
   },
   ofMember('a member is removed', ({ admin, org }, { id }) => admin.json('DELETE', `/orgs/${org}/members/${id}`)),
