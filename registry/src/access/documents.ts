@@ -14,7 +14,8 @@ const RULES_MAX = 1_000;
 const CONDITION_DEPTH_MAX = 6;
 
 const KNOWN_VARIABLES = ['thing.id', 'user.id', 'user.email'];
-const THING_METADATA = /^thing\.metadata\.[^\s${}]{1,128}$/;
+/** @holds a variable is within one segment of a resource: what covers it is told segment by segment */
+const THING_METADATA = /^thing\.metadata\.[^\s${}/*]{1,128}$/;
 
 function hasKnownVariables(value: string): boolean {
   const names = [...value.matchAll(/\$\{([^}]*)\}/g)].map((match) => match[1] ?? '');
