@@ -3,7 +3,7 @@ import type { Call, Plane } from '../http/plane.ts';
 import { Refusal, refusalOf } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
 import { ProblemAnswer, TokensAnswer } from '../http/schemas.ts';
-import { countDown, networkOf } from '../people/logins.ts';
+import { countDown, loggedIn, networkOf } from '../people/logins.ts';
 import type { OutsideLogin } from './identities.ts';
 import { PENDING_SECONDS } from './outside.ts';
 import { codePage, errorPage, pageHeaders, prefersPage } from './pages.ts';
@@ -130,7 +130,7 @@ async function begin(call: BeginCall, plane: Plane): Promise<Response> {
 }
 
 async function comeBack(call: Call<unknown, unknown>, plane: Plane): Promise<Response> {
-  const { applications, audit } = plane.registry;
+  const { applications } = plane.registry;
   const { outside } = applications;
   if (!outside.enabled) throw new Refusal(404, 'There is no other provider to log in by.');
   const [, sealed = ''] = /(?:^|;\s*)millrace_login=([\w-]+)/.exec(call.request.headers.get('cookie') ?? '') ?? [];
@@ -146,8 +146,7 @@ async function comeBack(call: Call<unknown, unknown>, plane: Plane): Promise<Res
     throw new Refusal(400, `${outside.name} did not confirm the login. Begin anew.`);
   }
   if (login.kind === 'refused') throw new Refusal(403, REASONS[login.reason]);
-  const { user } = login;
-  audit.note({ action: 'users.login', entity: 'users', id: user.id, org: null, outcome: 'done' });
+  const user = loggedIn(plane, call.peer, login.user);
   const { challenge, interaction, redirect } = pending;
   const code = await applications.loginCodes.issue(user, {
     challenge: challenge ?? undefined,

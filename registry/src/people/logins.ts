@@ -53,6 +53,11 @@ export async function logIn(plane: Plane, peer: HttpPeer, email: string, passwor
       plane.registry.audit.note({ ...login(known.id), outcome: 'denied', detail: { reason: 'password' } });
     throw new Refusal(401, 'E-mail or password is wrong.', CHALLENGE);
   }
+  return loggedIn(plane, peer, user);
+}
+
+/** Writes a login down, in the name of who it is; what goes on in the request is theirs. */
+export function loggedIn(plane: Plane, peer: HttpPeer, user: User): User {
   setActor(actorOf(user, peer));
   plane.registry.audit.note({ ...login(user.id), outcome: 'done' });
   return user;

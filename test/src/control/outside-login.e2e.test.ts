@@ -68,6 +68,10 @@ test('makes an account for a stranger whose e-mail is verified there, once', asy
   const second = await exchange(again.code, again.verifier);
   const same = await open.stranger.as(`Bearer ${second.body.token}`).call('GET', '/users/me');
   expect(same.body.id).toBe(me.body.id);
+  // Written down in their own name.
+  const admin = await open.stranger.asUser(ADMIN.email, ADMIN.password);
+  const { entries } = (await admin.call('GET', `/audit?action=users.login&id=${me.body.id}`)).body;
+  expect(entries.map(({ actor }: { actor: { id: string } }) => actor.id)).toEqual([me.body.id, me.body.id]);
 });
 
 test('a code is good once, and to whoever began only', async () => {
