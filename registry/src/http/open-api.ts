@@ -70,8 +70,14 @@ export function openApiDocument(version: string): OpenApiDocument {
     servers: [{ url: '/' }],
   }) as unknown as OpenApiDocument;
   for (const { specification } of told) addExamples(document, specification);
-  return document;
+  return unflagged(document);
 }
+
+/** Patterns of JSON Schema are Unicode without a flag; the generator writes it behind them. */
+const unflagged = (document: OpenApiDocument): OpenApiDocument =>
+  JSON.parse(JSON.stringify(document), (key, value: unknown) =>
+    key === 'pattern' && typeof value === 'string' ? value.replace(/\/u$/, '') : value,
+  );
 
 const SCHEMES = {
   bearer: {

@@ -90,11 +90,15 @@ function bodyOf(specification: Specification) {
   const { body, ownBody, dialect, itemsBytesMax, examples = [] } = specification;
   const told = examplesOf(examples);
   if (ownBody !== undefined)
-    return { required: true, content: { [ownBody.type]: { schema: ownBody.schema, ...told } } };
+    return {
+      required: specification.answers[400] !== undefined,
+      content: { [ownBody.type]: { schema: ownBody.schema, ...told } },
+    };
   if (body === undefined) return null;
-  // Also in the shape of a dialect.
-  const schema = dialect === undefined ? body : z.union([body, dialect.body]);
-  const lines = z.string().describe('One item a line.');
+  // Also in the shape of a dialect; more than are checked go to a job.
+  const own = itemsBytesMax !== undefined && body instanceof z.ZodArray ? z.array(body.element).min(1) : body;
+  const schema = dialect === undefined ? own : z.union([own, dialect.body]);
+  const lines = z.unknown().openapi({ description: 'One item a line.' });
   return {
     required: true,
     content: {

@@ -71,7 +71,7 @@ export const ThingListQuery = StatusListQuery.extend({
 
 /** As the ingress takes it in a path. */
 const alias = text(128).regex(
-  /^(?![0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$)[\p{L}\p{N}._~@:-]+$/iu,
+  /^(?![0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$)[\p{L}\p{N}._~@:-]+$/u,
   'must be no UUID and hold only letters, digits and . _ ~ @ : -',
 );
 const contentType = text(128).regex(/^[\w.+-]+\/[\w.+-]+$/, 'must be a media type without parameters');

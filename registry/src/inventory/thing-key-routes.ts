@@ -4,6 +4,7 @@ import { example } from '../http/examples.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { type Route, route } from '../http/route.ts';
+import { checkVersion } from './change.ts';
 import { thingFor } from './lookup.ts';
 import { matched, removed } from './problems.ts';
 import { KeyBody, ThingAnswer } from './schemas.ts';
@@ -56,7 +57,9 @@ export const thingKeyRoutes: readonly Route[] = [
       examples: [{ name: 'a thing', parameters: { id: example.thing }, status: 204 }],
     },
     async (call, plane) => {
-      const { id } = await thingFor(call, plane, 'update');
+      const thing = await thingFor(call, plane, 'update');
+      checkVersion('thing', thing, expectedVersion(call));
+      const { id } = thing;
       return deleted(call, { keys: (await plane.registry.thingKeys.endOverlap(id)) ? 1 : 0 });
     },
   ),

@@ -18,7 +18,7 @@ const picture = z
   .nullable()
   .describe('An https URL, or the picture itself: data:image/…;base64,….');
 const alias = text(128).regex(
-  /^(?![0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$)[\p{L}\p{N}._~-]+$/iu,
+  /^(?![0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$)[\p{L}\p{N}._~-]+$/u,
   'must be no UUID and hold only letters, digits and . _ ~ -',
 );
 
