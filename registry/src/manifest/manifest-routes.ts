@@ -124,7 +124,7 @@ async function read(call: Call<z.output<typeof ManifestQuery>, unknown>, plane: 
   for (const kind of [...manifestKinds, 'members'] as const)
     if (await plane.gate.allows(principal, org.id, kind, `${kind}.list`, call.context)) named.add(kind);
   const state = await planning.run(() => plane.registry.manifests.state(org.id));
-  if (keys && kinds.has('things')) await permitKeys(call, plane, org.id, state);
+  if (keys && kinds.has('things')) await permitKeys(call, plane, org.id, state, state.things);
   checkSize(state, kinds);
   const secretsOf = keys ? (thing: ThingState) => secrets(plane, thing) : null;
   return json(200, manifestOf(org.name || org.id, state, { kinds, named, ids, full, secretsOf }));
@@ -142,9 +142,15 @@ function checkSize(state: State, kinds: ReadonlySet<ManifestKind>): void {
 }
 
 /** Who may update a thing may see its key.  @throws Refusal 403 */
-async function permitKeys(call: Call<unknown, unknown>, plane: Plane, org: string, state: State): Promise<void> {
-  const tree = new Tree(state.groups);
-  for (const { id, group, machine } of state.things) {
+async function permitKeys(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  org: string,
+  { groups }: State,
+  things: readonly ThingState[],
+): Promise<void> {
+  const tree = new Tree(groups);
+  for (const { id, group, machine } of things) {
     await permit(call, plane, org, `things/${id}`, 'things.update', { groups: tree.branch(group) });
     if (machine) await permit(call, plane, org, `apps/${id}`, 'apps.update');
   }
@@ -167,10 +173,16 @@ async function planFor(call: Call<unknown, Asked>, plane: Plane, org: Org): Prom
   const { registry } = plane;
   checkOrg(given, org);
   await permitReading(call, plane, org.id, given);
-  return planning.run(async () => {
+  const plan = await planning.run(async () => {
     const state = await registry.manifests.state(org.id);
     return makePlan(given, state, prune, (key) => registry.credentials.digest(key));
   });
+  // Whether a key differs is told only to who may see it: else it could be guessed at.
+  const keyed = plan.wanted.things.flatMap(({ before, members: { key, external_key } }) =>
+    before !== null && (key !== undefined || external_key !== undefined) ? [before] : [],
+  );
+  await permitKeys(call, plane, org.id, plan.state, keyed);
+  return plan;
 }
 
 /** @throws Refusal 422 for a manifest of another organisation */

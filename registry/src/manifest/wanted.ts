@@ -101,6 +101,7 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
       connect(id, channelNames.find(channel, `${path}.channels[${index}].channel`, problems), types);
   }
   let pairs = connections.size;
+  if (pairs > CONNECTIONS_MAX) problems.add('things', `there are more than ${CONNECTIONS_MAX} connections`);
   for (const [at, entry] of (manifest.connections ?? []).entries()) {
     pairs += entry.things.length * entry.channels.length;
     if (pairs > CONNECTIONS_MAX) {

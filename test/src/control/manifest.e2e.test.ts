@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { addMember, addMemberWith, decided, idOf, made, rows } from './access-world.ts';
@@ -378,6 +379,11 @@ describe('who may apply a manifest', { timeout: 60_000 }, () => {
     expect((await plan(viewer, path, thing)).status).toBe(200);
     expect((await viewer.call('POST', `${path}/apply`, { manifest: thing })).status).toBe(403);
     expect((await viewer.call('GET', `${path}?keys=true`)).status).toBe(403);
+    // Not even whether a key is the right one.
+    for (const guess of [key, 'some-other-key-of-it']) {
+      const guessed = { version: 1, things: [{ name: 'thermometer', key: guess }] };
+      expect((await plan(viewer, path, guessed)).status).toBe(403);
+    }
     expect(told(await apply(editor, path, thing))).toEqual(['create thing lamp']);
     const role = { version: 1, roles: [{ name: 'mighty', actions: ['*'] }] };
     expect((await editor.call('POST', `${path}/apply`, { manifest: role })).status).toBe(403);
@@ -527,8 +533,12 @@ describe('several at once', { timeout: 120_000 }, () => {
     const key = `a-key-of-thermometer-${++keys}`;
     const plant = plantWith(key);
     const { owner, path, org } = await newOrg();
-    const answers = await Promise.all(Array.from({ length: 5 }, () => apply(owner, path, plant)));
-    expect(answers.map(({ summary }) => summary.create).sort((a, b) => a - b)).toEqual([0, 0, 0, 0, 15]);
+    const other = await plane.node();
+    const there = await other.stranger.asUser(`owner${count}@example.org`, 'a good password');
+    const answers = await Promise.all(
+      Array.from({ length: 6 }, (_, at) => apply(at % 2 === 0 ? owner : there, path, plant)),
+    );
+    expect(answers.map(({ summary }) => summary.create).sort((a, b) => a - b)).toEqual([0, 0, 0, 0, 0, 15]);
     expect((await owner.call('GET', `/things?org=${org}`)).body.total).toBe(2);
   });
 
@@ -557,6 +567,109 @@ describe('several at once', { timeout: 120_000 }, () => {
     expect(await versionsOf(org)).toEqual(before);
     expect(tookMs).toBeLessThan(60_000);
   });
+});
+
+/** Manifests whose references all lead somewhere, by names that few have. */
+const some = <T>(one: fc.Arbitrary<T>, lengthMax: number) => fc.array(one, { maxLength: lengthMax });
+const named = (names: readonly string[]) => fc.uniqueArray(fc.constantFrom(...names), { maxLength: names.length });
+const metadata = fc.dictionary(fc.constantFrom('a', 'b', '__proto__', 'x.y'), fc.jsonValue({ maxDepth: 1 }), {
+  maxKeys: 3,
+});
+const maybe = <T>(one: fc.Arbitrary<T>) => fc.option(one, { nil: undefined });
+const anyManifest = fc
+  .record({
+    halls: named(['h1', 'h2', 'h3']),
+    yards: named(['y1', 'y2']),
+    channels: named(['c1', 'c2', 'c3', 'c4']),
+    things: named(['t1', 't2', 't3', 't4', 't5']),
+    roles: named(['r1', 'r2']),
+    policies: named(['p1', 'p2', 'p3']),
+    seeds: fc.array(fc.nat(1_000), { minLength: 40, maxLength: 40 }),
+    values: fc.array(
+      fc.record({
+        metadata: maybe(metadata),
+        enabled: maybe(fc.boolean()),
+        tags: maybe(some(fc.constantFrom('x', 'y'), 2)),
+      }),
+      {
+        minLength: 12,
+        maxLength: 12,
+      },
+    ),
+  })
+  .map(({ halls, yards, channels, things, roles, policies, seeds, values }) => {
+    let at = 0;
+    const next = (): number => seeds[at++ % seeds.length] ?? 0;
+    const pick = <T>(list: readonly T[]): T | undefined => (list.length === 0 ? undefined : list[next() % list.length]);
+    const value = () => values[next() % values.length];
+    const groups = [
+      { name: 'plant', ...value(), groups: halls.map((name) => ({ name, ...value() })) },
+      ...yards.map((name) => ({ name })),
+    ];
+    const places = ['plant', ...halls.map((name) => `plant/${name}`), ...yards, null];
+    const both = [['publish'], ['subscribe'], ['publish', 'subscribe']];
+    const statements = () => [
+      {
+        effect: pick(['allow', 'deny']),
+        actions: [pick(['publish', 'things.read', '*'])],
+        resources: [pick(['*', 'channels/*'])],
+      },
+    ];
+    return {
+      version: 1,
+      groups,
+      roles: roles.map((name) => ({
+        name,
+        actions: [pick(['things.*', 'subscribe', '*.read'])],
+        description: pick(['', 'd']),
+      })),
+      channels: channels.map((name) => ({ name, ...value(), group: pick(places), alias: pick([null, `a-${name}`]) })),
+      things: things.map((name, index) => ({
+        name,
+        ...value(),
+        group: pick(places),
+        type: index === 0 ? 'gateway' : 'device',
+        gateway: index === 0 ? null : pick([null, things[0] ?? null]),
+        channels: channels.filter(() => next() % 2 === 0).map((channel) => ({ channel, types: pick(both) })),
+      })),
+      policies: policies.map((name) => ({
+        name,
+        statements: statements(),
+        attach: [
+          ...things.filter(() => next() % 3 === 0).map((thing) => ({ thing })),
+          ...halls.filter(() => next() % 3 === 0).map((hall) => ({ group: `plant/${hall}` })),
+          ...roles.filter(() => next() % 3 === 0).map((role) => ({ role })),
+        ],
+      })),
+    };
+  });
+
+test('whatever stands in a manifest is so afterwards, from whatever there was', { timeout: 240_000 }, async () => {
+  const { owner, path, org } = await newOrg();
+  await fc.assert(
+    fc.asyncProperty(anyManifest, async (manifest) => {
+      const planned = await plan(owner, path, manifest, { prune: true });
+      expect(planned.body).toMatchObject({ summary: expect.anything() });
+      const applied = await apply(owner, path, manifest, { prune: true, if_version: planned.body.version });
+      expect(told(applied)).toEqual(told(planned.body));
+      expect((await plan(owner, path, manifest, { prune: true })).body.changes).toEqual([]);
+      const { body: written } = await owner.call('GET', path);
+      expect((await plan(owner, path, written, { prune: true })).body.changes).toEqual([]);
+      const [{ things, channels, pairs }] = await rows(
+        plane,
+        `SELECT (SELECT count(*)::integer FROM registry.things WHERE org = $1) AS things,
+           (SELECT count(*)::integer FROM registry.channels WHERE org = $1) AS channels,
+           (SELECT count(*)::integer FROM registry.connections WHERE org = $1) AS pairs`,
+        [org],
+      );
+      expect([things, channels, pairs]).toEqual([
+        manifest.things.length,
+        manifest.channels.length,
+        manifest.things.reduce((sum, thing) => sum + thing.channels.length, 0),
+      ]);
+    }),
+    { numRuns: 40 },
+  );
 });
 
 test('the example of the documentation is applied as it stands there', { timeout: 60_000 }, async () => {
