@@ -231,7 +231,8 @@ export async function insertOrg(
   ]);
   const role: OrgRole = 'owner';
   await tx.query('INSERT INTO registry.memberships (user_id, org, role) VALUES ($1, $2, $3)', [owner, org, role]);
-  tx.changed('org', org, org, [owner]);
+  // Nothing is known of it yet that could be void, but what its owner may: no node looks through all that it remembers.
+  tx.changed('member', owner, org, [owner]);
   tx.audit({ action: 'orgs.create', entity: 'orgs', id: org, org, detail: { name, owner } });
   return org;
 }

@@ -368,3 +368,15 @@ describe('a key that ends', () => {
     expect((await asked.call('POST', '/keys', { ...narrow, expires_in: 60 })).status).toBe(201);
   });
 });
+
+describe('a new organisation', () => {
+  test('is told as what its owner may, and makes no node look through all that it remembers', async () => {
+    const told: string[] = [];
+    const stop = node.registry.directory.onChange(({ entity, voids }) => told.push(`${entity} ${voids.length}`));
+    const asker = await node.stranger.newUser('founder@example.org');
+    await made(asker, '/orgs', { name: 'another' });
+    stop();
+    expect(told).toEqual(['user 1', 'member 1', 'member 1']);
+    expect((await asker.call('GET', '/users/me')).body.orgs).toHaveLength(2);
+  });
+});
