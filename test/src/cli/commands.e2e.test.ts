@@ -260,9 +260,10 @@ describe('the commands that ask a node', { timeout: 180_000 }, () => {
   });
 
   test('a manifest is planned, shown, applied, and read back', async () => {
-    const written = await terminal.ok(['manifest', '--org', 'Green houses']);
+    await terminal.ok(['orgs', 'create', '--name', 'Brick houses']);
+    const written = await terminal.ok(['manifest', '--org', 'Brick houses']);
     const before = parse(written.stdout) as Record<string, unknown>;
     const file = terminal.file('org.json', JSON.stringify(before));
-    expect((await terminal.ok(['apply', '-f', file, '--org', 'Green houses'])).stdout).toContain('Nothing to do');
+    expect((await terminal.ok(['apply', '-f', file, '--org', 'Brick houses'])).stdout).toContain('Nothing to do');
   });
 });
