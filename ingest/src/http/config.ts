@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isProxies } from './proxies.ts';
 
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const MIB = 1_048_576;
@@ -43,6 +44,13 @@ export const HttpIngestConfig = z.object({
     .string()
     .default('')
     .describe('Origins (comma-separated, or *) whose pages may call this server; none by default.'),
+  MILLRACE_HTTP_TRUSTED_PROXIES: z
+    .string()
+    .default('')
+    .refine(isProxies, 'must be addresses and networks, separated by commas, as 10.0.0.0/8,::1')
+    .describe(
+      'Proxies (addresses and networks, comma-separated) that are believed in X-Forwarded-For: logins are slowed, the audit and conditions of management name whom they ask for. Without it all who come by a proxy are one. Messages are judged by who has connected.',
+    ),
   MILLRACE_HTTP_TLS_CERT: z.string().default('').describe('File of the certificate chain (PEM); with the key: HTTPS.'),
   MILLRACE_HTTP_TLS_KEY: z.string().default('').describe('File of the private key (PEM).'),
 });

@@ -4,6 +4,7 @@ import { problemAnswer, type Refusal } from './answer.ts';
 import { ChunkReader } from './chunks.ts';
 import { Exchange } from './exchange.ts';
 import { HEAD_BYTES_MAX, Head, type HeadCache } from './head.ts';
+import type { TrustedProxies } from './proxies.ts';
 
 // hot
 /** Requests of one connection that may be under way at once; then its socket is not read. */
@@ -18,6 +19,7 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 
 /** What a connection needs of the server. */
 export interface ConnectionHost {
+  readonly proxies: TrustedProxies;
   readonly heads: HeadCache;
   readonly bodyBytesMax: number;
   readonly headMsMax: number;

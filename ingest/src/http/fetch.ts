@@ -28,7 +28,9 @@ async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): 
   }
   let response: Response;
   try {
-    response = await handler(request, { remoteAddress: connection.context.remoteAddress, tls: connection.context.tls });
+    const { remoteAddress, tls } = connection.context;
+    const asks = connection.host.proxies.clientOf(remoteAddress, request.headers.get('x-forwarded-for') ?? '');
+    response = await handler(request, { remoteAddress: asks, tls });
   } catch (error) {
     connection.host.onFault(error);
     exchange.refuse(500, 'fault', 'A fault on our side.');

@@ -15,6 +15,7 @@ import type { Exchange } from './exchange.ts';
 import { answerByHandler } from './fetch.ts';
 import { HeadCache } from './head.ts';
 import type { NativeHandler } from './native.ts';
+import { TrustedProxies } from './proxies.ts';
 import { Publisher } from './publish.ts';
 import { ZstdInflater } from './zstd.ts';
 
@@ -92,6 +93,7 @@ class HttpServer implements ConnectionHost {
   readonly idleMsMax: number;
   draining = false;
   coarseMs = performance.now();
+  readonly proxies: TrustedProxies;
   readonly #options: HttpServerOptions;
   readonly #server: Server;
   readonly #tls: boolean;
@@ -114,6 +116,7 @@ class HttpServer implements ConnectionHost {
     this.headMsMax = config.MILLRACE_HTTP_HEAD_MS_MAX;
     this.requestMsMax = config.MILLRACE_HTTP_REQUEST_MS_MAX;
     this.idleMsMax = config.MILLRACE_HTTP_IDLE_MS_MAX;
+    this.proxies = new TrustedProxies(config.MILLRACE_HTTP_TRUSTED_PROXIES);
     this.#tls = certificate !== null;
     this.#counts = IngestCounts.of(metrics, 'http');
     this.#crossOrigin = new CrossOrigin(config.MILLRACE_HTTP_CORS_ORIGINS);
