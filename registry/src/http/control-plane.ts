@@ -129,7 +129,7 @@ async function answer(
     const { specification } = route;
     let known: Promise<Principal> | undefined;
     const principal = (): Promise<Principal> => {
-      known ??= identify(request, plane).then((found) => {
+      known ??= identify(request, plane, peer.remoteAddress).then((found) => {
         setActor(actorOf(found, peer));
         return found;
       });

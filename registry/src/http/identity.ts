@@ -5,12 +5,12 @@ import { notFound, Refusal } from './refusal.ts';
 
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="millrace", Thing realm="millrace"' };
 
-/** @throws Refusal 401 */
-export async function identify(request: Request, plane: Plane): Promise<Principal> {
+/** @param address of who asks  @throws Refusal 401; PolicyError POLICY_GUESSED (429) */
+export async function identify(request: Request, plane: Plane, address: string): Promise<Principal> {
   const credential = credentialOf(request.headers.get('authorization'));
   if (credential === null)
     throw new Refusal(401, 'Say who you are: Authorization: Bearer <token>, or Thing <key>.', CHALLENGE);
-  const identified = await plane.gate.identify(credential);
+  const identified = await plane.gate.identify(credential, address);
   if (identified.kind === 'known') {
     const { scope } = identified.principal;
     if (scope !== null) plane.registry.access.keys.used(scope.id, Date.now());

@@ -33,9 +33,9 @@ const SINGULARS: Readonly<Record<string, string>> = {
 
 /** What OpenAPI tells of one route. */
 export function operationOf(specification: Specification, operationId: string) {
-  const { method, path, tag, summary, description, open, query, answers } = specification;
+  const { method, path, tag, summary, description, open, query } = specification;
   const params = pathParameters(path);
-  const headers = requestHeaders(answers);
+  const headers = requestHeaders(specification);
   const body = bodyOf(specification);
   return {
     method,
@@ -68,9 +68,9 @@ export function pathParameters(path: string): z.ZodObject | null {
   return shape.length === 0 ? null : z.object(Object.fromEntries(shape));
 }
 
-function requestHeaders(answers: Specification['answers']): z.ZodObject | null {
+function requestHeaders({ answers, versionInBody }: Specification): z.ZodObject | null {
   const shape = {
-    ...(answers[412] === undefined
+    ...(answers[412] === undefined || versionInBody === true
       ? {}
       : {
           'If-Match': z

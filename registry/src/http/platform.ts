@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { docsPage } from './docs-page.ts';
+import { docsPage, docsPolicy } from './docs-page.ts';
 import type { Plane } from './plane.ts';
 import { json, type Route, route } from './route.ts';
 
@@ -108,7 +108,8 @@ export const platformRoutes: readonly Route[] = [
       new Response(docsPage(plane.document()), {
         headers: {
           'content-type': 'text/html; charset=utf-8',
-          'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
+          'content-security-policy': docsPolicy,
+          'x-content-type-options': 'nosniff',
         },
       }),
   ),

@@ -36,6 +36,8 @@ export function refusalOf(error: unknown): Refusal | null {
   if (error instanceof Refusal) return error;
   if (!(error instanceof MillraceError)) return null;
   switch (error.code) {
+    case 'POLICY_GUESSED':
+      return new Refusal(429, 'Too many unknown keys or tokens: wait a second.', { 'retry-after': '1' });
     case 'REGISTRY_UNREACHABLE':
       return new Refusal(503, 'The registry database does not answer. Try again later.', { 'retry-after': '2' });
     case 'REGISTRY_CONFLICT':

@@ -28,6 +28,8 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   /** Of a body that may be larger than others. */
   readonly bodyBytesMax?: number;
   readonly answers: Readonly<Record<number, Answer>>;
+  /** Which version is changed stands in the body, not in If-Match. */
+  readonly versionInBody?: true;
   /** Requests that work against the example organisation (http/examples.ts); each is run by a test. */
   readonly examples?: readonly RouteExample[];
   /** Not told in the document: a path for browsers alone. */

@@ -103,6 +103,7 @@ export const manifestRoutes: readonly Route[] = [
         'Each change takes the right that it would take by itself. Nothing is deleted, disconnected or detached without prune, and never what is of a kind that the manifest has no list of.',
       body: ApplyBody,
       bodyBytesMax: BYTES_MAX,
+      versionInBody: true,
       answers: {
         200: { description: 'What was changed; nothing, if all was so already.', schema: PlanAnswer },
         409: problem('Something is taken, or still needed.'),
