@@ -81,6 +81,12 @@ export function conditionText(condition: unknown): string {
   throw new PolicyError('CONDITION_INVALID', 'never', { problem });
 }
 
+/** @holds what rests on something unknown never lets in: an allow does not apply, a deny does */
+export function applies(condition: ReadyCondition, effect: string, circumstances: Circumstances): boolean {
+  const held = condition.holds(circumstances);
+  return held === 'yes' || (held === 'unknown' && effect === 'deny');
+}
+
 const ALWAYS: ReadyCondition = {
   parts: 0,
   holds: () => 'yes',

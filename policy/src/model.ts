@@ -1,7 +1,6 @@
-import { EVERY_SUBTOPIC } from '@millrace/core';
 import { Enforcer, FunctionMap, type Model, newModelFromString } from 'casbin';
-import { type Circumstances, readCondition } from './condition.ts';
-import { actionMatches, objectCovered, reachBelow, readObject } from './pattern.ts';
+import { applies, type Circumstances, readCondition } from './condition.ts';
+import { actionMatches, covers, readObject } from './pattern.ts';
 import type { RuleSet } from './rule-set.ts';
 
 /** The one policy of the platform, in Casbin's terms.
@@ -47,8 +46,8 @@ export class Judge extends Enforcer {
   }
 
   judge(rules: RuleSet, subject: string, object: string, action: string, circumstances: Circumstances): Verdict {
-    return this.#verdict(rules, subject, object, action, circumstances, rules.candidates(object, action, circumstances))
-      .verdict;
+    const candidates = rules.decisive(subject, object, action, circumstances);
+    return this.#verdict(rules, subject, object, action, circumstances, candidates).verdict;
   }
 
   /** The same, with the rule that decided: the one that denies, or the first that allows.
@@ -83,22 +82,13 @@ export class Judge extends Enforcer {
   }
 }
 
-const EVERYTHING = `/${EVERY_SUBTOPIC}`;
-
-/** @holds of all subtopics at once an allow must cover each, a deny any */
-function covered(object: string, pattern: string, effect: string, { groups }: Circumstances): boolean {
-  if (!object.endsWith(EVERYTHING)) return objectCovered(object, pattern, groups);
+const covered = (object: string, pattern: string, effect: string, { groups }: Circumstances): boolean => {
   const rule = readObject(pattern);
-  if (rule.group !== null && !groups.includes(rule.group)) return false;
-  const reach = reachBelow(object.slice(0, -EVERYTHING.length), rule.pattern);
-  return effect === 'deny' ? reach !== 'none' : reach === 'all';
-}
+  return (rule.group === null || groups.includes(rule.group)) && covers(object, rule.pattern, effect);
+};
 
-/** @holds what rests on something unknown never lets in: an allow does not apply, a deny does */
-function conditionHolds(condition: string, effect: string, circumstances: Circumstances): boolean {
-  const held = readCondition(condition).holds(circumstances);
-  return held === 'yes' || (held === 'unknown' && effect === 'deny');
-}
+const conditionHolds = (condition: string, effect: string, circumstances: Circumstances): boolean =>
+  applies(readCondition(condition), effect, circumstances);
 
 function assertion(model: Model, section: string, name: string) {
   const found = model.model.get(section)?.get(name);

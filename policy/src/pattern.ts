@@ -1,3 +1,5 @@
+import { EVERY_SUBTOPIC } from '@millrace/core';
+
 /** Whether a rule's object covers an object.
  *  @shape pattern: a path; `*` at its end stands for any rest (also none), a whole segment `*` before that for one
  *         segment; elsewhere `*` is itself  @throws never */
@@ -67,6 +69,16 @@ export function reachBelow(base: string, pattern: string): Coverage {
     (segment, index) => wanted[index] === segment || (wanted[index] === '*' && index < last),
   );
   return isShared ? 'some' : 'none';
+}
+
+const EVERYTHING = `/${EVERY_SUBTOPIC}`;
+
+/** Whether the pattern of a rule of that effect covers an object.
+ *  @holds of all subtopics at once an allow must cover each, a deny any */
+export function covers(object: string, pattern: string, effect: string): boolean {
+  if (!object.endsWith(EVERYTHING)) return objectMatches(object, pattern);
+  const reach = reachBelow(object.slice(0, -EVERYTHING.length), pattern);
+  return effect === 'deny' ? reach !== 'none' : reach === 'all';
 }
 
 /** The first two segments, which name an entity.  @returns null if a pattern leaves them open */

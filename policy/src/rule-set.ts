@@ -1,7 +1,12 @@
 import { messagesObject, type PolicyRule } from '@millrace/core';
-import { PART_SUBTOPIC, readCondition } from './condition.ts';
+import { applies, type Circumstances, PART_SUBTOPIC, type ReadyCondition, readCondition } from './condition.ts';
 import { Hierarchy } from './hierarchy.ts';
-import { actionMatches, coverageBelow, readObject, rootOf } from './pattern.ts';
+import { actionMatches, coverageBelow, covers, readObject, rootOf } from './pattern.ts';
+
+const EFFECT = 4;
+const CONDITION = 5;
+/** So many are weighed at once as they are. */
+const FEW = 16;
 
 /** What of a request an answer depends on, and until when the clock lets it stand. */
 export interface Relevance {
@@ -21,7 +26,13 @@ interface ReadyRule {
   readonly values: string[];
   readonly group: string | null;
   readonly pattern: string;
+  /** Once it has been read. */
+  condition: ReadyCondition | null;
 }
+const conditionOf = (rule: ReadyRule): ReadyCondition => {
+  rule.condition ??= readCondition(rule.values[CONDITION] as string);
+  return rule.condition;
+};
 
 /** The rules of one subject in one organisation, ready to be judged by.
  *  A rule that is malformed or of another organisation is left out.
@@ -60,8 +71,8 @@ export class RuleSet {
     const values = [subject, org, object, action, effect, condition].map((text) => shared(text, texts));
     const ready =
       group === null
-        ? { values, group, pattern: values[2] as string }
-        : { values, group: shared(group, texts), pattern };
+        ? { values, group, pattern: values[2] as string, condition: null }
+        : { values, group: shared(group, texts), pattern, condition: null };
     const root = rootOf(pattern);
     if (root === null) {
       this.#anywhere.push(ready);
@@ -75,6 +86,24 @@ export class RuleSet {
   /** A new array each time. */
   candidates(object: string, action: string, { groups }: Place): string[][] {
     return this.#concerning(object, action, groups).map(({ values }) => values);
+  }
+
+  /** Of the candidates, when they are many, one that allows and one that denies in these circumstances: as much as all of
+   *  them say. Casbin weighs each rule in microseconds, and of a policy there may be thousands. */
+  decisive(subject: string, object: string, action: string, circumstances: Circumstances): string[][] {
+    const concerning = this.#concerning(object, action, circumstances.groups);
+    if (concerning.length <= FEW) return concerning.map(({ values }) => values);
+    const found = new Map<string, string[]>();
+    for (const rule of concerning) {
+      const effect = rule.values[EFFECT] as string;
+      if (found.has(effect)) continue;
+      const holder = rule.values[0] as string;
+      if (!covers(object, rule.pattern, effect)) continue;
+      if (holder !== subject && !this.roles.syncedHasLink(subject, holder, this.org)) continue;
+      if (applies(conditionOf(rule), effect, circumstances)) found.set(effect, rule.values);
+      if (found.size === 2) break;
+    }
+    return [...found.values()];
   }
 
   #concerning(object: string, action: string, groups: readonly string[]): ReadyRule[] {
@@ -91,9 +120,9 @@ export class RuleSet {
     const base = messagesObject(channel);
     let subtopic = false;
     let parts = 0;
-    for (const { values, pattern } of this.#concerning(base, action, groups)) {
-      parts |= readCondition(values[5] as string).parts;
-      subtopic ||= coverageBelow(base, pattern) === 'some';
+    for (const rule of this.#concerning(base, action, groups)) {
+      parts |= conditionOf(rule).parts;
+      subtopic ||= coverageBelow(base, rule.pattern) === 'some';
     }
     return { subtopic: subtopic || (parts & PART_SUBTOPIC) !== 0, parts };
   }
@@ -101,7 +130,7 @@ export class RuleSet {
   /** What the answers for an object of the control plane depend on: bits PART_*. */
   parts(object: string, action: string, groups: readonly string[]): number {
     let parts = 0;
-    for (const values of this.candidates(object, action, { groups })) parts |= readCondition(values[5] as string).parts;
+    for (const rule of this.#concerning(object, action, groups)) parts |= conditionOf(rule).parts;
     return parts;
   }
 
@@ -114,8 +143,8 @@ export class RuleSet {
   ): readonly [fromMs: number, untilMs: number] {
     let from = Number.NEGATIVE_INFINITY;
     let until = Number.POSITIVE_INFINITY;
-    for (const values of this.candidates(object, action, { groups })) {
-      const condition = readCondition(values[5] as string);
+    for (const rule of this.#concerning(object, action, groups)) {
+      const condition = conditionOf(rule);
       from = Math.max(from, condition.fromMs(nowMs));
       until = Math.min(until, condition.untilMs(nowMs));
     }
