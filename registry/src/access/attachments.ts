@@ -1,4 +1,4 @@
-import { isUuid, type OrgRole, orgRoles } from '@millrace/core';
+import { isUuid, type OrgRole, orgRoles, type PolicyStatement } from '@millrace/core';
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
@@ -43,6 +43,8 @@ export interface Attachments {
 }
 
 export const ATTACHMENTS_MAX = 50;
+/** Rules (each action on each resource) that the policies of one target make. @see SUBJECT_POLICY_RULES_MAX */
+export const TARGET_RULES_MAX = 2_000;
 /** Targets of one policy. */
 const TARGETS_MAX = 10_000;
 /** Ids in one change; beyond it all answers in the organisation are void. */
@@ -92,6 +94,13 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
       throw new RegistryError('REGISTRY_FULL', 'never', { policies: ATTACHMENTS_MAX });
     if ((count?.ofPolicy ?? 0) > TARGETS_MAX)
       throw new RegistryError('REGISTRY_FULL', 'never', { attachments: TARGETS_MAX });
+    const together = await tx.query<{ statements: PolicyStatement[] }>(
+      `SELECT statements FROM registry.policy_attachments AS attached JOIN registry.policies ON policies.id = attached.policy
+       WHERE attached.org = $1 AND kind = $2 AND target = $3`,
+      [org, target.kind, target.target],
+    );
+    if (together.reduce((sum, { statements }) => sum + rulesIn(statements), 0) > TARGET_RULES_MAX)
+      throw new RegistryError('REGISTRY_FULL', 'never', { rules: TARGET_RULES_MAX });
     tx.changed('policy', policy, org, await subjectsOf(tx, org, [target]));
     tx.audit({
       action: 'policies.attach',
@@ -146,6 +155,10 @@ export function createAttachments(session: Session, feed: ChangeFeed): Attachmen
     detach: (...what) => feed.transaction((tx) => detachIn(tx, ...what)),
   };
 }
+
+/** How many rules statements make. */
+export const rulesIn = (statements: readonly PolicyStatement[]): number =>
+  statements.reduce((sum, { actions, resources }) => sum + actions.length * resources.length, 0);
 
 /** Whom a change of what is attached to these concerns: things of a branch, users with a role; all of the
  *  organisation, by its id, if they are many. */

@@ -23,6 +23,7 @@ import type { Tickets } from '../bridge/tickets.ts';
 import type { Certificates } from '../certificates/certificates.ts';
 import type { ChangeFeed } from '../changes.ts';
 import type { Session } from '../database/database.ts';
+import { rulesIn } from './attachments.ts';
 
 export interface DirectoryOptions {
   readonly session: Session;
@@ -111,6 +112,8 @@ interface ConnectionRow {
   readonly subscribe: boolean;
 }
 
+/** Each action on each resource, of all policies that hold for one subject. */
+export const SUBJECT_POLICY_RULES_MAX = 10_000;
 /** Users that are remembered to be users; beyond it all are forgotten. */
 const USERS_MAX = 100_000;
 
@@ -202,6 +205,7 @@ export function createDirectory(options: DirectoryOptions): Directory {
     );
     if (row === undefined) return null;
     const { connections, policies, ...thing } = row;
+    if (tooMany(policies, () => 1)) return [];
     return [
       ...connections.flatMap((each) => connectionRules(id, org, each.channel, each)),
       ...policies.flatMap((policy) => rulesOf(policy, thing, org, null)),
@@ -218,12 +222,19 @@ export function createDirectory(options: DirectoryOptions): Directory {
     const { roles, policies, ...user } = row;
     // Who has been taken out of an organisation keeps nothing of it, also not what is attached to them or to groups.
     if (!roles.some(({ group }) => group === null)) return [];
+    if (tooMany(policies, (policy) => placesOf(policy, roles).length)) return [];
     return [
       ...roles.flatMap((role) => rulesOfRole(role, id, org)),
       ...policies.flatMap((policy) => placesOf(policy, roles).flatMap((group) => rulesOf(policy, user, org, group))),
     ];
   }
 }
+
+/** To judge by more would hold up all that a node has to decide, of every organisation. Without its denials nobody may do
+ *  anything: then there are no rules at all.
+ *  @param places that a policy holds in */
+const tooMany = (policies: readonly PolicyRow[], places: (policy: PolicyRow) => number): boolean =>
+  policies.reduce((sum, policy) => sum + rulesIn(policy.statements) * places(policy), 0) > SUBJECT_POLICY_RULES_MAX;
 
 /** Where a policy holds for a user: all over the organisation (null), or in the groups where they have its role. */
 function placesOf({ kind, target }: PolicyRow, roles: readonly RoleRow[]): readonly (string | null)[] {

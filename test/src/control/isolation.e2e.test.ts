@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Principal } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { addMemberWith, idOf, made, orgOf, rows } from './access-world.ts';
+import { addMemberWith, decided, idOf, made, orgOf, rows } from './access-world.ts';
 import { type Asker, type ControlPlane, NO_STORE, type Node, startControlPlane } from './plane.ts';
 
 let plane: ControlPlane;
@@ -378,5 +378,61 @@ describe('a new organisation', () => {
     stop();
     expect(told).toEqual(['user 1', 'member 1', 'member 1']);
     expect((await asker.call('GET', '/users/me')).body.orgs).toHaveLength(2);
+  });
+});
+
+describe('policies of one organisation', () => {
+  const thousand = (index: number) => ({
+    name: `a thousand ${index}`,
+    statements: [
+      {
+        effect: 'allow',
+        actions: [
+          'publish',
+          'subscribe',
+          'things.read',
+          'things.list',
+          'channels.read',
+          'channels.list',
+          'groups.read',
+          'groups.list',
+          'jobs.read',
+          'jobs.list',
+        ],
+        resources: Array.from({ length: 100 }, (_, each) => `channels/*/messages/${index}-${each}*`),
+      },
+    ],
+  });
+
+  test('can not be so many on one target that judging by them holds up the others', async () => {
+    const thing = await made(alice, '/things');
+    const statuses: number[] = [];
+    for (let index = 0; index < 3; index++) {
+      const { id } = await made(alice, '/policies', thousand(index));
+      statuses.push((await alice.call('PUT', `/policies/${id}/attachments/thing/${thing.id}`)).status);
+    }
+    expect(statuses).toEqual([201, 201, 409]);
+  });
+
+  test('let nobody in where groups within groups pile up more of them', async () => {
+    const channel = await made(alice, '/channels');
+    const ids = [(await made(alice, '/policies', thousand(10))).id, (await made(alice, '/policies', thousand(11))).id];
+    let parent_id: string | null = null;
+    const groups: string[] = [];
+    for (let level = 0; level < 6; level++) {
+      parent_id = (await made(alice, '/groups', { name: `level ${level}`, parent_id })).id as string;
+      groups.push(parent_id);
+    }
+    const thing = await made(alice, '/things', { group_id: parent_id });
+    const both = { thing_ids: [thing.id], channel_ids: [channel.id] };
+    expect((await alice.call('POST', '/connect', both)).status).toBe(200);
+    const attach = async (group: string | undefined): Promise<void> => {
+      for (const id of ids)
+        expect((await alice.call('PUT', `/policies/${id}/attachments/group/${group}`)).status).toBe(201);
+    };
+    for (const group of groups.slice(0, 5)) await attach(group);
+    expect(await decided(node, thing.key, 'publish', channel.id)).toBe('allow');
+    await attach(groups[5]);
+    expect(await decided(node, thing.key, 'publish', channel.id)).toBe('not_allowed');
   });
 });
