@@ -1,8 +1,9 @@
-import { orgRoles } from '@millrace/core';
+import { orgRoles, type PolicyStatement } from '@millrace/core';
 import type { AttachmentKind } from '../access/attachments.ts';
 import { typesOf } from './answer.ts';
 import { channelMembers, groupMembers, type Members, policyMembers, roleMembers, thingMembers } from './members.ts';
 import { gather, Names } from './names.ts';
+import { withNames } from './resources.ts';
 import type { ManifestKind } from './schemas.ts';
 import type { GroupState, State, ThingState } from './state.ts';
 import { Tree } from './tree.ts';
@@ -99,19 +100,22 @@ export function manifestOf(org: string, state: State, options: DocumentOptions):
   const attached = new Map<string, Members[]>();
   const emails = new Map(named.has('members') ? state.members.map(({ id, email }) => [id, email]) : []);
   const roleNames = new Map(state.roles.map(({ id, name }) => [id, name]));
+  const roleRef = (id: string): string => roles.reference(id, roleNames.get(id) ?? null);
   const targetRef: Readonly<Record<AttachmentKind, (target: string) => string>> = {
     thing: thingRef,
     app: thingRef,
     group: groupRef,
-    role: (target) =>
-      (orgRoles as readonly string[]).includes(target)
-        ? target
-        : roles.reference(target, roleNames.get(target) ?? null),
+    role: (target) => ((orgRoles as readonly string[]).includes(target) ? target : roleRef(target)),
     user: (target) => emails.get(target) ?? target,
   };
   for (const { policy, kind, target } of state.attachments)
     gather(attached, policy, { [kind]: targetRef[kind](target) });
 
+  const references = { groups: groupRef, roles: roleRef, channels: channelRef, things: thingRef };
+  const inNames = ({ resources, ...rest }: PolicyStatement): PolicyStatement => ({
+    ...rest,
+    resources: resources.map((resource) => withNames(resource, (kind, id) => references[kind](id))),
+  });
   const isTwinThing = twins(state.things);
   const isTwinChannel = twins(state.channels);
   const inThings = kinds.has('things');
@@ -160,7 +164,7 @@ export function manifestOf(org: string, state: State, options: DocumentOptions):
     ...(kinds.has('policies')
       ? {
           policies: state.policies.map((policy) => ({
-            ...tidy(policy.id, policyMembers(policy), false),
+            ...tidy(policy.id, policyMembers({ ...policy, statements: policy.statements.map(inNames) }), false),
             attach: attached.get(policy.id) ?? [],
           })),
         }

@@ -7,6 +7,7 @@ import { permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { permitBoth } from '../inventory/connection-routes.ts';
 import type { Difference, Plan } from './plan.ts';
+import { kindsNamed, type NamedKind } from './resources.ts';
 import type { ManifestInput, ManifestKind } from './schemas.ts';
 import type { ChannelState, ConnectionState, PolicyState, ThingState } from './state.ts';
 
@@ -21,6 +22,11 @@ export async function permitReading(
   const attached = new Set(
     (policies ?? []).flatMap(({ attach }) => (attach ?? []).flatMap((each) => Object.keys(each))),
   );
+  const called = new Set(
+    (policies ?? []).flatMap(({ statements }) =>
+      statements.flatMap(({ resources }) => resources.flatMap((resource) => kindsNamed(resource))),
+    ),
+  );
   const connects = connections !== undefined || things.some((thing) => thing.channels !== undefined);
   const reads: Readonly<Record<ManifestKind | 'members', boolean>> = {
     groups:
@@ -32,8 +38,9 @@ export async function permitReading(
     policies: policies !== undefined,
     members: attached.has('user'),
   };
-  for (const [kind, isRead] of Object.entries(reads))
-    if (isRead) await permit(call, plane, org, kind, `${kind}.list` as ControlAction, { hidden: 'organisation' });
+  for (const [kind, isRead] of Object.entries(reads) as [NamedKind, boolean][])
+    if (isRead || called.has(kind))
+      await permit(call, plane, org, kind, `${kind}.list` as ControlAction, { hidden: 'organisation' });
 }
 
 /** Lets pass who might make each change of a plan by itself. A place in the tree counts as it is and as it shall be.

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import { StatementBody } from '../access/documents.ts';
 import { NewPolicyBody } from '../access/schemas.ts';
 import { text } from '../http/schemas.ts';
 import { NewChannelBody, NewGroupBody, NewThingBody } from '../inventory/schemas.ts';
@@ -62,8 +63,17 @@ const AttachEntry = z
     user: reference.optional().describe('E-mail or id of a member.'),
   })
   .refine((entry) => Object.keys(entry).length === 1, 'must name one thing, app, group, role or user');
+const StatementEntry = z.strictObject({
+  ...StatementBody.shape,
+  resources: z
+    .array(reference)
+    .min(1)
+    .max(100)
+    .describe('As in any policy; or by names: channels/{temperatures}/messages/*, group:{plant/hall-1}/things/*.'),
+});
 const PolicyEntry = z.strictObject({
   ...NewPolicyBody.shape,
+  statements: z.array(StatementEntry).min(1).max(100),
   attach: z.array(AttachEntry).max(ENTITIES_MAX).optional(),
 });
 
@@ -81,6 +91,7 @@ export const ManifestBody = z
   .openapi('Manifest');
 export type ManifestInput = z.output<typeof ManifestBody>;
 export type GroupInput = z.output<typeof GroupEntry>;
+export type StatementInput = z.output<typeof StatementEntry>;
 export type AttachInput = z.output<typeof AttachEntry>;
 
 const prune = z

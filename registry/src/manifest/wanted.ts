@@ -1,10 +1,10 @@
 import { orgRoles } from '@millrace/core';
 import type { AttachmentKind } from '../access/attachments.ts';
-import { statementAnswer, statementsOf } from '../access/documents.ts';
 import { wantedGroups } from './group-entries.ts';
 import { match } from './matching.ts';
 import { Names } from './names.ts';
 import { Problems, told } from './problems.ts';
+import { readStatements } from './resources.ts';
 import { type AttachInput, CONNECTIONS_MAX, ENTITIES_MAX, type ManifestInput, type ManifestKind } from './schemas.ts';
 import type { AttachmentState, ConnectionState, State } from './state.ts';
 import type { Tree } from './tree.ts';
@@ -140,6 +140,11 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
       attachments.set(attachmentKey(attachment), attachment);
     }
   }
+  const nameable = { groups: groupNames, roles: roleNames, channels: channelNames, things: thingNames };
+  const wantedPolicies = policies.map(({ entry: { id: _, attach: __, statements, ...members }, ...rest }) => ({
+    ...rest,
+    members: { ...members, statements: readStatements(statements, rest.path, nameable, problems) },
+  }));
   problems.refuse();
   return {
     groups,
@@ -147,10 +152,7 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
     roles: roles.map(({ entry: { id: _, ...members }, ...rest }) => ({ ...rest, members })),
     channels: wantedChannels,
     things: wantedThings,
-    policies: policies.map(({ entry: { id: _, attach: __, statements, ...members }, ...rest }) => ({
-      ...rest,
-      members: { ...members, statements: statementsOf(statements).map(statementAnswer) },
-    })),
+    policies: wantedPolicies,
     connections,
     attachments,
     connectedThings:

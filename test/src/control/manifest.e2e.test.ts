@@ -218,6 +218,51 @@ describe('a manifest', { timeout: 60_000 }, () => {
     expect(body).toMatchObject({ things: [], channels: [], groups: [], policies: [], roles: [] });
   });
 
+  test('finds what policies call by name, and writes it by name', async () => {
+    const { owner, path, org } = await newOrg();
+    const manifest = {
+      version: 1,
+      groups: [{ name: 'plant', groups: [{ name: 'hall-1' }] }],
+      channels: [{ name: 'Temperatures', alias: 'temperatures', group: 'plant/hall-1' }],
+      things: [{ name: 'lamp', key: `key-of-lamp-${++keys}` }],
+      policies: [
+        {
+          name: 'p',
+          statements: [
+            { effect: 'allow', actions: ['publish'], resources: ['channels/{temperatures}/messages/lamps/*'] },
+            {
+              effect: 'deny',
+              actions: ['things.read'],
+              resources: ['group:{plant/hall-1}/things/{lamp}', 'things/{lamp}'],
+            },
+            { effect: 'deny', actions: ['publish'], resources: ['channels/*/messages/{literally}'] },
+          ],
+          attach: [{ thing: 'lamp' }],
+        },
+      ],
+    };
+    await apply(owner, path, manifest);
+    const { id: channel } = (await owner.call('GET', `/channels/temperatures?org=${org}`)).body;
+    expect(await decided(node, manifest.things[0]?.key ?? '', 'publish', channel, 'lamps/1')).toBe('allow');
+    expect(await decided(node, manifest.things[0]?.key ?? '', 'publish', channel, 'others')).not.toBe('allow');
+    expect((await plan(owner, path, manifest, { prune: true })).body.changes).toEqual([]);
+    const { body } = await owner.call('GET', path);
+    expect(body.policies).toEqual(manifest.policies);
+    const wrong = await plan(owner, path, {
+      version: 1,
+      policies: [
+        {
+          name: 'q',
+          statements: [{ effect: 'deny', actions: ['publish'], resources: ['channels/{nowhere}', 'chanels/*'] }],
+        },
+        { name: 'r', statements: [{ effect: 'deny', actions: ['publish'], resources: ['chanels/*'] }] },
+      ],
+    });
+    expect(wrong.status).toBe(422);
+    expect(wrong.body.detail).toContain('policies[0].statements[0].resources[0]: there is no channel nowhere');
+    expect(wrong.body.detail).toContain('policies[1].statements[0].resources[0]: must start with one of');
+  });
+
   test('keeps a group that still holds something', async () => {
     const key = `a-key-of-thermometer-${++keys}`;
     const plant = plantWith(key);
@@ -612,7 +657,9 @@ const anyManifest = fc
       {
         effect: pick(['allow', 'deny']),
         actions: [pick(['publish', 'things.read', '*'])],
-        resources: [pick(['*', 'channels/*'])],
+        resources: [
+          pick(['*', 'channels/*', ...channels.map((name) => `channels/{${name}}`), 'group:{plant}/things/*']),
+        ],
       },
     ];
     return {
