@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, networkInterfaces } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TokenStore, Tokens } from '@millrace/sdk';
@@ -95,12 +95,18 @@ export function localNode(dataDirectory = process.env.MILLRACE_DATA_DIR || './da
   try {
     const ready = JSON.parse(readFileSync(join(dataDirectory, 'run', 'ready.json'), 'utf8')) as { http?: string };
     const password = readFileSync(join(dataDirectory, 'admin-password'), 'utf8').trim();
-    return ready.http === undefined
-      ? null
-      : { url: listenerUrl(ready.http), password, dataDirectory: resolve(dataDirectory) };
+    const url = ready.http === undefined ? null : listenerUrl(ready.http);
+    // A directory that came from elsewhere must not lead what we say to a server of its author's.
+    return url === null || !isThisMachine(url) ? null : { url, password, dataDirectory: resolve(dataDirectory) };
   } catch {
     return null;
   }
+}
+
+function isThisMachine(url: string): boolean {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  if (host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host)) return true;
+  return Object.values(networkInterfaces()).some((found) => found?.some(({ address }) => address === host));
 }
 
 /** A listener on every address answers on this machine's own. */
