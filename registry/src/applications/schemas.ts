@@ -68,7 +68,7 @@ export const SecretBody = z.strictObject({
     .optional()
     .describe('So long the old secret holds beside the new one (0).'),
 });
-export const AppListQuery = StatusListQuery.extend({ kind: z.enum(appKinds).optional() });
+export const AppListQuery = StatusListQuery.extend({ kind: z.enum(appKinds).optional().describe('All if left out.') });
 
 export const AppAnswer = z
   .object({
@@ -131,11 +131,11 @@ export const OutsideLoginQuery = z.object({
     .describe('The authorization that goes on afterwards.'),
 });
 export const OutsideCallbackQuery = z.object({
-  code: z.string().max(8_192).optional(),
-  state: z.string().max(1_024).optional(),
-  error: z.string().max(256).optional(),
-  error_description: z.string().max(2_048).optional(),
-  iss: z.string().max(2_048).optional(),
+  code: z.string().max(8_192).optional().describe('Of that provider.'),
+  state: z.string().max(1_024).optional().describe('Which login it belongs to.'),
+  error: z.string().max(256).optional().describe('Why that provider refused.'),
+  error_description: z.string().max(2_048).optional().describe('The same in its words.'),
+  iss: z.string().max(2_048).optional().describe('Who that provider is (RFC 9207).'),
 });
 export const ProvidersAnswer = z
   .object({ providers: z.array(z.object({ name: z.string(), url: z.string() })) })

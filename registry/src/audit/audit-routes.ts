@@ -22,7 +22,7 @@ const FilterQuery = z.object({
   id: text(1_024).optional().describe('Of the entity.'),
   actor: z.uuid().optional().describe('Id of the user or thing that did it.'),
   action: text(64).optional().describe('How the action begins: things, things.update.'),
-  outcome: z.enum(['done', 'denied']).optional(),
+  outcome: z.enum(['done', 'denied']).optional().describe('What was done, or what was denied; both if left out'),
   from: time.describe('Inclusive.'),
   to: time.describe('Exclusive.'),
 });

@@ -57,7 +57,7 @@ export const RenewBody = z
   .refine(isFit, FIT);
 export const RevokeBody = z.strictObject({ reason: z.enum(reasons).optional() });
 export const IssuedListQuery = PageQuery.extend({
-  thing_id: z.uuid().optional(),
+  thing_id: z.uuid().optional().describe('Those of this thing.'),
   status: z.enum(certificateStatuses).optional().describe('all if left out'),
   order: z.enum(['created', 'expires']).optional().describe('created if left out'),
   dir: ListQuery.shape.dir,
@@ -156,7 +156,9 @@ export const RegistrationAnswer = z
     created_at: z.iso.datetime(),
   })
   .openapi('Registration');
-export const CascadeQuery = z.object({ cascade: z.enum(['true', 'false']).optional() });
+export const CascadeQuery = z.object({
+  cascade: z.enum(['true', 'false']).optional().describe('Deletes also what depends on it.'),
+});
 
 export const OrgQuery = PageQuery.pick({ org: true });
 export const DeletedAnswer = z.object({ deleted: z.record(z.string(), z.int()) }).openapi('DeletedCertificates');

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { example } from '../http/examples.ts';
 import { json, type Route } from '../http/route.ts';
+import { PageQuery } from '../http/schemas.ts';
 import { type Accent, type Ask, translated } from './translation.ts';
 
 const tag = 'classic dialect';
@@ -48,7 +49,7 @@ export const classicCertificates = (ask: Ask): readonly Route[] => [
       path: '/serials/{thing}',
       tag,
       summary: 'Serial numbers of the certificates that a thing has',
-      query: z.object({ offset: z.string().optional(), limit: z.string().optional() }),
+      query: PageQuery.pick({ offset: true, limit: true }),
       answers: { 200: { description: 'A page of serial numbers.', schema: Serials } },
       examples: [{ name: 'of a thing', parameters: { thing: example.thing }, status: 200 }],
     },

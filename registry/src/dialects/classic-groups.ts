@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { example } from '../http/examples.ts';
 import { json, noContent, type Route, route } from '../http/route.ts';
-import { page } from '../http/schemas.ts';
+import { PageQuery, page } from '../http/schemas.ts';
 import { ChannelAnswer, GroupAnswer, ThingAnswer } from '../inventory/schemas.ts';
 import { type Accent, type Ask, translated } from './translation.ts';
 
@@ -14,8 +14,8 @@ const Members = z.strictObject({
 });
 const MembersQuery = z.object({
   type: z.enum(kinds).optional().describe('things if left out'),
-  offset: z.string().optional(),
-  limit: z.string().optional(),
+  offset: PageQuery.shape.offset,
+  limit: PageQuery.shape.limit,
 });
 const Groups = z.object({ total: z.int(), groups: z.array(GroupAnswer) });
 

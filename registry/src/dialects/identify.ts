@@ -90,7 +90,7 @@ async function known(call: Call<unknown, unknown>, plane: Plane, token: string):
   const { identify } = plane.registry.slowness;
   const network = networkOf(call.peer.remoteAddress);
   slowDown(identify, network);
-  const identified = await plane.gate.identify(bareCredential(token));
+  const identified = await plane.gate.identify(bareCredential(token), call.peer.remoteAddress);
   if (identified.kind === 'known') return identified.principal;
   identify.failed(network, performance.now());
   throw new Refusal(403, NO);

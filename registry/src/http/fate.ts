@@ -85,7 +85,7 @@ export const fateRoutes: readonly Route[] = [
       query: PageQuery.extend({
         channel: z.string().max(128).optional().describe('Id of the channel.'),
         message: z.uuid().optional().describe('Id of the message.'),
-        reason: z.string().max(64).optional(),
+        reason: z.string().max(64).optional().describe('Why it could not be processed.'),
       }),
       answers: { 200: { description: 'A page of dead letters.', schema: page('dead_letters', DeadLetterAnswer) } },
       examples: [{ name: 'of a channel', query: { channel: example.channel }, status: 200 }],

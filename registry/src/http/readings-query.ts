@@ -20,9 +20,9 @@ const word = z
 export const MessagesQuery = PageQuery.omit({ org: true }).extend({
   cursor: z.string().min(1).max(4_096).optional().describe('From the page before; takes the place of offset.'),
   name: word.optional().describe('Full name of the reading.'),
-  subtopic: word.optional(),
+  subtopic: word.optional().describe('Exactly this subtopic, its segments parted by dots.'),
   publisher: word.optional().describe('Id of the thing or user that published.'),
-  protocol: z.enum(protocolNames).optional(),
+  protocol: z.enum(protocolNames).optional().describe('By which the message came.'),
   from: time.optional().describe('From this time on: seconds since 1970, or RFC 3339.').openapi({ type: 'string' }),
   to: time.optional().describe('Before this time.').openapi({ type: 'string' }),
   v: z

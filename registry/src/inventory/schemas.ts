@@ -62,7 +62,7 @@ export const ThingAnswer = z
   })
   .openapi('Thing');
 export const ThingListQuery = StatusListQuery.extend({
-  type: z.enum(thingTypes).optional(),
+  type: z.enum(thingTypes).optional().describe('All if left out.'),
   group: z.uuid().optional().describe('Those in this group.'),
   below: onOff.describe('With group: also those in groups below it.'),
   gateway: z.uuid().optional().describe('Those that are reached through this thing.'),
@@ -146,8 +146,8 @@ export const ConnectedQuery = PageQuery.extend({
   disconnected: onOff.describe('true: those of the organisation that are not connected.'),
 });
 export const ConnectionListQuery = PageQuery.extend({
-  thing: z.uuid().optional(),
-  channel: z.uuid().optional(),
+  thing: z.uuid().optional().describe('Those of this thing.'),
+  channel: z.uuid().optional().describe('Those of this channel.'),
 });
 export const ConnectionAnswer = z
   .object({ thing_id: z.uuid(), channel_id: z.uuid(), types, created_at: z.iso.datetime() })

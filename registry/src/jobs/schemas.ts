@@ -18,7 +18,7 @@ export const JobAnswer = z
     finished_at: z.iso.datetime().nullable(),
   })
   .openapi('Job');
-export const JobListQuery = PageQuery.extend({ status: z.enum(jobStatuses).optional() });
+export const JobListQuery = PageQuery.extend({ status: z.enum(jobStatuses).optional().describe('all if left out') });
 export const JobsPage = page('jobs', JobAnswer);
 export const ResultsQuery = PageQuery.omit({ org: true }).extend({
   errors: z.enum(['true', 'false']).optional().describe('true: only what could not be made.'),
