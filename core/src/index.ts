@@ -10,6 +10,7 @@ export * from './lifecycle.ts';
 export * from './logger.ts';
 export * from './metrics.ts';
 export * from './murmur2.ts';
+export * from './network.ts';
 export * from './outcome.ts';
 export * from './ports/audit.ts';
 export * from './ports/delivery.ts';

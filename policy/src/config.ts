@@ -31,6 +31,15 @@ export const PolicyConfig = z.object({
     .max(60_000)
     .default(5_000)
     .describe('So long an unknown key or channel is refused without asking again (a change ends it at once).'),
+  MILLRACE_POLICY_GUESSES_PER_SECOND: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(100)
+    .describe(
+      'Unknown keys and tokens that one network (an IPv4 address, a /64 of IPv6) may show, ten seconds of it at once. Beyond that who is not known yet waits (429); 0: no limit.',
+    ),
   MILLRACE_POLICY_LOOKUPS_MAX: z.coerce
     .number()
     .int()
@@ -61,6 +70,7 @@ export interface GateLimits {
   readonly answersMax: number;
   readonly unknownMax: number;
   readonly unknownMsMax: number;
+  readonly guessesPerSecond: number;
   readonly lookupsMax: number;
   readonly lookupsWaitingMax: number;
 }
@@ -70,6 +80,7 @@ export const gateLimits = (config: PolicyConfig): GateLimits => ({
   answersMax: config.MILLRACE_POLICY_ANSWERS_MAX,
   unknownMax: config.MILLRACE_POLICY_UNKNOWN_MAX,
   unknownMsMax: config.MILLRACE_POLICY_UNKNOWN_MS_MAX,
+  guessesPerSecond: config.MILLRACE_POLICY_GUESSES_PER_SECOND,
   lookupsMax: config.MILLRACE_POLICY_LOOKUPS_MAX,
   lookupsWaitingMax: config.MILLRACE_POLICY_LOOKUPS_WAITING_MAX,
 });

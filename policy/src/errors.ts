@@ -4,6 +4,8 @@ export type PolicyErrorCode =
   /** Too many cold look-ups or password hashes are waiting. Nothing was decided; try again later. */
   | 'POLICY_BUSY'
   | 'POLICY_CLOSED'
+  /** Too many unknown credentials came from one network. Nothing was looked up; try again later. */
+  | 'POLICY_GUESSED'
   /** The cluster's secret is not 32 bytes. */
   | 'SECRET_INVALID'
   /** Not made by `encrypt` under this secret and for this owner, or changed since. */

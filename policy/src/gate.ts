@@ -93,8 +93,8 @@ class MemoGate implements StoppableGate {
     }
   }
 
-  identify(credential: Credential): Identified | Promise<Identified> {
-    return this.#identities.identify(credential);
+  identify(credential: Credential, address?: string): Identified | Promise<Identified> {
+    return this.#identities.identify(credential, address);
   }
 
   may(

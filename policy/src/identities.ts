@@ -10,7 +10,9 @@ import type {
   SubjectRecord,
 } from '@millrace/core';
 import type { GateLimits } from './config.ts';
+import { PolicyError } from './errors.ts';
 import { Generations } from './generations.ts';
+import { Guesses } from './guesses.ts';
 import { KnownPrincipal } from './holders.ts';
 import { ATTEMPTS_MAX, type Knowledge, LOOKUP_WAIT_MS_MAX } from './knowledge.ts';
 import { Flights, Limiter } from './limiter.ts';
@@ -75,6 +77,7 @@ export class Identities {
   readonly #refused: Generations<string, Refused>;
   readonly #flights = new Flights<Identified>();
   readonly #lookups: Limiter;
+  readonly #guesses: Guesses;
 
   constructor(
     directory: Directory,
@@ -92,6 +95,7 @@ export class Identities {
     this.#now = now;
     this.#known = new Generations(limits.credentialsMax);
     this.#refused = new Generations(limits.unknownMax);
+    this.#guesses = new Guesses(limits.guessesPerSecond, now);
     this.#lookups = new Limiter('credentials', limits.lookupsMax, limits.lookupsWaitingMax, LOOKUP_WAIT_MS_MAX);
   }
 
@@ -102,27 +106,45 @@ export class Identities {
     return this.#refused.size;
   }
 
-  identify(credential: Credential): Identified | Promise<Identified> {
+  identify(credential: Credential, address?: string): Identified | Promise<Identified> {
     switch (credential.kind) {
       case 'key':
-        return this.#secret(credential.key, 'key', credential.thing);
+        return this.#secret(credential.key, 'key', credential.thing, address);
       case 'bearer':
-        return this.#secret(credential.token, isJwt(credential.token) ? 'token' : 'bearer', undefined);
+        return this.#secret(credential.token, isJwt(credential.token) ? 'token' : 'bearer', undefined, address);
       case 'ticket':
-        return this.#ticket(credential.ticket);
+        return this.#slowly(address, () => this.#ticket(credential.ticket));
       case 'certificate':
-        return this.#certificate(credential.fingerprint, credential.certificate);
+        return this.#certificate(credential.fingerprint, credential.certificate, address);
       case 'subject':
         return this.#subject(credential.id);
     }
   }
 
-  #secret(secret: string, kind: SecretKind, thing: string | undefined): Identified | Promise<Identified> {
+  /** What is not known already: not now for who has guessed too often. */
+  #slowly(address: string | undefined, ask: () => Promise<Identified>): Promise<Identified> {
+    if (address === undefined) return ask();
+    if (this.#guesses.refuses(address)) {
+      this.#tally.guessed++;
+      return Promise.reject(new PolicyError('POLICY_GUESSED', 'later'));
+    }
+    return ask().then((identified) => {
+      if (identified === UNKNOWN) this.#guesses.failed(address);
+      return identified;
+    });
+  }
+
+  #secret(
+    secret: string,
+    kind: SecretKind,
+    thing: string | undefined,
+    address: string | undefined,
+  ): Identified | Promise<Identified> {
     if (secret.length === 0 || secret.length > CREDENTIAL_SIZE_MAX) return UNKNOWN;
     const tag = hash('sha256', `${kind} ${this.#salt}${secret}`, 'base64url');
     const warm = this.#warm(tag);
     if (warm !== undefined) return belongs(warm, thing);
-    const flight = this.#cold(tag, () => this.#find[kind](secret));
+    const flight = this.#slowly(address, () => this.#cold(tag, () => this.#find[kind](secret)));
     return thing === undefined ? flight : flight.then((identified) => belongs(identified, thing));
   }
 
@@ -133,11 +155,16 @@ export class Identities {
   };
 
   /** A certificate is as good as its hash: what a fingerprint is remembered for is that certificate's. */
-  #certificate(fingerprint: string, certificate: Uint8Array): Identified | Promise<Identified> {
+  #certificate(
+    fingerprint: string,
+    certificate: Uint8Array,
+    address: string | undefined,
+  ): Identified | Promise<Identified> {
     if (certificate.length === 0 || certificate.length > CERTIFICATE_SIZE_MAX) return UNKNOWN;
     const tag = `certificate ${fingerprint}`;
     if (hash('sha256', certificate, 'hex') !== fingerprint) return UNKNOWN;
-    return this.#warm(tag) ?? this.#cold(tag, () => this.#findByCertificate(fingerprint, certificate));
+    const find = () => this.#cold(tag, () => this.#findByCertificate(fingerprint, certificate));
+    return this.#warm(tag) ?? this.#slowly(address, find);
   }
 
   #subject(id: string): Identified | Promise<Identified> {

@@ -19,6 +19,7 @@ export class Tally {
   rulesLookups = 0;
   retries = 0;
   busy = 0;
+  guessed = 0;
   voids = 0;
   forgotten = 0;
 }
@@ -68,6 +69,8 @@ export function exposeTally(metrics: Metrics, tally: Tally, sizes: () => MemoSiz
   rows.push([retries, {}, 'retries']);
   const busy = metrics.counter('millrace_policy_busy_total', 'Look-ups refused: too many were waiting');
   rows.push([busy, {}, 'busy']);
+  const guessed = metrics.counter('millrace_policy_guessed_total', 'Look-ups refused: their network guesses');
+  rows.push([guessed, {}, 'guessed']);
   const voids = metrics.counter('millrace_policy_changes_total', 'Changes of the control plane that were applied');
   rows.push([voids, {}, 'voids']);
   const forgotten = metrics.counter('millrace_policy_answers_forgotten_total', 'Times that all answers were forgotten');

@@ -68,7 +68,9 @@ export type Admission =
 /** The one decision point. A warm answer is a value, a cold one a promise: check with `instanceof Promise`.
  *  Promises reject only when the registry cannot be asked (RegistryError, retry later). */
 export interface Gate {
-  identify(credential: Credential): Identified | Promise<Identified>;
+  /** @param address of who shows it, if it came from outside: who shows one unknown credential after the other from there
+   *         is refused (retry later) whatever is not known already */
+  identify(credential: Credential, address?: string): Identified | Promise<Identified>;
   /** @param channel id or alias  @param subtopic segments joined by '/', "" if none; or EVERY_SUBTOPIC */
   may(
     principal: Principal,

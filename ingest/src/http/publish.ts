@@ -21,7 +21,7 @@ import { BATCH_CONTENT_TYPES, BatchReceipt, contentTypeOfLine, splitLines } from
 import type { Exchange } from './exchange.ts';
 import type { Head } from './head.ts';
 import { PublishReceipt } from './receipt.ts';
-import { FORBIDDEN, NO_SUCH_CHANNEL, refuseByLog, refuseIdentity, UNAUTHENTICATED } from './refusals.ts';
+import { FORBIDDEN, NO_SUCH_CHANNEL, refuseByLog, refuseForNow, refuseIdentity, UNAUTHENTICATED } from './refusals.ts';
 
 // hot
 const utf8 = new TextEncoder();
@@ -86,7 +86,7 @@ export class Publisher {
     connection.context.nowMs = Math.floor(nowUs / 1_000);
     let principal = head.principal;
     if (principal === null || principal.revoked) {
-      const identified = gate.identify(credential);
+      const identified = gate.identify(credential, connection.context.remoteAddress);
       if (identified instanceof Promise) {
         this.#decideLater(exchange, this.#identify(exchange, identified));
         return;
@@ -121,7 +121,7 @@ export class Publisher {
       .catch((error: unknown) => {
         if (error instanceof MillraceError && error.retry !== 'never') {
           this.#options.logger.warn({ code: error.code }, 'publish: the registry cannot be asked');
-          exchange.refuse(503, 'registry_unreachable', REGISTRY_AWAY);
+          refuseForNow(exchange, error, REGISTRY_AWAY);
         } else {
           connection.host.onFault(error);
           exchange.refuse(500, 'fault', 'A fault on our side.');

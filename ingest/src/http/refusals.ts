@@ -1,4 +1,4 @@
-import type { Admission, LogError } from '@millrace/core';
+import type { Admission, LogError, MillraceError } from '@millrace/core';
 import type { Exchange } from './exchange.ts';
 
 /** Answers for a log that did not take a message, or not all of a batch. */
@@ -20,6 +20,15 @@ export function refuseIdentity(exchange: Exchange, reason: 'unknown' | 'disabled
   else exchange.refuse(403, 'forbidden', FORBIDDEN.subject_disabled);
 }
 
+/** Who could not be asked about now. @param detail where nobody answers */
+export function refuseForNow(exchange: Exchange, { code }: MillraceError, detail: string): void {
+  if (code === GUESSED) exchange.refuse(429, 'rate', TOO_MANY_GUESSES);
+  else exchange.refuse(503, 'registry_unreachable', detail);
+}
+
+/** The gate looks nothing up for who guesses. */
+export const GUESSED = 'POLICY_GUESSED';
+export const TOO_MANY_GUESSES = 'Too many unknown keys or tokens: wait a second.';
 export const UNAUTHENTICATED =
   'No valid credential: send Authorization: Thing <key>, Bearer <token> or Basic <thing id>:<key>.';
 export const NO_SUCH_CHANNEL = 'There is no such channel.';

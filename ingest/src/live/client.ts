@@ -66,7 +66,7 @@ export class Client {
     protocol: Protocol,
     peer: Peer,
   ): Promise<Client | IdentifyRefusal> {
-    const identified = await gate.identify(credential);
+    const identified = await gate.identify(credential, peer.remoteAddress);
     if (identified.kind === 'refused') return identified.reason;
     return new Client(gate, credential, identified.principal, protocol, peer);
   }

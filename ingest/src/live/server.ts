@@ -14,6 +14,7 @@ import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { NativeHandler } from '../http/native.ts';
+import { refuseForNow } from '../http/refusals.ts';
 import { RateLimit } from '../rate.ts';
 import type { WsIngestConfig } from '../ws/config.ts';
 import { type MqttOverWebSocket, SocketOpener } from '../ws/opener.ts';
@@ -194,7 +195,7 @@ class LiveServer implements NativeHandler {
       } catch (error) {
         if (error instanceof MillraceError && error.retry !== 'never') {
           this.#options.logger.warn({ code: error.code }, 'live: the registry or the log cannot be asked');
-          exchange.refuse(503, 'registry_unreachable', 'The registry or the log does not answer: try again later.');
+          refuseForNow(exchange, error, 'The registry or the log does not answer: try again later.');
         } else {
           this.#host.onFault(error);
           exchange.refuse(500, 'fault', 'A fault on our side.');

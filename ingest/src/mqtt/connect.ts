@@ -147,7 +147,7 @@ export async function admit(
 ): Promise<Admitted | ConnectRefusal> {
   if (credential === null) return refused(CONNACK_CREDENTIALS, 'credentials');
   try {
-    const identified = await gate.identify(credential);
+    const identified = await gate.identify(credential, context.remoteAddress);
     if (identified.kind === 'refused') {
       return identified.reason === 'disabled'
         ? refused(CONNACK_NOT_AUTHORISED, 'disabled')

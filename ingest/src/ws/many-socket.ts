@@ -1,5 +1,5 @@
 import { type AuditTrail, type Gate, MillraceError, Protocol, positionText, problem } from '@millrace/core';
-import { FORBIDDEN } from '../http/refusals.ts';
+import { FORBIDDEN, GUESSED, TOO_MANY_GUESSES } from '../http/refusals.ts';
 import { Client, type Peer } from '../live/client.ts';
 import type { LiveConnection } from '../live/connection.ts';
 import type { Feed, FeedStart, Reader, SlowPolicy } from '../live/feed.ts';
@@ -177,7 +177,8 @@ export class ManySocket implements LiveConnection {
   #guarded(id: string | undefined, work: Promise<void>): Promise<void> {
     return work.catch((error: unknown) => {
       if (error instanceof MillraceError && error.retry !== 'never') {
-        this.#tellError(id, 503, 'The registry or the log does not answer: try again later.');
+        if (error.code === GUESSED) this.#tellError(id, 429, TOO_MANY_GUESSES);
+        else this.#tellError(id, 503, 'The registry or the log does not answer: try again later.');
       } else {
         this.#options.onFault(error);
         this.#tellError(id, 500, 'A fault on our side.');

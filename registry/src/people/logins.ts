@@ -1,10 +1,12 @@
-import type { HttpPeer } from '@millrace/core';
+import { type HttpPeer, networkOf } from '@millrace/core';
 import { type Actor, setActor } from '../audit/actor.ts';
 import { CHALLENGE } from '../http/identity.ts';
 import type { Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { Throttle } from './throttle.ts';
 import { normaliseEmail, type User } from './users.ts';
+
+export { networkOf };
 
 /** Wrong passwords of one account, whatever address they come from: gentle, since anybody can make an account wait. */
 const ACCOUNT_FREE = 50;
@@ -102,19 +104,6 @@ export function slowDown(throttle: Throttle, who: string): void {
 export function countDown(throttle: Throttle, who: string): void {
   slowDown(throttle, who);
   throttle.failed(who, performance.now());
-}
-
-/** Who has one address of IPv6 has the whole /64. */
-export function networkOf(address: string): string {
-  if (!address.includes(':') || address.includes('.')) return address;
-  const [head = '', tail] = address.split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':');
-  if (tail !== undefined) groups.push(...Array(Math.max(0, 8 - groups.length - rest.length)).fill('0'), ...rest);
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')}::/64`;
 }
 
 const tooMany = (seconds: number): Refusal =>
