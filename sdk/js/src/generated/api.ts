@@ -3686,7 +3686,20 @@ export interface components {
                     [key: string]: unknown;
                 };
                 name: string;
-                statements: components["schemas"]["Statement"][];
+                statements: {
+                    /** @description publish, subscribe, <entity>.<verb>, <entity>.*, *. */
+                    actions: string[];
+                    condition?: components["schemas"]["Condition"];
+                    /**
+                     * @description A deny overrides every allow.
+                     * @enum {string}
+                     */
+                    effect: "allow" | "deny";
+                    /** @description As in any policy; or by names: channels/{temperatures}/messages/*, group:{plant/hall-1}/things/*. */
+                    resources: string[];
+                    /** @description Names the statement within its policy; its index if left out. */
+                    sid?: string;
+                }[];
                 tags?: string[];
             }[];
             roles?: {
@@ -4245,6 +4258,7 @@ export interface operations {
                 cursor?: string;
                 /** @description desc if left out */
                 dir?: "asc" | "desc";
+                /** @description All if left out. */
                 kind?: "machine" | "web" | "browser" | "native";
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
@@ -5376,7 +5390,10 @@ export interface operations {
                  * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
                  */
                 org?: string;
-                /** @example denied */
+                /**
+                 * @description What was done, or what was denied; both if left out
+                 * @example denied
+                 */
                 outcome?: "done" | "denied";
                 /** @description Exclusive. */
                 to?: string;
@@ -5487,6 +5504,7 @@ export interface operations {
                  * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001
                  */
                 org?: string;
+                /** @description What was done, or what was denied; both if left out */
                 outcome?: "done" | "denied";
                 /** @description Exclusive. */
                 to?: string;
@@ -5587,6 +5605,7 @@ export interface operations {
                  * @example active
                  */
                 status?: "active" | "revoked" | "expired" | "all";
+                /** @description Those of this thing. */
                 thing_id?: string;
             };
             header?: never;
@@ -6553,6 +6572,7 @@ export interface operations {
     deleteCertAuthority: {
         parameters: {
             query?: {
+                /** @description Deletes also what depends on it. */
                 cascade?: "true" | "false";
             };
             header?: {
@@ -7489,7 +7509,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/ocsp-request": string;
             };
@@ -8627,9 +8647,11 @@ export interface operations {
                 offset?: string;
                 /** @description time if left out */
                 order?: "time" | "name";
+                /** @description By which the message came. */
                 protocol?: "unknown" | "http" | "ws" | "mqtt" | "coap" | "lora";
                 /** @description Id of the thing or user that published. */
                 publisher?: string;
+                /** @description Exactly this subtopic, its segments parted by dots. */
                 subtopic?: string;
                 /** @description How times are written: s if left out, to the microsecond. */
                 time?: "s" | "ms" | "us" | "ns" | "rfc3339";
@@ -9754,7 +9776,7 @@ export interface operations {
                     };
                     tags?: string[];
                 }[];
-                "application/x-ndjson": string;
+                "application/x-ndjson": unknown;
             };
         };
         responses: {
@@ -9985,6 +10007,7 @@ export interface operations {
     listConnections: {
         parameters: {
             query?: {
+                /** @description Those of this channel. */
                 channel?: string;
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
@@ -9992,7 +10015,10 @@ export interface operations {
                 offset?: string;
                 /** @description The organisation, if you are a member of several. */
                 org?: string;
-                /** @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010 */
+                /**
+                 * @description Those of this thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
                 thing?: string;
             };
             header?: never;
@@ -10093,6 +10119,7 @@ export interface operations {
                 offset?: string;
                 /** @description The organisation, if you are a member of several. */
                 org?: string;
+                /** @description Why it could not be processed. */
                 reason?: string;
             };
             header?: never;
@@ -12256,7 +12283,9 @@ export interface operations {
     listGroupMembers: {
         parameters: {
             query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
+                /** @description How many to skip (0). */
                 offset?: string;
                 /**
                  * @description things if left out
@@ -14617,7 +14646,10 @@ export interface operations {
                 offset?: string;
                 /** @description The organisation, if you are a member of several. */
                 org?: string;
-                /** @example running */
+                /**
+                 * @description all if left out
+                 * @example running
+                 */
                 status?: "waiting" | "running" | "done" | "failed" | "cancelled";
             };
             header?: never;
@@ -15865,12 +15897,21 @@ export interface operations {
     endOutsideLogin: {
         parameters: {
             query?: {
-                /** @example unknown */
+                /**
+                 * @description Of that provider.
+                 * @example unknown
+                 */
                 code?: string;
+                /** @description Why that provider refused. */
                 error?: string;
+                /** @description The same in its words. */
                 error_description?: string;
+                /** @description Who that provider is (RFC 9207). */
                 iss?: string;
-                /** @example unknown */
+                /**
+                 * @description Which login it belongs to.
+                 * @example unknown
+                 */
                 state?: string;
             };
             header?: never;
@@ -17896,10 +17937,7 @@ export interface operations {
     applyOrgManifest: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
                 /**
                  * @description Id of the organisation, or its alias.
@@ -21401,7 +21439,9 @@ export interface operations {
     listThingSerials: {
         parameters: {
             query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
+                /** @description How many to skip (0). */
                 offset?: string;
             };
             header?: never;
@@ -21534,6 +21574,7 @@ export interface operations {
                 tag?: string;
                 /** @description Tags that it has all of, separated by commas. */
                 tags?: string;
+                /** @description All if left out. */
                 type?: "device" | "gateway" | "app";
             };
             header?: never;
@@ -23619,7 +23660,7 @@ export interface operations {
                     /** @enum {string} */
                     type?: "device" | "gateway" | "app";
                 }[];
-                "application/x-ndjson": string;
+                "application/x-ndjson": unknown;
             };
         };
         responses: {
