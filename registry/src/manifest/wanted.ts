@@ -1,7 +1,7 @@
 import { orgRoles } from '@millrace/core';
 import type { AttachmentKind } from '../access/attachments.ts';
 import { wantedGroups } from './group-entries.ts';
-import { match } from './matching.ts';
+import { type Matched, match } from './matching.ts';
 import { Names } from './names.ts';
 import { Problems, told } from './problems.ts';
 import { readStatements } from './resources.ts';
@@ -84,62 +84,14 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
     },
   }));
 
-  const connections = new Map<string, ConnectionState>();
-  const connect = (thing: string | null, channel: string | null, types: readonly string[] | undefined): void => {
-    if (thing === null || channel === null) return;
-    const key = pairKey({ thing, channel });
-    const had = connections.get(key);
-    connections.set(key, {
-      thing,
-      channel,
-      publish: had?.publish === true || types === undefined || types.includes('publish'),
-      subscribe: had?.subscribe === true || types === undefined || types.includes('subscribe'),
-    });
-  };
-  for (const { id, path, entry } of things) {
-    for (const [index, { channel, types }] of (entry.channels ?? []).entries())
-      connect(id, channelNames.find(channel, `${path}.channels[${index}].channel`, problems), types);
-  }
-  let pairs = connections.size;
-  if (pairs > CONNECTIONS_MAX) problems.add('things', `there are more than ${CONNECTIONS_MAX} connections`);
-  for (const [at, entry] of (manifest.connections ?? []).entries()) {
-    pairs += entry.things.length * entry.channels.length;
-    if (pairs > CONNECTIONS_MAX) {
-      problems.add(`connections[${at}]`, `there are more than ${CONNECTIONS_MAX} connections`);
-      break;
-    }
-    const ends = (kind: 'things' | 'channels', names: Names): (string | null)[] =>
-      entry[kind].map((name, index) => names.find(name, `connections[${at}].${kind}[${index}]`, problems));
-    const channelEnds = ends('channels', channelNames);
-    for (const thing of ends('things', thingNames))
-      for (const channel of channelEnds) connect(thing, channel, entry.types);
-  }
-
+  const connections = wantedConnections(manifest, things, { things: thingNames, channels: channelNames }, problems);
   const userNames = new Names(
     'member',
     state.members.map(({ id }) => id),
     state.members.map(({ id, email }) => [email, id]),
   );
-  const named = { thing: thingNames, app: thingNames, group: groupNames, role: roleNames, user: userNames };
-  const targetOf = (entry: AttachInput, path: string): Omit<AttachmentState, 'policy'> | null => {
-    const [[kind, name] = ['thing', ''] as const] = Object.entries(entry) as [AttachmentKind, string][];
-    if (kind === 'role' && builtIn.has(name)) return { kind, target: name };
-    const target = named[kind].find(kind === 'user' ? name.toLowerCase() : name, `${path}.${kind}`, problems);
-    if (target !== null && kind === 'app' && !appIds.has(target)) {
-      problems.add(`${path}.app`, `${told(name)} is no thing of type app`);
-      return null;
-    }
-    return target === null ? null : { kind, target };
-  };
-  const attachments = new Map<string, AttachmentState>();
-  for (const { id, path, entry } of policies) {
-    for (const [index, each] of (entry.attach ?? []).entries()) {
-      const target = targetOf(each, `${path}.attach[${index}]`);
-      if (target === null) continue;
-      const attachment = { policy: id, ...target };
-      attachments.set(attachmentKey(attachment), attachment);
-    }
-  }
+  const targets = { thing: thingNames, app: thingNames, group: groupNames, role: roleNames, user: userNames };
+  const attachments = wantedAttachments(policies, targets, appIds, problems);
   const nameable = { groups: groupNames, roles: roleNames, channels: channelNames, things: thingNames };
   const wantedPolicies = policies.map(({ entry: { id: _, attach: __, statements, ...members }, ...rest }) => ({
     ...rest,
@@ -161,6 +113,80 @@ export function readManifest(manifest: ManifestInput, state: State, pruned: bool
         : null,
     attachedPolicies: new Set(policies.filter(({ entry }) => entry.attach !== undefined).map(({ id }) => id)),
   };
+}
+
+type Entries<K extends 'things' | 'policies'> = readonly Matched<
+  NonNullable<ManifestInput[K]>[number],
+  State[K][number]
+>[];
+
+/** Those that things tell of their own, and those of the list. Types of one pair add up. */
+function wantedConnections(
+  manifest: ManifestInput,
+  things: Entries<'things'>,
+  names: Readonly<Record<'things' | 'channels', Names>>,
+  problems: Problems,
+): Map<string, ConnectionState> {
+  const connections = new Map<string, ConnectionState>();
+  const connect = (thing: string | null, channel: string | null, types: readonly string[] | undefined): void => {
+    if (thing === null || channel === null) return;
+    const key = pairKey({ thing, channel });
+    const had = connections.get(key);
+    connections.set(key, {
+      thing,
+      channel,
+      publish: had?.publish === true || types === undefined || types.includes('publish'),
+      subscribe: had?.subscribe === true || types === undefined || types.includes('subscribe'),
+    });
+  };
+  for (const { id, path, entry } of things) {
+    for (const [index, { channel, types }] of (entry.channels ?? []).entries())
+      connect(id, names.channels.find(channel, `${path}.channels[${index}].channel`, problems), types);
+  }
+  let pairs = connections.size;
+  if (pairs > CONNECTIONS_MAX) problems.add('things', `there are more than ${CONNECTIONS_MAX} connections`);
+  for (const [at, entry] of (manifest.connections ?? []).entries()) {
+    // Counted before it is multiplied out.
+    pairs += entry.things.length * entry.channels.length;
+    if (pairs > CONNECTIONS_MAX) {
+      problems.add(`connections[${at}]`, `there are more than ${CONNECTIONS_MAX} connections`);
+      break;
+    }
+    const ends = (kind: 'things' | 'channels'): (string | null)[] =>
+      entry[kind].map((name, index) => names[kind].find(name, `connections[${at}].${kind}[${index}]`, problems));
+    const channels = ends('channels');
+    for (const thing of ends('things')) for (const channel of channels) connect(thing, channel, entry.types);
+  }
+  return connections;
+}
+
+/** @param apps things that are of that type */
+function wantedAttachments(
+  policies: Entries<'policies'>,
+  names: Readonly<Record<AttachmentKind, Names>>,
+  apps: ReadonlySet<string>,
+  problems: Problems,
+): Map<string, AttachmentState> {
+  const targetOf = (entry: AttachInput, path: string): Omit<AttachmentState, 'policy'> | null => {
+    const [[kind, name] = ['thing', ''] as const] = Object.entries(entry) as [AttachmentKind, string][];
+    if (kind === 'role' && builtIn.has(name)) return { kind, target: name };
+    const target = names[kind].find(kind === 'user' ? name.toLowerCase() : name, `${path}.${kind}`, problems);
+    if (target !== null && kind === 'app' && !apps.has(target)) {
+      problems.add(`${path}.app`, `${told(name)} is no thing of type app`);
+      return null;
+    }
+    return target === null ? null : { kind, target };
+  };
+  const attachments = new Map<string, AttachmentState>();
+  for (const { id, path, entry } of policies) {
+    for (const [index, each] of (entry.attach ?? []).entries()) {
+      const target = targetOf(each, `${path}.attach[${index}]`);
+      if (target === null) continue;
+      const attachment = { policy: id, ...target };
+      attachments.set(attachmentKey(attachment), attachment);
+    }
+  }
+  return attachments;
 }
 
 interface Named {
