@@ -76,6 +76,7 @@ function bounds(property: JsonSchema): string {
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
 interface OpenApi {
+  readonly tags?: readonly { readonly name: string; readonly description?: string }[];
   readonly info: { readonly title: string; readonly version: string; readonly description?: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 }
@@ -95,14 +96,14 @@ interface Operation {
 }
 
 export function httpApiPage(document: unknown): string {
-  const { paths } = document as OpenApi;
+  const { paths, tags = [] } = document as OpenApi;
   const parts = [
     GENERATED,
     '# HTTP API\n\n',
     'Everything is on one port. A running node gives this as OpenAPI 3.1 at `/openapi.json`, with the shapes of bodies, and as a page at `/docs`. ',
     'Errors are `application/problem+json` (RFC 9457) with the classic `error` member beside it.\n',
   ];
-  const byTag = new Map<string, string[]>();
+  const byTag = new Map<string, string[]>(tags.map(({ name }) => [name, []]));
   for (const [path, operations] of Object.entries(paths)) {
     for (const [method, operation] of Object.entries(operations)) {
       const tag = operation.tags?.[0] ?? 'Other';
@@ -111,7 +112,10 @@ export function httpApiPage(document: unknown): string {
       section.push(operationText(method, path, operation));
     }
   }
-  for (const [tag, sections] of byTag) parts.push(`\n## ${tag}\n`, ...sections);
+  for (const [tag, sections] of byTag) {
+    const meaning = tags.find(({ name }) => name === tag)?.description;
+    parts.push(`\n## ${tag}\n`, ...(meaning === undefined ? [] : [`\n${meaning}\n`]), ...sections);
+  }
   return parts.join('');
 }
 
