@@ -283,10 +283,10 @@ describe('queries', () => {
   });
 
   test('says whether it is ready, what it is, and what it can do', async () => {
-    expect(await client.call('GET', '/health/ready')).toMatchObject({
-      status: 200,
-      body: { status: 'pass', checks: { registry: 'pass', store: 'pass' } },
-    });
+    // A check that takes three seconds counts as failed: it may, while everything else runs beside.
+    await expect
+      .poll(() => client.call('GET', '/health/ready'), { timeout: 25_000 })
+      .toMatchObject({ status: 200, body: { status: 'pass', checks: { registry: 'pass', store: 'pass' } } });
     client.store.healthy = 'the disk is full';
     expect(await client.call('GET', '/health/ready')).toMatchObject({
       status: 503,
@@ -303,6 +303,7 @@ describe('queries', () => {
     );
     const page = (await client.call('GET', '/docs')).body as string;
     expect(page).toContain('/things/{id}');
-    expect(page).not.toMatch(/<script|https?:\/\//);
+    // Nothing is loaded from elsewhere.
+    expect(page).not.toMatch(/<script|<link|(?:src|href)="https?:|url\(|@import/);
   });
 });
