@@ -78,6 +78,7 @@ function contentsHtml({ tag, told }: { readonly tag: string; readonly told: read
   return `<details><summary><a href="#${anchor(tag)}">${escapeHtml(tag)}</a></summary><ul>${links.join('')}</ul></details>`;
 }
 
+/** Its anchor lies in what is folded: a browser that goes there unfolds it. */
 function operationHtml(told: Told): string {
   const { method, path, operation } = told;
   const { summary = '', description, security } = operation;
@@ -92,7 +93,7 @@ function operationHtml(told: Told): string {
       .join('')}`,
     answersHtml(operation.responses ?? {}),
   ];
-  return `<details class="operation" id="${idOf(told)}"><summary><span class="method ${method}">${method}</span><code class="path">${escapeHtml(path)}</code><span class="says">${prose(summary)}</span></summary><div class="inside">${parts.join('')}</div></details>`;
+  return `<details class="operation"><summary><span class="method ${method}">${method}</span><code class="path">${escapeHtml(path)}</code><span class="says">${prose(summary)}</span></summary><div class="inside" id="${idOf(told)}">${parts.join('')}</div></details>`;
 }
 
 function parametersHtml(parameters: readonly Parameter[]): string {
@@ -159,7 +160,7 @@ function schemasHtml(document: OpenApiDocument): string {
     .sort(([one], [other]) => one.localeCompare(other))
     .map(
       ([name, schema]) =>
-        `<details class="schema" id="schema-${escapeHtml(name)}"><summary><code class="path">${escapeHtml(name)}</code> <span class="says">${prose(schema.description ?? '')}</span></summary><div class="inside">${schemaHtml(schema)}</div></details>`,
+        `<details class="schema"><summary><code class="path">${escapeHtml(name)}</code> <span class="says">${prose(schema.description ?? '')}</span></summary><div class="inside" id="schema-${escapeHtml(name)}">${schemaHtml(schema)}</div></details>`,
     );
   return `<section id="schemas"><h2>Schemas</h2>${parts.join('')}</section>`;
 }

@@ -22,8 +22,8 @@ h3{font-size:.8rem;margin:1.1rem 0 .3rem;text-transform:uppercase;letter-spacing
 .operation>summary,.schema>summary{padding:.5rem .8rem;list-style:none}
 .operation>summary::-webkit-details-marker{display:none}
 .operation[open]>summary{border-bottom:1px solid var(--line);background:var(--box);border-radius:8px 8px 0 0}
-.operation:target,.schema:target{outline:2px solid var(--link)}
-.inside{padding:.4rem 1rem 1rem}
+.operation:has(:target),.schema:has(:target){outline:2px solid var(--link)}
+.inside{padding:.4rem 1rem 1rem;scroll-margin-top:3.5rem}
 summary{cursor:pointer}
 .method{display:inline-block;width:4.4rem;font:700 12px ui-monospace,monospace;text-transform:uppercase}
 .get{color:var(--get)}.post{color:var(--post)}.put{color:var(--put)}.patch{color:var(--patch)}.delete{color:var(--delete)}
