@@ -95,6 +95,13 @@ describe('while PostgreSQL does not answer', { timeout: 240_000 }, () => {
     return ask(as === null ? admin.as('') : admin, method, path, text, contentType);
   }
 
+  /** As who is told to come again does: a connection of the node's may still be to the server that went away. */
+  const patiently = (once: () => Promise<Answered>): Promise<Answered> =>
+    eventually('an answer other than 503', SOON_MS, async () => {
+      const answer = await once();
+      return answer.status !== 503 && answer;
+    });
+
   test.each([
     ['is shut down', () => postgres.stop(), () => postgres.start()],
     ['hangs', async () => postgres.signal('SIGSTOP'), async () => postgres.signal('SIGCONT')],
@@ -137,15 +144,14 @@ describe('while PostgreSQL does not answer', { timeout: 240_000 }, () => {
       }
       await eventually('the node is ready', SOON_MS, async () => (await readiness(admin)).status === 200);
       expect(millrace.pid).toBe(pid);
-      const another = await newPublisher(admin, 'new');
-      expect((await publish(another, 'first')).status).toBe(202);
+      const another = await eventually('somebody new is made', SOON_MS, () => newPublisher(admin, 'new'));
+      expect((await patiently(() => publish(another, 'first'))).status).toBe(202);
       for (const verb of ['disable', 'enable'] as const) {
-        expect((await ask(admin, 'POST', `/things/${publisher.thing}/${verb}`)).status).toBe(200);
-        expect((await publish(publisher, verb)).status).toBe(verb === 'enable' ? 202 : 403);
+        expect((await patiently(() => ask(admin, 'POST', `/things/${publisher.thing}/${verb}`))).status).toBe(200);
+        expect((await patiently(() => publish(publisher, verb))).status).toBe(verb === 'enable' ? 202 : 403);
       }
-      expect(
-        (await put({ method: 'POST', path: '/oauth/token', body: tokenForm(), as: null, contentType: FORM })).status,
-      ).toBe(200);
+      const token: Asked = { method: 'POST', path: '/oauth/token', body: tokenForm(), as: null, contentType: FORM };
+      expect((await patiently(() => put(token))).status).toBe(200);
     },
   );
 });
