@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { example } from '@millrace/registry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Asker } from '../control/plane.ts';
+import { eventually } from '../control/waiting.ts';
 import { Millrace, run } from '../millrace.ts';
 import { makeExampleOrganisation } from './example-organisation.ts';
 
@@ -17,6 +18,7 @@ const isLong = process.env.MILLRACE_TEST_LONG === '1';
 const EXAMPLES_MAX = isLong ? 100 : 12;
 /** Two minutes where nothing else runs. */
 const MS_MAX = isLong ? 1_800_000 : 900_000;
+const LOGIN_MS_MAX = 120_000;
 const CHECKS = [
   'not_a_server_error',
   'status_code_conformance',
@@ -69,10 +71,23 @@ describe.skipIf(missing !== null)(`Schemathesis${missing === null ? '' : ` (${mi
     expect(code).toBe(0);
   }
 
-  // Tokens are good for a quarter of an hour: each pass begins with its own.
+  /** Tokens are good for a quarter of an hour, so each pass begins with its own. What was guessed of a password in the
+   *  pass before may have slowed down who knows it. */
+  async function logIn(email: string, password: string): Promise<Asker> {
+    let asker: Asker | undefined;
+    const tried = async (): Promise<boolean> => {
+      asker = await stranger.asUser(email, password).catch((error: Error) => {
+        if (error.message.includes(': 429 ')) return undefined;
+        throw error;
+      });
+      return asker !== undefined;
+    };
+    await eventually(tried, LOGIN_MS_MAX);
+    return asker as unknown as Asker;
+  }
   const administrator = (): Promise<Asker> =>
-    stranger.asUser('admin@millrace.local', readFileSync(join(millrace.directory, 'admin-password'), 'utf8').trim());
-  const owner = (): Promise<Asker> => stranger.asUser(example.email, example.password);
+    logIn('admin@millrace.local', readFileSync(join(millrace.directory, 'admin-password'), 'utf8').trim());
+  const owner = (): Promise<Asker> => logIn(example.email, example.password);
   const named = (option: string, names: readonly string[]): string[] => names.flatMap((name) => [option, name]);
 
   test(
@@ -84,9 +99,19 @@ describe.skipIf(missing !== null)(`Schemathesis${missing === null ? '' : ` (${mi
       // Else all that was found is that strangers are turned away.
       expect((await asker.call('GET', '/users/me')).status).toBe(200);
     },
-    MS_MAX + 30_000,
+    MS_MAX + 2 * LOGIN_MS_MAX,
   );
 
+  test(
+    'finds nothing in what ends an organisation, then in what ends a session',
+    async () => {
+      await findsNothing(await owner(), 'coverage,fuzzing', named('--include-name', ENDING_ORGANISATION));
+      await findsNothing(await owner(), 'coverage,fuzzing', named('--include-name', ENDING_SESSION));
+    },
+    MS_MAX + 2 * LOGIN_MS_MAX,
+  );
+
+  // The last, since administrators may do away with the owner.
   test(
     'finds nothing as an administrator of the installation, in what is for those',
     async () => {
@@ -97,15 +122,6 @@ describe.skipIf(missing !== null)(`Schemathesis${missing === null ? '' : ` (${mi
       ]);
       expect((await asker.call('GET', '/users/me')).status).toBe(200);
     },
-    MS_MAX + 30_000,
-  );
-
-  test(
-    'finds nothing in what ends an organisation, then in what ends a session',
-    async () => {
-      await findsNothing(await owner(), 'coverage,fuzzing', named('--include-name', ENDING_ORGANISATION));
-      await findsNothing(await owner(), 'coverage,fuzzing', named('--include-name', ENDING_SESSION));
-    },
-    MS_MAX + 30_000,
+    MS_MAX + 2 * LOGIN_MS_MAX,
   );
 });
