@@ -123,6 +123,7 @@ describe('while PostgreSQL does not answer', { timeout: 240_000 }, () => {
           for (const each of [publisher, ...bearers]) expect((await publish(each, `away-${index}`)).status).toBe(202);
         }
         const client = await connectMqttJs(placeOf(millrace), { thing: publisher.thing, key: publisher.key });
+        client.on('error', () => undefined);
         await client.publishAsync(`channels/${publisher.channel}/messages`, '{}', { qos: 1 });
         await client.endAsync(true);
         for (const { question, answer, ms } of await asking) {
@@ -132,8 +133,11 @@ describe('while PostgreSQL does not answer', { timeout: 240_000 }, () => {
           expect(answer.detail, told).not.toMatch(/ECONN|127\.0\.0\.1|select |socket:|relation/i);
           expect(ms, told).toBeLessThan(GIVEN_UP_MS);
         }
-        const unknown = { ...publisher, rest: admin.as(`Thing ${randomUUID()}`) };
-        expect(await publish(unknown, 'unknown')).toMatchObject({ status: 503 });
+        // A backend whose postmaster was killed may answer one question more.
+        await eventually('nobody can say whose a key is', SOON_MS, async () => {
+          const unknown = { ...publisher, rest: admin.as(`Thing ${randomUUID()}`) };
+          return (await publish(unknown, 'unknown')).status === 503;
+        });
         const ready = await readiness(admin);
         expect(ready.status).toBe(503);
         expect(ready.checks.registry).toMatch(/not answer/);
