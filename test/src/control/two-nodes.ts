@@ -59,8 +59,10 @@ export class OwnPostgres {
   async dispose(): Promise<void> {
     const place = dirname(this.cluster);
     await this.stop();
-    rmSync(place, { recursive: true, force: true });
-    rmSync(this.directory, { recursive: true, force: true });
+    // What it had started may still be writing its last.
+    const gone = { recursive: true, force: true, maxRetries: 20, retryDelay: 100 };
+    rmSync(place, gone);
+    rmSync(this.directory, gone);
   }
 }
 
