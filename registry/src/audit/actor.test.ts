@@ -31,11 +31,11 @@ test('each request keeps its own actor while others come and go', async () => {
 test('when nobody asks any more it is the platform itself, and the next request is told apart again', async () => {
   await expect(actingAs(named('one'), () => Promise.reject(new Error('no')))).rejects.toThrow('no');
   expect(await ask()).toEqual([null, null]);
-  const inner = await actingAs(named('outer'), async () => [
-    await actingAs(named('inner'), ask),
-    await ask(),
-    (setActor(named('later')), await ask()),
-  ]);
+  const inner = await actingAs(named('outer'), async () => {
+    const seen = [await actingAs(named('inner'), ask), await ask()];
+    setActor(named('later'));
+    return [...seen, await ask()];
+  });
   expect(inner).toEqual([
     ['inner', 'inner'],
     ['outer', 'outer'],
