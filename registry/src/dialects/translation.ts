@@ -1,6 +1,5 @@
 import { z } from '@hono/zod-openapi';
 import type { Call, Plane } from '../http/plane.ts';
-import { Refusal } from '../http/refusal.ts';
 import { checkQuery, json, type Route, type RouteSpecification, route, wrongBody } from '../http/route.ts';
 
 type Method = RouteSpecification<z.ZodObject, z.ZodType>['method'];
@@ -139,7 +138,3 @@ function answersWith(
     }),
   );
 }
-
-/** For what the platform has no honest counterpart of. */
-export const notSpoken = (what: string): Refusal =>
-  new Refusal(501, `${what} is not spoken here; see docs/dialects.md.`);
