@@ -18,6 +18,11 @@ export const DEAD_REASONS = [
   'no_reading',
   'worker_failed',
   'store_refused',
+  // told by the ingress: it could not be made a message (envelope header DEAD_LETTER_HEADER)
+  'unknown_device',
+  'unknown_application',
+  'codec_failed',
+  'bad_event',
   // one record
   'not_an_object',
   'unsupported_version',
@@ -38,3 +43,7 @@ export type Outcome<T> =
   | { readonly kind: 'ok'; readonly value: T }
   | { readonly kind: 'drop'; readonly reason: DropReason }
   | { readonly kind: 'dead'; readonly reason: DeadReason; readonly cause?: unknown };
+
+/** An envelope with this header is no message but what the ingress could not make one of: it becomes a dead letter.
+ *  @shape value: `<DeadReason> <detail>`; the payload is what came */
+export const DEAD_LETTER_HEADER = 'millrace-dead-letter';

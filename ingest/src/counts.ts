@@ -1,7 +1,7 @@
 import type { Metrics } from '@millrace/core';
 import type { Refusal } from './http/answer.ts';
 
-export const INGEST_PROTOCOLS = ['http', 'ws', 'mqtt'] as const;
+export const INGEST_PROTOCOLS = ['http', 'ws', 'mqtt', 'coap', 'lora'] as const;
 export type IngestProtocol = (typeof INGEST_PROTOCOLS)[number];
 
 /** What ingest counts. Hot counts are plain numbers; they reach the metrics when these are scraped.

@@ -37,6 +37,9 @@ export interface MessageExtras {
   readonly dedupKey?: string | undefined;
   readonly qos?: 0 | 1 | 2 | undefined;
   readonly retain?: boolean | undefined;
+  /** µs since 1970 at which it happened; when it was received, if absent. */
+  readonly timeUs?: number | undefined;
+  readonly headers?: readonly (readonly [name: string, value: string])[] | undefined;
 }
 export const NO_EXTRAS: MessageExtras = {};
 
@@ -72,6 +75,8 @@ export class MessageEncoder {
       dedupKey: undefined,
       qos: undefined,
       retain: undefined,
+      timeUs: undefined,
+      headers: undefined,
       admission: this.#admission,
     };
   }
@@ -119,6 +124,8 @@ export class MessageEncoder {
     fields.dedupKey = extras.dedupKey;
     fields.qos = extras.qos;
     fields.retain = extras.retain;
+    fields.timeUs = extras.timeUs;
+    fields.headers = extras.headers;
     return this.#encoder.encode(fields);
   }
 }

@@ -27,6 +27,8 @@ export interface EnvelopeFields {
   /** As MQTT counts it; 1 if absent. */
   readonly qos?: 0 | 1 | 2 | undefined;
   readonly retain?: boolean | undefined;
+  /** µs since 1970 at which it happened; when it was received, if absent. */
+  readonly timeUs?: number | undefined;
 }
 
 /** Encodes envelopes into one buffer that is used again and grows to the largest message.
@@ -77,12 +79,13 @@ export class EnvelopeEncoder {
     Envelope.addProtocol(builder, fields.protocol);
     if (fields.qos !== undefined) Envelope.addQos(builder, fields.qos);
     if (fields.retain === true) Envelope.addRetain(builder, true);
+    if (fields.timeUs !== undefined) Envelope.addTime(builder, BigInt(fields.timeUs));
     builder.finish(Envelope.endEnvelope(builder), 'MLRC');
     return builder.asUint8Array();
   }
 }
 
-const FIELD_COUNT = 15;
+const FIELD_COUNT = 16;
 const ID = 0;
 const ORG = 1;
 const CHANNEL = 2;
@@ -98,8 +101,10 @@ const ADMISSION = 11;
 const PAYLOAD = 12;
 const QOS = 13;
 const RETAIN = 14;
+const TIME = 15;
 /** Fields that stand in the table itself, or are followed elsewhere. */
-const NO_VECTOR = (1 << PROTOCOL) | (1 << RECEIVED) | (1 << ADMISSION) | (1 << HEADERS) | (1 << QOS) | (1 << RETAIN);
+const NO_VECTOR =
+  (1 << PROTOCOL) | (1 << RECEIVED) | (1 << ADMISSION) | (1 << HEADERS) | (1 << QOS) | (1 << RETAIN) | (1 << TIME);
 const PROTOCOL_MAX = Protocol.lora;
 
 /** Reads envelopes in place, one after the other, without decoding what is not asked for.
@@ -136,6 +141,7 @@ export class EnvelopeReader {
     if (at[RECEIVED] !== 0 && (at[RECEIVED] as number) + 8 > end) return false;
     if (at[QOS] !== 0 && ((at[QOS] as number) >= end || (buffer[at[QOS] as number] as number) > 2)) return false;
     if (at[RETAIN] !== 0 && (at[RETAIN] as number) >= end) return false;
+    if (at[TIME] !== 0 && (at[TIME] as number) + 8 > end) return false;
     if (at[HEADERS] !== 0 && !this.#checkHeaders()) return false;
     return this.#openAdmission();
   }
@@ -177,6 +183,12 @@ export class EnvelopeReader {
   get retain(): boolean {
     const at = this.#at[RETAIN] as number;
     return at !== 0 && this.#bytes[at] !== 0;
+  }
+  /** When it happened: as its publisher's network says, else when it was received.  @units µs since 1970 */
+  get timeUs(): number {
+    const at = this.#at[TIME] as number;
+    if (at === 0) return this.receivedUs;
+    return this.#bytes.readUInt32LE(at) + this.#bytes.readUInt32LE(at + 4) * 0x1_0000_0000;
   }
   /** A view, not a copy. */
   get id(): Uint8Array {

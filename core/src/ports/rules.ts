@@ -35,6 +35,9 @@ export const controlEntities = [
   'certs',
   'audit',
   'jobs',
+  'commands',
+  'codecs',
+  'networkservers',
 ] as const;
 export type ControlEntity = (typeof controlEntities)[number];
 
@@ -52,6 +55,9 @@ const READABLE: readonly ControlEntity[] = [
   'policies',
   'certs',
   'jobs',
+  'commands',
+  'codecs',
+  'networkservers',
 ];
 const READS = READABLE.flatMap((entity) => [`${entity}.read`, `${entity}.list`]);
 
@@ -67,6 +73,8 @@ export const roleActions: Readonly<Record<OrgRole, readonly string[]>> = {
     'groups.*',
     'certs.*',
     'jobs.*',
+    'commands.*',
+    'codecs.*',
     'publish',
     'subscribe',
     ...READS,

@@ -8,6 +8,7 @@ import {
   type Metrics,
   MillraceError,
   type Presence,
+  Protocol,
   type Started,
 } from '@millrace/core';
 import { WallClock } from '../clock.ts';
@@ -15,10 +16,10 @@ import { IngestCounts } from '../counts.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { NativeHandler } from '../http/native.ts';
 import { refuseForNow } from '../http/refusals.ts';
+import { MessagePublisher } from '../message-publisher.ts';
 import { RateLimit } from '../rate.ts';
 import type { WsIngestConfig } from '../ws/config.ts';
 import { type MqttOverWebSocket, SocketOpener } from '../ws/opener.ts';
-import { SocketPublisher } from '../ws/publisher.ts';
 import type { Client } from './client.ts';
 import type { LiveConnection } from './connection.ts';
 import { Feed, type Reader, type SlowPolicy } from './feed.ts';
@@ -64,7 +65,7 @@ export function liveServer(options: LiveServerOptions): Component<NativeHandler>
 
 /** What those who open connections need of the server. */
 export interface LiveHost extends LiveServerOptions {
-  readonly publisher: SocketPublisher;
+  readonly publisher: MessagePublisher;
   readonly full: boolean;
   measures(kind: LiveKind): LiveMeasures;
   makeFeed(kind: LiveKind, client: Client, outbox: Outbox, reader: Reader, slow: SlowPolicy): Feed;
@@ -98,7 +99,8 @@ class LiveServer implements NativeHandler {
     const opening = (): number => this.#opening;
     this.#host = {
       ...options,
-      publisher: new SocketPublisher({
+      publisher: new MessagePublisher({
+        protocol: Protocol.ws,
         log,
         gate,
         logger,

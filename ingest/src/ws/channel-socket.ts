@@ -4,17 +4,17 @@ import type { LiveConnection } from '../live/connection.ts';
 import type { Feed, Reader } from '../live/feed.ts';
 import type { Packet } from '../live/latest.ts';
 import type { PublishTarget } from '../message-encoder.ts';
-import { payloadFrame } from './frame.ts';
-import { Inbox } from './inbox.ts';
 import {
   CHANNEL_TOO_FAST,
   type Destination,
   EMPTY_MESSAGE,
+  type MessagePublisher,
   type PublishRefusal,
   type PublishWaiter,
-  type SocketPublisher,
   TOO_FAST,
-} from './publisher.ts';
+} from '../message-publisher.ts';
+import { payloadFrame } from './frame.ts';
+import { Inbox } from './inbox.ts';
 import { CLOSE, type LiveSocket } from './socket.ts';
 
 /** How often a full log, or a client's rate, is looked at again. */
@@ -22,7 +22,7 @@ const RETRY_MS = 50;
 
 export interface ChannelSocketOptions {
   readonly client: Client;
-  readonly publisher: SocketPublisher;
+  readonly publisher: MessagePublisher;
   /** Where frames are published to; null where the address is a filter. */
   readonly destination: Destination | null;
   /** Each frame is answered. */

@@ -7,15 +7,15 @@ import type { LiveEnd } from '../live/measures.ts';
 import type { Outbox } from '../live/outbox.ts';
 import { startRefusal } from '../live/start-refusal.ts';
 import type { PublishTarget } from '../message-encoder.ts';
-import { auditRefusal } from '../refused-access.ts';
-import { Inbox } from './inbox.ts';
 import {
   CHANNEL_TOO_FAST,
   Destination,
   EMPTY_MESSAGE,
+  type MessagePublisher,
   type PublishRefusal,
-  type SocketPublisher,
-} from './publisher.ts';
+} from '../message-publisher.ts';
+import { auditRefusal } from '../refused-access.ts';
+import { Inbox } from './inbox.ts';
 import {
   type AuthenticateRequest,
   credentialIn,
@@ -43,7 +43,7 @@ export interface ManySocketOptions {
   readonly peer: Peer;
   /** null: it must authenticate first. */
   readonly client: Client | null;
-  readonly publisher: SocketPublisher;
+  readonly publisher: MessagePublisher;
   makeFeed(client: Client, outbox: Outbox, reader: Reader, slow: SlowPolicy): Feed;
   /** It has said who it is. */
   onKnown(client: Client): void;
@@ -274,7 +274,7 @@ export class ManySocket implements LiveConnection {
     request: PublishRequest,
     destination: Destination,
     payload: Buffer,
-    first: ReturnType<SocketPublisher['decide']>,
+    first: ReturnType<MessagePublisher['decide']>,
   ): Promise<void> {
     const { publisher, stallMsMax } = this.#options;
     const end = performance.now() + stallMsMax;

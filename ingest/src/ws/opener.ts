@@ -15,11 +15,11 @@ import { filterFault, hasWildcard, type SocketPath } from '../live/path.ts';
 import { readLiveQuery } from '../live/query.ts';
 import type { LiveHost } from '../live/server.ts';
 import { type StartRefusal, startRefusal } from '../live/start-refusal.ts';
+import { Destination, type PublishRefusal } from '../message-publisher.ts';
 import { auditRefusal } from '../refused-access.ts';
 import { subtopicFault } from '../subtopic.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { ManySocket } from './many-socket.ts';
-import { Destination, type PublishRefusal } from './publisher.ts';
 import { LiveSocket } from './socket.ts';
 import { MQTT_PROTOCOLS, Tunnel } from './tunnel.ts';
 

@@ -164,8 +164,16 @@ retain():boolean {
   return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
 }
 
+/**
+ * µs since 1970 at which what the message tells of happened, as a network server says; absent: when it was received.
+ */
+time():bigint {
+  const offset = this.bb!.__offset(this.bb_pos, 34);
+  return offset ? this.bb!.readUint64(this.bb_pos + offset) : BigInt('0');
+}
+
 static startEnvelope(builder:flatbuffers.Builder) {
-  builder.startObject(15);
+  builder.startObject(16);
 }
 
 static addId(builder:flatbuffers.Builder, idOffset:flatbuffers.Offset) {
@@ -262,6 +270,10 @@ static addQos(builder:flatbuffers.Builder, qos:number) {
 
 static addRetain(builder:flatbuffers.Builder, retain:boolean) {
   builder.addFieldInt8(14, +retain, +false);
+}
+
+static addTime(builder:flatbuffers.Builder, time:bigint) {
+  builder.addFieldInt64(15, time, BigInt('0'));
 }
 
 static endEnvelope(builder:flatbuffers.Builder):flatbuffers.Offset {

@@ -7,17 +7,19 @@ import {
   type LogError,
   type Logger,
   MillraceError,
-  Protocol,
+  type Principal,
+  type Protocol,
+  type RequestContext,
   uuidText,
 } from '@millrace/core';
-import type { WallClock } from '../clock.ts';
-import type { IngestCounts } from '../counts.ts';
-import type { Refusal } from '../http/answer.ts';
-import { FORBIDDEN, NO_SUCH_CHANNEL, UNAUTHENTICATED } from '../http/refusals.ts';
-import type { Client } from '../live/client.ts';
-import { MessageEncoder, NO_EXTRAS, type PublishTarget } from '../message-encoder.ts';
-import type { RateLimit } from '../rate.ts';
-import { auditRefusal } from '../refused-access.ts';
+import type { WallClock } from './clock.ts';
+import type { IngestCounts } from './counts.ts';
+import type { Refusal } from './http/answer.ts';
+import { FORBIDDEN, NO_SUCH_CHANNEL, UNAUTHENTICATED } from './http/refusals.ts';
+import type { Renewed } from './live/client.ts';
+import { MessageEncoder, type MessageExtras, NO_EXTRAS, type PublishTarget } from './message-encoder.ts';
+import type { RateLimit } from './rate.ts';
+import { auditRefusal } from './refused-access.ts';
 
 /** Why a message was not taken, in HTTP's terms. */
 export interface PublishRefusal {
@@ -35,7 +37,15 @@ const refused = (status: PublishRefusal['status'], reason: Refusal, detail: stri
   detail,
 });
 
-/** Where a socket publishes to, with what the gate said last about it. */
+/** Who publishes: somebody who is known, and can be known anew. `live/client.ts` is one. */
+export interface PublishingClient {
+  readonly principal: Principal;
+  readonly context: RequestContext;
+  /** Asks again who this is, if what was known no longer holds.  @throws never */
+  renew(): Promise<Renewed>;
+}
+
+/** Where a client publishes to, with what the gate said last about it. */
 export class Destination {
   /** Organisation that the address names; null if it names none. */
   readonly org: string | null;
@@ -61,7 +71,8 @@ export interface PublishWaiter {
   refused(refusal: PublishRefusal): void;
 }
 
-export interface SocketPublisherOptions {
+export interface MessagePublisherOptions {
+  readonly protocol: Protocol;
   readonly log: Log;
   readonly gate: Gate;
   readonly clock: WallClock;
@@ -72,19 +83,19 @@ export interface SocketPublisherOptions {
   readonly audit?: AuditTrail | undefined;
 }
 
-/** Publishes what comes by WebSocket, of all sockets: may → envelope → append. */
-export class SocketPublisher {
-  readonly #options: SocketPublisherOptions;
+/** Publishes what comes by one protocol, message by message, for all its clients: may → envelope → append. */
+export class MessagePublisher {
+  readonly #options: MessagePublisherOptions;
   readonly #encoder: MessageEncoder;
 
-  constructor(options: SocketPublisherOptions) {
+  constructor(options: MessagePublisherOptions) {
     this.#options = options;
-    this.#encoder = new MessageEncoder(Protocol.ws, options.gate, options.log.partitionCount);
+    this.#encoder = new MessageEncoder(options.protocol, options.gate, options.log.partitionCount);
   }
 
   /** Whether the client may publish there now; a warm answer is a value. @throws never */
   decide(
-    client: Client,
+    client: PublishingClient,
     destination: Destination,
   ): PublishTarget | PublishRefusal | Promise<PublishTarget | PublishRefusal> {
     const { gate } = this.#options;
@@ -103,7 +114,7 @@ export class SocketPublisher {
   }
 
   /** Why the channel's limits, or the client's rate, do not let it be published now. null: they do, and it is counted */
-  limited(client: Client, { limit }: PublishTarget, size: number): PublishRefusal | null {
+  limited(client: PublishingClient, { limit }: PublishTarget, size: number): PublishRefusal | null {
     if (limit !== null && size > limit.payloadBytesMax) {
       return refused(413, 'channel_too_large', `A message of this channel has at most ${limit.payloadBytesMax} bytes.`);
     }
@@ -115,32 +126,36 @@ export class SocketPublisher {
     return CHANNEL_TOO_FAST;
   }
 
-  publish(target: PublishTarget, payload: Uint8Array, waiter: PublishWaiter): void {
+  publish(target: PublishTarget, payload: Uint8Array, waiter: PublishWaiter, extras: MessageExtras = NO_EXTRAS): void {
     const { log, clock, counts } = this.#options;
     const nowUs = clock.nowUs();
-    const record = this.#encoder.encode(target, payload, nowUs, NO_EXTRAS);
-    const receipt = new SocketReceipt(waiter, counts, clock, uuidText(this.#encoder.id), payload.length, nowUs);
+    const record = this.#encoder.encode(target, payload, nowUs, extras);
+    const receipt = new MessageReceipt(waiter, counts, clock, uuidText(this.#encoder.id), payload.length, nowUs);
     counts.inFlightMessages++;
     counts.inFlightBytes += payload.length;
     log.append(target.partition, target.admission.channel.id, record, receipt);
   }
 
   /** Counts what is told to the client, and has it written down where the gate refused. */
-  count(refusal: PublishRefusal, client: Client, to: { readonly channel: string; readonly subtopic: string }): void {
+  count(
+    refusal: PublishRefusal,
+    client: PublishingClient,
+    to: { readonly channel: string; readonly subtopic: string },
+  ): void {
     this.#options.counts.refused(refusal.reason);
     this.auditRefused(refusal, client, to);
   }
 
   auditRefused(
     refusal: PublishRefusal,
-    client: Client,
+    client: PublishingClient,
     to: { readonly channel: string; readonly subtopic: string },
   ): void {
     if (refusal.denied === undefined) return;
     auditRefusal(this.#options.audit, client.principal, 'publish', to, refusal.denied, client.context);
   }
 
-  async #decideLater(client: Client, destination: Destination): Promise<PublishTarget | PublishRefusal> {
+  async #decideLater(client: PublishingClient, destination: Destination): Promise<PublishTarget | PublishRefusal> {
     const { gate, logger } = this.#options;
     try {
       const renewed = await client.renew();
@@ -152,10 +167,10 @@ export class SocketPublisher {
       return this.#targetOf(destination, admission);
     } catch (error) {
       if (error instanceof MillraceError && error.retry !== 'never') {
-        logger.warn({ code: error.code }, 'ws: the registry cannot be asked');
+        logger.warn({ code: error.code }, 'publish: the registry cannot be asked');
         return REGISTRY_AWAY;
       }
-      logger.error({ err: error }, 'ws: a publish met a fault');
+      logger.error({ err: error }, 'publish: a fault');
       return refused(500, 'fault', 'A fault on our side.');
     }
   }
@@ -193,7 +208,7 @@ function refusalByLog(error: LogError): PublishRefusal {
   return refused(503, 'log_unreachable', 'The log does not answer: the message may not be stored, try again later.');
 }
 
-class SocketReceipt implements AppendReceipt {
+class MessageReceipt implements AppendReceipt {
   readonly #waiter: PublishWaiter;
   readonly #counts: IngestCounts;
   readonly #clock: WallClock;
