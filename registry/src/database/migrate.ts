@@ -10,6 +10,9 @@ import * as applications from './migrations/0007-applications.ts';
 import * as certificates from './migrations/0008-certificates.ts';
 import * as audit from './migrations/0009-audit.ts';
 import * as jobs from './migrations/0010-jobs.ts';
+import * as commands from './migrations/0011-commands.ts';
+import * as lwm2m from './migrations/0012-lwm2m.ts';
+import * as lora from './migrations/0013-lora.ts';
 
 /** In order; a migration that was released never changes. */
 const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
@@ -23,6 +26,9 @@ const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
   certificates,
   audit,
   jobs,
+  commands,
+  lwm2m,
+  lora,
 ];
 
 /** Advisory locks of the registry, by what they guard. */

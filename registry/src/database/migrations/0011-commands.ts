@@ -1,0 +1,4 @@
+/** What is on its way to devices. */
+export const name = 'commands';
+export const sql = `
+`;

@@ -1,0 +1,4 @@
+/** Network servers and codecs. */
+export const name = 'lora';
+export const sql = `
+`;
