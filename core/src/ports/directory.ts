@@ -98,6 +98,8 @@ export type DirectoryEntity =
   | 'role'
   | 'group'
   | 'app'
+  | 'networkserver'
+  | 'codec'
   | 'session';
 
 /** One change of the control plane, in the order of `version`. */
