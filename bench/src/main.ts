@@ -4,6 +4,10 @@ import { runBridge } from './bridge/bridge.ts';
 import { BRIDGE_FULL, BRIDGE_QUICK, type BridgeOptions } from './bridge/options.ts';
 import { bridgeResultFile } from './bridge/report.ts';
 import { formatBridgeReport } from './bridge/table.ts';
+import { runCoapRoad } from './coap/coap.ts';
+import { COAP_FULL, COAP_QUICK, type CoapRoadOptions } from './coap/options.ts';
+import { coapResultFile } from './coap/report.ts';
+import { formatCoapReport } from './coap/table.ts';
 import { BenchError } from './errors.ts';
 import { runGate } from './gate/gate.ts';
 import { GATE_FULL, GATE_QUICK, type GateBenchOptions } from './gate/options.ts';
@@ -16,6 +20,7 @@ import { formatReport } from './table.ts';
 const HELP = `Measures the product beside its floors, in the same run.
 
   node bench/dist/main.js road [options]      the main road: HTTP in, readings stored
+  node bench/dist/main.js road --coap         devices by CoAP and CoAPS, and those that observe
   node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
   node bench/dist/main.js gate [options]      decisions: warm, cold before a million policies, memory
 
@@ -31,7 +36,11 @@ road and bridge:
 
 road:
   --channels N       channels, each with a thing of its own (32)
-  --soak MINUTES     afterwards, load for so long and watch the memory
+  --soak MINUTES     afterwards, load for so long and watch the memory (also --coap)
+
+road --coap:
+  --connections N    devices, each with one request in flight (128)
+  --observers N      observers of one channel (1,000)
 
 bridge:
   --idle N           idle connections (10,000; the generator and the server each need as many open files)
@@ -45,9 +54,10 @@ The table goes to standard output, progress to standard error. MILLRACE_… sett
 
 /** Options that a benchmark does not have. */
 const FOREIGN = {
-  road: ['idle', 'policies'],
-  bridge: ['channels', 'soak', 'policies'],
-  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only'],
+  road: ['idle', 'policies', 'observers'],
+  'road --coap': ['idle', 'policies'],
+  bridge: ['channels', 'soak', 'policies', 'coap', 'observers'],
+  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only', 'coap', 'observers'],
 } as const;
 
 /** A benchmark with its options, ready to run. */
@@ -70,6 +80,8 @@ function readOptions(args: readonly string[]): Chosen | null {
       soak: { type: 'string' },
       idle: { type: 'string' },
       policies: { type: 'string' },
+      coap: { type: 'boolean', default: false },
+      observers: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -82,12 +94,13 @@ function readOptions(args: readonly string[]): Chosen | null {
       problem: `there are three benchmarks, "road", "bridge" and "gate"; got "${positionals.join(' ')}"`,
     });
   }
-  for (const name of FOREIGN[what]) {
+  const chosen = what === 'road' && values.coap ? 'road --coap' : what;
+  for (const name of FOREIGN[chosen]) {
     if (values[name] !== undefined && values[name] !== false) {
-      throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${what}` });
+      throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${chosen}` });
     }
   }
-  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle' | 'policies';
+  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle' | 'policies' | 'observers';
   const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
@@ -129,6 +142,27 @@ function readOptions(args: readonly string[]): Chosen | null {
       async run(signal, progress) {
         const report = await runBridge({ ...options, signal }, progress);
         return { report, text: formatBridgeReport(report) };
+      },
+    };
+  }
+  if (chosen === 'road --coap') {
+    const base = values.quick ? COAP_QUICK : COAP_FULL;
+    const options: CoapRoadOptions = {
+      ...base,
+      rounds: number('rounds', base.rounds, 100),
+      seconds: number('seconds', base.seconds, 600),
+      clients: number('connections', base.clients, 2_000),
+      channels: number('channels', base.channels, 10_000),
+      observers: number('observers', base.observers, 10_000),
+      soakMinutes: number('soak', 0, 10_080),
+      product: !values['floors-only'],
+    };
+    return {
+      json: values.json,
+      file: coapResultFile,
+      async run(signal, progress) {
+        const report = await runCoapRoad({ ...options, signal }, progress);
+        return { report, text: formatCoapReport(report) };
       },
     };
   }

@@ -154,7 +154,7 @@ async function logIn(url: string, password: string): Promise<ControlPlane> {
 }
 
 /** One thing and one channel each, connected. */
-async function provision(call: ControlPlane, count: number): Promise<Target[]> {
+export async function provision(call: ControlPlane, count: number): Promise<Target[]> {
   const targets: Target[] = [];
   for (let index = 0; index < count; index++) {
     const thing = await call<{ id: string }>('POST', '/things', { name: `bench-${index}` });
