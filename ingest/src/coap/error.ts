@@ -1,0 +1,4 @@
+import { MillraceError } from '@millrace/core';
+import type { CoapErrorCode } from './contract.ts';
+
+export class CoapError extends MillraceError<CoapErrorCode> {}
