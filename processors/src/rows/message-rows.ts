@@ -237,7 +237,8 @@ export class MessageRows {
   }
 }
 
-const SENML_NAME = /^[A-Za-z0-9][A-Za-z0-9\-:./_]*$/;
+/** A name may begin with a slash, which RFC 8428 §4.5.1 would not have: LwM2M's do (`/3303/0/5700`). */
+const SENML_NAME = /^[A-Za-z0-9/][A-Za-z0-9\-:./_]*$/;
 
 function grown<A extends { set(from: A): void }>(from: A, into: A): A {
   into.set(from);
