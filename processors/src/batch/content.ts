@@ -9,9 +9,9 @@ import { looksLikeSenml, type Refusal, resolveSenml } from '../senml/resolve.ts'
 // hot
 
 /** How a payload is read. `sniff`: its content type is not known. */
-export type Dialect = 'senml-json' | 'senml-cbor' | 'json' | 'blob' | 'sniff';
+export type Dialect = 'senml-json' | 'senml-cbor' | 'json' | 'cbor' | 'blob' | 'sniff';
 
-/** What a payload turned out to be. `refusal`: why it gives no reading. */
+/** What a payload turned out to be; `json`: plain data, in JSON or CBOR. `refusal`: why it gives no reading. */
 export interface Reading {
   readonly dialect: 'senml' | 'json' | 'blob';
   readonly refusal: Refusal | null;
@@ -24,6 +24,7 @@ const DIALECTS: Readonly<Record<string, Dialect>> = {
   'application/senml+cbor': 'senml-cbor',
   'application/sensml+cbor': 'senml-cbor',
   'application/json': 'json',
+  'application/cbor': 'cbor',
 };
 
 export function dialectOf(contentType: string): Dialect {
@@ -36,43 +37,47 @@ const BLOB: Reading = { dialect: 'blob', refusal: null };
 const SENML: Reading = { dialect: 'senml', refusal: null };
 const JSON_READ: Reading = { dialect: 'json', refusal: null };
 const cbor = new CborDecoder(SENML_LABELS);
+const plainCbor = new CborDecoder(null);
 
 /** Reads a payload into `rows`.
- *  @param time where plain JSON says its time; null: it has that of its reception
+ *  @param messageUs when it happened: relative times are relative to it, and what says no time has it
+ *  @param time where plain JSON or CBOR says its time; null: nowhere
  *  @holds rows are void where a refusal comes back  @throws never */
 export function readPayload(
   dialect: Dialect,
   payload: Buffer,
-  receivedUs: number,
+  messageUs: number,
   time: TimeField | null,
   rows: MessageRows,
 ): Reading {
   switch (dialect) {
     case 'senml-json':
-      return readJson(payload, receivedUs, null, rows, true);
+      return readJson(payload, messageUs, null, rows, true);
     case 'json':
-      return readJson(payload, receivedUs, time, rows, false);
+      return readJson(payload, messageUs, time, rows, false);
     case 'senml-cbor':
-      return readCbor(payload, receivedUs, rows);
+      return readCbor(payload, messageUs, rows);
+    case 'cbor':
+      return readPlainCbor(payload, messageUs, time, rows);
     case 'blob':
       return BLOB;
     case 'sniff':
-      return sniff(payload, receivedUs, time, rows);
+      return sniff(payload, messageUs, time, rows);
   }
 }
 
-function sniff(payload: Buffer, receivedUs: number, time: TimeField | null, rows: MessageRows): Reading {
+function sniff(payload: Buffer, messageUs: number, time: TimeField | null, rows: MessageRows): Reading {
   const first = firstByte(payload);
-  if (first === 0x5b || first === 0x7b) return readJson(payload, receivedUs, time, rows, false);
+  if (first === 0x5b || first === 0x7b) return readJson(payload, messageUs, time, rows, false);
   if (!startsLikeCborPack(payload)) return BLOB;
-  const reading = readCbor(payload, receivedUs, rows);
+  const reading = readCbor(payload, messageUs, rows);
   // What only looked like CBOR is a blob.
   return reading.refusal?.reason === 'malformed_cbor' ? BLOB : reading;
 }
 
 function readJson(
   payload: Buffer,
-  receivedUs: number,
+  messageUs: number,
   time: TimeField | null,
   rows: MessageRows,
   senml: boolean,
@@ -89,14 +94,14 @@ function readJson(
     return { dialect, refusal: { reason: 'malformed_json', detail: (error as Error).message.slice(0, 200) } };
   }
   if (senml || looksLikeSenml(value)) {
-    const refusal = resolveSenml(value, receivedUs, rows);
+    const refusal = resolveSenml(value, messageUs, rows);
     return refusal === null ? SENML : { dialect: 'senml', refusal };
   }
-  const refusal = flattenJson(value, receivedUs, rows, time);
+  const refusal = flattenJson(value, messageUs, rows, time);
   return refusal === null ? JSON_READ : { dialect: 'json', refusal };
 }
 
-function readCbor(payload: Buffer, receivedUs: number, rows: MessageRows): Reading {
+function readCbor(payload: Buffer, messageUs: number, rows: MessageRows): Reading {
   let value: unknown;
   try {
     value = cbor.decode(payload);
@@ -105,8 +110,27 @@ function readCbor(payload: Buffer, receivedUs: number, rows: MessageRows): Readi
     const reason = error.tooDeep ? 'too_deep' : 'malformed_cbor';
     return { dialect: 'senml', refusal: { reason, detail: error.message } };
   }
-  const refusal = resolveSenml(value, receivedUs, rows);
+  const refusal = resolveSenml(value, messageUs, rows);
   return refusal === null ? SENML : { dialect: 'senml', refusal };
+}
+
+/** SenML if it looks so, as plain JSON is. */
+function readPlainCbor(payload: Buffer, messageUs: number, time: TimeField | null, rows: MessageRows): Reading {
+  try {
+    if (startsLikeCborPack(payload)) {
+      const pack = cbor.decode(payload);
+      if (looksLikeSenml(pack)) {
+        const refusal = resolveSenml(pack, messageUs, rows);
+        return refusal === null ? SENML : { dialect: 'senml', refusal };
+      }
+    }
+    const refusal = flattenJson(plainCbor.decode(payload), messageUs, rows, time);
+    return refusal === null ? JSON_READ : { dialect: 'json', refusal };
+  } catch (error) {
+    if (!(error instanceof CborFault)) throw error;
+    const reason = error.tooDeep ? 'too_deep' : 'malformed_cbor';
+    return { dialect: 'json', refusal: { reason, detail: error.message } };
+  }
 }
 
 /** The first byte that is no white space of JSON; −1 if there is none. */

@@ -1,7 +1,9 @@
+import { DEAD_LETTER_HEADER, Protocol } from '@millrace/core';
+import { encode } from 'cbor-x';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CborDecoder, CborFault } from '../cbor/decode.ts';
-import { envelopeOf, type MessageFields, taskOf } from '../testing/envelopes.ts';
+import { envelopeOf, type MessageFields, RECEIVED_US, taskOf } from '../testing/envelopes.ts';
 import { newNormaliser, normalised } from '../testing/rows.ts';
 import type { BatchTask } from './task.ts';
 
@@ -32,6 +34,139 @@ describe('plain JSON', () => {
     expect(plain(`{"${'k'.repeat(300_000)}":[${Array.from({ length: 20_000 }, () => 1)}]}`).tally.deadRecords).toEqual({
       bad_name: 20_000,
     });
+  });
+});
+
+describe('plain CBOR', () => {
+  const cbor = (bytes: Uint8Array | string, options: Partial<BatchTask> = {}) =>
+    one(
+      { payload: typeof bytes === 'string' ? Buffer.from(bytes, 'hex') : bytes, contentType: 'application/cbor' },
+      options,
+    );
+
+  test('becomes the readings that the same JSON gives', () => {
+    const value = { a: { b: [1, 'x'] }, on: true, none: null, f: -0.5 };
+    const shown = (rows: ReturnType<typeof one>) =>
+      rows.readings.map(({ id: _, log_offset: __, ...row }) => row as unknown);
+    expect(shown(cbor(encode(value)))).toEqual(shown(plain(JSON.stringify(value))));
+    expect(cbor(encode(21.5)).readings).toMatchObject([{ name: 'value', value: 21.5 }]);
+    expect(cbor(encode(value)).messages).toMatchObject([{ content_type: 'application/cbor' }]);
+  });
+  test('that is an array of SenML records is SenML, by label or by name', () => {
+    // [{-2: "a:", 0: "x", 2: 1}]
+    expect(cbor('81a32162613a00617802 01'.replaceAll(' ', '')).readings).toMatchObject([{ name: 'a:x', value: 1 }]);
+    expect(cbor(encode([{ bn: 'a:', n: 'x', v: 1 }])).readings).toMatchObject([{ name: 'a:x' }]);
+    expect(cbor(encode([{ temperature: 1 }])).readings).toMatchObject([{ name: '0.temperature' }]);
+  });
+  test.each([
+    [
+      'integer keys become text',
+      'a2013901f3200a',
+      [
+        ['1', -500],
+        ['-1', 10],
+      ],
+    ],
+    ['a bignum is its double', 'a16162c249010000000000000000', [['b', 2 ** 64]]],
+    ['also in an array', '81c349010000000000000000', [['0', -1 - 2 ** 64]]],
+    ['a decimal fraction is a number', 'a16164c48221196ab3', [['d', 273.15]]],
+    ['a bigfloat is one', 'a16166c5822003', [['f', 1.5]]],
+    ['a date in seconds is its seconds', 'a16174c11a514b67b0', [['t', 1_363_896_240]]],
+    ['a half float is a number', 'a16168f93e00', [['h', 1.5]]],
+  ])('%s', (_, hex, wanted) => {
+    expect(cbor(hex).readings.map(({ name, value }) => [name, value])).toEqual(wanted);
+  });
+  test('keeps text of any tag, and bytes as data', () => {
+    // {"t": 0("2013-03-21T20:04:00Z"), "i": 37(h'00…0f'), "u": undefined}
+    const rows = cbor(
+      'a36174c074323031332d30332d32315432303a30343a30305a6169d82550000102030405060708090a0b0c0d0e0f6175f7',
+    );
+    expect(rows.readings).toMatchObject([
+      { name: 't', string_value: '2013-03-21T20:04:00Z' },
+      { name: 'i', kind: 'data', data_value: 'AAECAwQFBgcICQoLDA0ODw' },
+    ]);
+  });
+  test('has dead records where a number is none, and is dead when it is not well-formed or too deep', () => {
+    expect(cbor('a2616101616ef97e00')).toMatchObject({
+      readings: [{ name: 'a' }],
+      dead_letters: [{ reason: 'bad_value', record_index: 1 }],
+    });
+    expect(cbor('a161').dead_letters).toMatchObject([{ reason: 'malformed_cbor' }]);
+    expect(cbor(`${'81'.repeat(60)}01`).dead_letters).toMatchObject([{ reason: 'too_deep' }]);
+    expect(cbor('1bffffffffffffffff').readings).toMatchObject([{ value: 2 ** 64 }]);
+  });
+  test('never throws, whatever the bytes are', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 64 }), (payload) => {
+        expect(cbor(payload).tally.messages).toBe(1);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('when it happened', () => {
+  const timeUs = RECEIVED_US - 3_600_000_000;
+  const times = (rows: ReturnType<typeof one>) => rows.readings.map(({ time, received }) => [time, received]);
+  const ns = (us: number) => BigInt(us) * 1_000n;
+
+  test('is when a message was received, unless its network says otherwise', () => {
+    for (const contentType of ['application/senml+json', 'application/json']) {
+      const payload = contentType.includes('senml') ? '[{"n":"x","v":1}]' : '{"x":1}';
+      expect(times(one({ contentType, payload }))).toEqual([[ns(RECEIVED_US), BigInt(RECEIVED_US)]]);
+      expect(times(one({ contentType, payload, timeUs }))).toEqual([[ns(timeUs), BigInt(RECEIVED_US)]]);
+    }
+  });
+  test('is what relative times are relative to', () => {
+    const payload = '[{"n":"x","v":1,"t":-5},{"n":"y","v":1,"t":1320067464}]';
+    expect(times(one({ payload, timeUs }))).toEqual([
+      [1_320_067_464_000_000_000n, BigInt(RECEIVED_US)],
+      [ns(timeUs - 5_000_000), BigInt(RECEIVED_US)],
+    ]);
+    const early = one({ payload: '[{"n":"x","v":1,"t":-10}]', timeUs: 5_000_000 });
+    expect(times(early)).toEqual([[-5_000_000_000n, BigInt(RECEIVED_US)]]);
+  });
+  test('may not be after 2262', () => {
+    expect(one({ timeUs: 9_223_372_036_854_000 }).readings).toHaveLength(1);
+    expect(one({ timeUs: Number.MAX_SAFE_INTEGER * 2_000 })).toMatchObject({
+      readings: [],
+      dead_letters: [{ reason: 'time_out_of_range', received: BigInt(RECEIVED_US) }],
+    });
+  });
+});
+
+describe('what the ingress could not make a message of', () => {
+  const letter = (value: string, fields: MessageFields = {}, options: Partial<BatchTask> = {}) =>
+    one({ headers: [[DEAD_LETTER_HEADER, value]], protocol: Protocol.lora, ...fields }, options);
+
+  test('is a dead letter with its reason, its detail and all that came', () => {
+    const rows = letter('unknown_device no thing has the DevEUI 0102030405060708', { payload: '{"devEui":"…"}' });
+    expect(rows.readings).toEqual([]);
+    expect(rows.dead_letters).toMatchObject([
+      {
+        org: 'org',
+        channel: 'channel',
+        reason: 'unknown_device',
+        detail: 'no thing has the DevEUI 0102030405060708',
+        payload: '{"devEui":"…"}',
+      },
+    ]);
+    expect(rows.message_log).toMatchObject([{ reason: 'unknown_device', stored: 'nothing', decision: 'admitted' }]);
+    expect(rows.tally).toMatchObject({ stored: 0, dead: { unknown_device: 1 } });
+  });
+  test('has the reason bad_event where it names none that is known', () => {
+    expect(letter('toString it says').dead_letters).toMatchObject([
+      { reason: 'bad_event', detail: 'toString it says' },
+    ]);
+    expect(letter('codec_failed').dead_letters).toMatchObject([{ reason: 'codec_failed' }]);
+    expect(letter(`codec_failed ${'x'.repeat(5_000)}`).dead_letters[0]?.detail).toHaveLength(1_024);
+  });
+  test('is forbidden first: nobody leaves dead letters where they may not publish', () => {
+    const grant = { subject: 'thing', org: 'org', channel: 'channel', channelId: 'channel', groups: [], rules: [] };
+    const grants = [{ ...grant, forbidden: 'no such publisher' }];
+    expect(letter('unknown_device x', { sealed: false }, { grants }).dead_letters).toMatchObject([
+      { reason: 'forbidden' },
+    ]);
   });
 });
 

@@ -1,6 +1,8 @@
 import {
   type Block,
   blockOf,
+  DEAD_LETTER_HEADER,
+  DEAD_REASONS,
   type DeadReason,
   type Decision,
   deadLettersColumns,
@@ -18,7 +20,7 @@ import { Bignum } from '../cbor/decode.ts';
 import type { RawPolicy } from '../config.ts';
 import { KnownProfiles } from '../profile/known-profiles.ts';
 import type { ReadingProfile } from '../profile/reading-profile.ts';
-import { MessageRows, type RowOrigin } from '../rows/message-rows.ts';
+import { MessageRows, type RowOrigin, TIME_US_MAX } from '../rows/message-rows.ts';
 import type { Refusal } from '../senml/resolve.ts';
 import { type Dialect, dialectOf, readPayload } from './content.ts';
 import { Tally } from './tally.ts';
@@ -209,7 +211,9 @@ export class BatchNormaliser {
       this.#tally.drop('duplicate');
       return;
     }
-    this.#content(envelope, decision, task.raw, profile);
+    const told = toldDead(envelope);
+    if (told === null) this.#content(envelope, decision, task.raw, profile);
+    else this.#dead(envelope, decision, told);
   }
 
   /** null, or why the message is forbidden. */
@@ -244,9 +248,16 @@ export class BatchNormaliser {
       this.#tally.drop('empty');
       return;
     }
+    // What is relative, or says no time, is of when it happened; all else goes by reception.
+    const { timeUs } = envelope;
+    if (timeUs > TIME_US_MAX) {
+      const detail = 'the time that the network gives the message is after 2262';
+      this.#dead(envelope, decision, { reason: 'time_out_of_range', detail });
+      return;
+    }
     rows.clear();
     const dialect = this.#dialect(envelope.contentType);
-    const reading = readPayload(dialect, payload, envelope.receivedUs, profile?.time ?? null, rows);
+    const reading = readPayload(dialect, payload, timeUs, profile?.time ?? null, rows);
     if (reading.refusal !== null) {
       this.#dead(envelope, decision, reading.refusal);
       return;
@@ -434,6 +445,24 @@ export class BatchNormaliser {
 type LogReason = DeadReason | 'filtered' | '';
 
 const isPlausible = (receivedUs: number): boolean => receivedUs >= RECEIVED_US_MIN && receivedUs < RECEIVED_US_MAX;
+
+/** Why the ingress could make no message of it; null: it is one. The ingress is believed as to that, not as to the name
+ *  of the reason: it is a label and a column. */
+function toldDead(envelope: EnvelopeReader): Refusal | null {
+  for (const [name, value] of envelope.headers) {
+    if (name !== DEAD_LETTER_HEADER) continue;
+    const space = value.indexOf(' ');
+    const reason = space === -1 ? value : value.slice(0, space);
+    const detail = (space === -1 ? '' : value.slice(space + 1)).slice(0, DETAIL_SIZE_MAX);
+    return DEAD_REASON_NAMES.has(reason)
+      ? { reason: reason as DeadReason, detail }
+      : { reason: 'bad_event', detail: value.slice(0, DETAIL_SIZE_MAX) };
+  }
+  return null;
+}
+const DEAD_REASON_NAMES: ReadonlySet<string> = new Set(DEAD_REASONS);
+/** Characters that a dead letter says of itself. */
+const DETAIL_SIZE_MAX = 1_024;
 
 /** Reception of the first message that can be opened: what can't be takes its month, at every try the same. */
 function firstReceived(view: Buffer, envelope: EnvelopeReader): number | null {

@@ -35,6 +35,9 @@ const SELF_DESCRIBED = 55_799;
 const MAP_WITH_ANY_KEYS = 259;
 const BREAK: unique symbol = Symbol('break');
 
+/** @source RFC 8949 §3.4.4 */
+const BIGFLOAT = 5;
+
 const DEPTH_MAX = 32;
 /** Beyond this many digits a bignum or a decimal fraction is no measured value. */
 const BIGNUM_SIZE_MAX = 128;
@@ -48,9 +51,11 @@ export class CborDecoder {
   #at = 0;
   #end = 0;
   #argument = 0;
-  readonly #labels: ReadonlyMap<number, string>;
+  readonly #labels: ReadonlyMap<number, string> | null;
 
-  constructor(labels: ReadonlyMap<number, string> = new Map()) {
+  /** @param labels names of integer keys; null: plain data, whose integer keys are written as text, and whose
+   *         tags are passed over: a date is its text or its seconds, a UUID its bytes */
+  constructor(labels: ReadonlyMap<number, string> | null = new Map()) {
     this.#labels = labels;
   }
 
@@ -208,7 +213,7 @@ export class CborDecoder {
       }
       const value = this.#item(depth + 1);
       if (value === BREAK) throw new CborFault('a key without a value');
-      const label = typeof key === 'number' ? this.#labels.get(key) : key;
+      const label = typeof key !== 'number' ? key : this.#labels === null ? String(key) : this.#labels.get(key);
       if (typeof label === 'string' && label !== '__proto__')
         record[label] = value instanceof Bignum ? Number(value.integer) : value;
     }
@@ -229,7 +234,13 @@ export class CborDecoder {
       if (Number.isSafeInteger(exponent) && (typeof digits === 'bigint' || Number.isInteger(digits)))
         return Number(`${digits === 0 ? 0 : BigInt(digits as number | bigint)}e${exponent}`);
     }
-    return new Tagged(tag, value);
+    if (this.#labels !== null) return new Tagged(tag, value);
+    if (tag === BIGFLOAT && Array.isArray(value) && value.length === 2) {
+      const [exponent, mantissa] = value as [unknown, unknown];
+      const digits = mantissa instanceof Bignum ? Number(mantissa.integer) : mantissa;
+      if (Number.isSafeInteger(exponent) && typeof digits === 'number') return digits * 2 ** (exponent as number);
+    }
+    return value;
   }
 }
 

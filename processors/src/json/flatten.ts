@@ -1,28 +1,29 @@
+import { Bignum } from '../cbor/decode.ts';
 import type { TimeField } from '../profile/time.ts';
-import { HAS_BOOL, HAS_TEXT, HAS_VALUE, type MessageRows } from '../rows/message-rows.ts';
+import { HAS_BOOL, HAS_DATA, HAS_TEXT, HAS_VALUE, type MessageRows } from '../rows/message-rows.ts';
 import { RECORDS_MAX, type Refusal } from '../senml/resolve.ts';
 
 const DEPTH_MAX = 32;
 /** Name of a message that is one bare number, text or bool. */
 const ROOT_NAME = 'value';
 
-/** Flattens plain JSON into readings at the time of reception, one a leaf: `{"a":{"b":[1]}}` gives `a.b.0`.
- *  Numbers, strings and bools are leaves; null is no reading.
+/** Flattens plain JSON, or CBOR as plain, into readings at the time of the message, one a leaf: `{"a":{"b":[1]}}` gives
+ *  `a.b.0`. Numbers, strings, bools and byte strings are leaves; null is no reading.
  *  Where messages say their time, an array is a list of records with a time each: `[{"t":1,"a":2}]` gives `a` at 1.
- *  The time itself is no reading then; a record without one has that of its reception, one whose time is none is dead.
+ *  The time itself is no reading then; a record without one has that of the message, one whose time is none is dead.
  *  @throws never  @returns null, or why the whole message is refused (rows are void then) */
 export function flattenJson(
   value: unknown,
-  receivedUs: number,
+  messageUs: number,
   rows: MessageRows,
   time: TimeField | null = null,
 ): Refusal | null {
-  const flattening = new Flattening(receivedUs, rows);
+  const flattening = new Flattening(messageUs, rows);
   if (time === null) return flattening.walk(value, '', 0);
   const records: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (records.length > RECORDS_MAX) return { reason: 'too_many_records', detail: `more than ${RECORDS_MAX} records` };
   for (const [index, record] of records.entries()) {
-    const timeUs = time.of(record, receivedUs);
+    const timeUs = time.of(record, messageUs);
     if (timeUs === null) {
       rows.dead.push({ index, reason: 'bad_time', detail: `${time.path} holds no time that can be read`, record });
       continue;
@@ -53,7 +54,8 @@ class Flattening {
   }
 
   walk(value: unknown, path: string, depth: number): Refusal | null {
-    if (typeof value !== 'object') return this.#leaf(value, path);
+    if (typeof value !== 'object' || value instanceof Uint8Array) return this.#leaf(value, path);
+    if (value instanceof Bignum) return this.#leaf(Number(value.integer), path);
     if (value === null) return null;
     if (depth === DEPTH_MAX) return { reason: 'too_deep', detail: `nested deeper than ${DEPTH_MAX}` };
     const prefix = depth === 0 ? '' : `${path}.`;
@@ -86,7 +88,10 @@ class Flattening {
       rows.add(index, name, 0, this.#timeUs, HAS_VALUE, value, '', 0, 0);
     else if (typeof value === 'string') rows.add(index, name, 0, this.#timeUs, HAS_TEXT, 0, value, 0, 0);
     else if (typeof value === 'boolean') rows.add(index, name, 0, this.#timeUs, HAS_BOOL, value ? 1 : 0, '', 0, 0);
-    else rows.dead.push({ index, reason: 'bad_value', detail: `${path} is beyond a double`, record: value });
+    else if (value instanceof Uint8Array) {
+      const data = Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64url');
+      rows.add(index, name, 0, this.#timeUs, HAS_DATA, 0, data, 0, 0);
+    } else rows.dead.push({ index, reason: 'bad_value', detail: `${path} is no finite number`, record: value });
     return null;
   }
 }

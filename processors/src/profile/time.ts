@@ -59,13 +59,13 @@ export class TimeField {
     this.#format = format;
   }
 
-  /** Of one record; that of its reception where it says none.  @returns null if what stands there is no time */
-  of(record: unknown, receivedUs: number): number | null {
+  /** Of one record; that of its message where it says none.  @returns null if what stands there is no time */
+  of(record: unknown, messageUs: number): number | null {
     let value: unknown = record;
     for (const key of this.#keys) {
-      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return receivedUs;
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return messageUs;
       value = (value as Record<string, unknown>)[key];
     }
-    return value === null ? receivedUs : readTime(value, this.#format);
+    return value === null ? messageUs : readTime(value, this.#format);
   }
 }

@@ -19,7 +19,7 @@ export interface Refusal {
   readonly detail: string;
 }
 
-/** Times below are relative to reception.  @units s  @source RFC 8428 §4.5.3 */
+/** Times below are relative to when the message happened, which is its reception unless its network knows better.  @units s  @source RFC 8428 §4.5.3 */
 const RELATIVE_TIME_S_MAX = 2 ** 28;
 export const RECORDS_MAX = 65_536;
 const UNIT_SIZE_MAX = 255;
@@ -37,7 +37,7 @@ const BASE = 2;
  *  otherwise); of a malformed base field the value before stays in force.
  *  @units time in µs since 1970  @throws never: a bad record goes to `rows.dead`
  *  @returns null, or why the whole pack is refused (rows are void then)  @source RFC 8428 §4, RFC 9100 */
-export function resolveSenml(pack: unknown, receivedUs: number, rows: MessageRows): Refusal | null {
+export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows): Refusal | null {
   if (!Array.isArray(pack)) return { reason: 'not_an_array', detail: 'a SenML pack is an array of records' };
   const count = pack.length;
   if (count === 0) return { reason: 'empty_pack', detail: 'the pack has no record' };
@@ -215,7 +215,7 @@ export function resolveSenml(pack: unknown, receivedUs: number, rows: MessageRow
       continue;
     }
     const seconds = baseTime + time;
-    const us = Math.round(seconds * 1e6) + (seconds < RELATIVE_TIME_S_MAX ? receivedUs : 0);
+    const us = Math.round(seconds * 1e6) + (seconds < RELATIVE_TIME_S_MAX ? messageUs : 0);
     if (!(us >= TIME_US_MIN && us <= TIME_US_MAX)) {
       const detail = `the time ${seconds} s is before 1900 or after 2262`;
       rows.dead.push({ index, reason: 'time_out_of_range', detail, record });
