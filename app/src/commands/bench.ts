@@ -11,7 +11,13 @@ export async function bench(what: string, flags: Flags): Promise<void> {
     throw new SetupError('SETUP_INVALID', 'never', { problem });
   }
   const main = new URL('../../../bench/dist/main.js', import.meta.url);
-  const given = Object.entries({ quick: flags.quick, soak: flags.soak, json: flags.json }).flatMap(([name, value]) =>
+  const given = Object.entries({
+    quick: flags.quick,
+    coap: flags.coap,
+    lora: flags.lora,
+    soak: flags.soak,
+    json: flags.json,
+  }).flatMap(([name, value]) =>
     value === undefined ? [] : typeof value === 'boolean' ? [`--${name}`] : [`--${name}`, value],
   );
   const child = spawn(process.execPath, [main.pathname, what, ...given], { stdio: 'inherit' });

@@ -63,13 +63,14 @@ function createCommands(): Command {
   program
     .command('demo')
     .description('simulate devices with believable signals until stopped')
-    .option('-n, --devices <count>', 'how many devices', '20')
-    .option('-i, --interval <seconds>', 'seconds between two messages of a device', '1')
+    .option('--lora', 'simulate a ChirpStack with its sensors, whose events the node takes from its broker')
+    .option('-n, --devices <count>', 'how many devices (20; with --lora 50)')
+    .option('-i, --interval <seconds>', 'seconds between two messages of a device (1; with --lora 10)')
     .option('-d, --data-dir <path>', 'data directory of the running node (MILLRACE_DATA_DIR, default ./data)')
     .option('--url <url>', 'another node: its HTTP address')
     .option('--email <email>', 'user to log in as (default: the first administrator)')
     .addOption(new Option('--password <password>', 'its password').env('MILLRACE_ADMIN_PASSWORD'))
-    .action(guarded(async (flags) => (await import('./demo.ts')).demo(flags)));
+    .action(guarded(async (flags) => (await import('./demo/demo.ts')).demo(flags)));
 
   program
     .command('bench')
@@ -78,6 +79,8 @@ function createCommands(): Command {
     )
     .argument('[what]', 'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions', 'road')
     .option('--quick', 'one short round instead of three')
+    .option('--coap', 'road: devices by CoAP and CoAPS')
+    .option('--lora', 'road: events of a network server')
     .option('--soak <minutes>', 'road: also load for so long and watch the memory')
     .option('--json <file>', 'where to write the figures')
     .action(guarded(async (flags, what) => (await import('./bench.ts')).bench(String(what), flags)));

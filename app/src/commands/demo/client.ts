@@ -1,106 +1,17 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { loadConfig, SetupError } from '../config.ts';
-import { environmentWith, type Flags } from './flags.ts';
+import { loadConfig, SetupError } from '../../config.ts';
+import { environmentWith, type Flags } from '../flags.ts';
 
-interface Thing {
+export interface Thing {
   readonly id: string;
   readonly key: string;
 }
-
-const CHANNEL_NAME = 'Demo';
 const PAGE = 1_000;
 const ANSWER_MS_MAX = 10_000;
 
-/** Simulates devices against a running node until the process is told to stop. */
-export async function demo(flags: Flags): Promise<void> {
-  const count = wholeNumber('--devices', flags.devices, 1, 10_000);
-  const intervalMs = Math.max(50, Number(flags.interval) * 1_000);
-  if (!Number.isFinite(intervalMs)) throw invalid('--interval must be a number of seconds');
-  const { url, email, password } = target(flags);
-  const client = new Client(url);
-  await client.login(email, password);
-  const channel = await client.channel(CHANNEL_NAME);
-  const things = await client.things(count);
-  await client.call('POST', '/connect', { channel_ids: [channel], thing_ids: things.map((thing) => thing.id) });
-  process.stdout.write(
-    `${count} devices publish to channel ${channel} (“${CHANNEL_NAME}”) every ${intervalMs / 1_000} s; Ctrl-C stops.\n`,
-  );
-
-  const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
-  process.once('SIGTERM', () => stop.abort());
-  const told = { sent: 0, refused: 0, ackMs: 0, lastRefusal: '' };
-  const devices = things.map((thing, index) =>
-    simulate(client, channel, thing, index, count, intervalMs, told, stop.signal),
-  );
-  const progress = setInterval(() => report(told), process.stdout.isTTY ? 1_000 : 10_000);
-  await Promise.all(devices);
-  clearInterval(progress);
-  report(told);
-  process.stdout.write('\n');
-}
-
-function report(told: { sent: number; refused: number; ackMs: number; lastRefusal: string }): void {
-  const line = `${told.sent} messages acknowledged, last in ${told.ackMs.toFixed(1)} ms${told.refused === 0 ? '' : `; ${told.refused} refused (${told.lastRefusal})`}`;
-  process.stdout.write(process.stdout.isTTY ? `\r\u001b[K${line}` : `${line}\n`);
-}
-
-/** One device: a room with a heater, a meter and a door. */
-async function simulate(
-  client: Client,
-  channel: string,
-  thing: Thing,
-  index: number,
-  count: number,
-  intervalMs: number,
-  told: { sent: number; refused: number; ackMs: number; lastRefusal: string },
-  signal: AbortSignal,
-): Promise<void> {
-  let temperature = 18 + Math.random() * 4;
-  let energyWh = Math.random() * 10_000;
-  let open = false;
-  let heating = true;
-  // Devices of a fleet do not speak in step.
-  await sleep((index / count) * intervalMs, undefined, { signal }).catch(() => {});
-  while (!signal.aborted) {
-    const outside = 8 + 6 * Math.sin(((Date.now() / 3_600_000) * Math.PI) / 12 + index);
-    if (Math.random() < 0.02) open = !open;
-    if (temperature < 20.5) heating = true;
-    else if (temperature > 22) heating = false;
-    const powerW = heating ? 900 + Math.random() * 60 : 4 + Math.random();
-    temperature += ((outside - temperature) * (open ? 0.01 : 0.001) + (heating ? 0.05 : 0)) * (intervalMs / 1_000);
-    energyWh += (powerW * intervalMs) / 3_600_000;
-    const pack = [
-      {
-        bn: `demo:${index}:`,
-        bt: Date.now() / 1_000,
-        n: 'temperature',
-        u: 'Cel',
-        v: round(temperature + (Math.random() - 0.5) * 0.1),
-      },
-      { n: 'humidity', u: '%RH', v: round(45 - (temperature - 21) * 2 + Math.random()) },
-      { n: 'power', u: 'W', v: round(powerW) },
-      { n: 'energy', u: 'J', v: Math.round(energyWh * 3_600), s: Math.round(energyWh * 3_600) },
-      { n: 'door', vb: open },
-    ];
-    const start = performance.now();
-    try {
-      await client.publish(channel, thing.key, pack);
-      told.sent++;
-      told.ackMs = performance.now() - start;
-    } catch (error) {
-      told.refused++;
-      told.lastRefusal = (error as Error).message;
-    }
-    await sleep(intervalMs, undefined, { signal }).catch(() => {});
-  }
-}
-
-const round = (value: number): number => Math.round(value * 100) / 100;
-
-class Client {
+/** What the demos ask a node for. */
+export class Client {
   readonly #url: string;
   #token = '';
 
@@ -174,7 +85,8 @@ async function describe(response: Response): Promise<string> {
   return `${response.status} ${body?.detail ?? response.statusText}`;
 }
 
-function target(flags: Flags): { url: string; email: string; password: string } {
+/** Which node is meant, and who asks: what the flags say, else the node of the data directory and its administrator. */
+export function target(flags: Flags): { url: string; email: string; password: string } {
   const config = loadConfig(environmentWith(flags));
   const directory = config.node.MILLRACE_DATA_DIR;
   const ready = join(directory, 'run', 'ready.json');
@@ -189,12 +101,12 @@ function target(flags: Flags): { url: string; email: string; password: string } 
   return { url: url.replace(/\/$/, ''), email: flags.email ?? config.registry.MILLRACE_ADMIN_EMAIL, password };
 }
 
-function wholeNumber(name: string, text: string | undefined, min: number, max: number): number {
+export function wholeNumber(name: string, text: string | undefined, min: number, max: number): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < min || value > max)
     throw invalid(`${name} must be a whole number from ${min} to ${max}`);
   return value;
 }
 
-const invalid = (problem: string, cause?: unknown): SetupError =>
+export const invalid = (problem: string, cause?: unknown): SetupError =>
   new SetupError('SETUP_INVALID', 'never', { problem }, cause === undefined ? undefined : { cause });
