@@ -9,5 +9,7 @@ export type IngestErrorCode =
   | 'HTTP_TLS_INVALID'
   | 'MQTT_PORT_IN_USE'
   | 'MQTT_LISTEN_FAILED'
-  | 'MQTT_TLS_INVALID';
+  | 'MQTT_TLS_INVALID'
+  /** A file of object definitions cannot be read. */
+  | 'LWM2M_MODELS_INVALID';
 export class IngestError extends MillraceError<IngestErrorCode> {}
