@@ -13,6 +13,9 @@ import { runGate } from './gate/gate.ts';
 import { GATE_FULL, GATE_QUICK, type GateBenchOptions } from './gate/options.ts';
 import { gateResultFile } from './gate/report.ts';
 import { formatGateReport } from './gate/table.ts';
+import { runLoraRoad } from './lora/lora.ts';
+import { LORA_FULL, LORA_QUICK, type LoraRoadOptions } from './lora/options.ts';
+import { formatLoraReport, loraResultFile } from './lora/report.ts';
 import { defaultResultFile, writeReport } from './report.ts';
 import { FULL, QUICK, type RoadOptions, runRoad } from './road.ts';
 import { formatReport } from './table.ts';
@@ -21,6 +24,7 @@ const HELP = `Measures the product beside its floors, in the same run.
 
   node bench/dist/main.js road [options]      the main road: HTTP in, readings stored
   node bench/dist/main.js road --coap         devices by CoAP and CoAPS, and those that observe
+  node bench/dist/main.js road --lora         events of a network server's broker (needs mosquitto)
   node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
   node bench/dist/main.js gate [options]      decisions: warm, cold before a million policies, memory
 
@@ -42,6 +46,9 @@ road --coap:
   --connections N    devices, each with one request in flight (128)
   --observers N      observers of one channel (1,000)
 
+road --lora:
+  --events N         uplinks in a burst (100,000; --quick 40,000)
+
 bridge:
   --idle N           idle connections (10,000; the generator and the server each need as many open files)
 
@@ -54,10 +61,11 @@ The table goes to standard output, progress to standard error. MILLRACE_… sett
 
 /** Options that a benchmark does not have. */
 const FOREIGN = {
-  road: ['idle', 'policies', 'observers'],
-  'road --coap': ['idle', 'policies'],
-  bridge: ['channels', 'soak', 'policies', 'coap', 'observers'],
-  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only', 'coap', 'observers'],
+  road: ['idle', 'policies', 'observers', 'events'],
+  'road --coap': ['idle', 'policies', 'events', 'lora'],
+  'road --lora': ['idle', 'policies', 'observers', 'channels', 'connections', 'seconds', 'soak'],
+  bridge: ['channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
+  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only', 'coap', 'lora', 'observers', 'events'],
 } as const;
 
 /** A benchmark with its options, ready to run. */
@@ -81,7 +89,9 @@ function readOptions(args: readonly string[]): Chosen | null {
       idle: { type: 'string' },
       policies: { type: 'string' },
       coap: { type: 'boolean', default: false },
+      lora: { type: 'boolean', default: false },
       observers: { type: 'string' },
+      events: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -94,13 +104,22 @@ function readOptions(args: readonly string[]): Chosen | null {
       problem: `there are three benchmarks, "road", "bridge" and "gate"; got "${positionals.join(' ')}"`,
     });
   }
-  const chosen = what === 'road' && values.coap ? 'road --coap' : what;
+  const chosen = what !== 'road' ? what : values.coap ? 'road --coap' : values.lora ? 'road --lora' : what;
   for (const name of FOREIGN[chosen]) {
     if (values[name] !== undefined && values[name] !== false) {
       throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${chosen}` });
     }
   }
-  type NumberName = 'rounds' | 'seconds' | 'connections' | 'channels' | 'soak' | 'idle' | 'policies' | 'observers';
+  type NumberName =
+    | 'rounds'
+    | 'seconds'
+    | 'connections'
+    | 'channels'
+    | 'soak'
+    | 'idle'
+    | 'policies'
+    | 'observers'
+    | 'events';
   const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
@@ -163,6 +182,23 @@ function readOptions(args: readonly string[]): Chosen | null {
       async run(signal, progress) {
         const report = await runCoapRoad({ ...options, signal }, progress);
         return { report, text: formatCoapReport(report) };
+      },
+    };
+  }
+  if (chosen === 'road --lora') {
+    const base = values.quick ? LORA_QUICK : LORA_FULL;
+    const options: LoraRoadOptions = {
+      ...base,
+      rounds: number('rounds', base.rounds, 100),
+      events: number('events', base.events, 10_000_000),
+      product: !values['floors-only'],
+    };
+    return {
+      json: values.json,
+      file: loraResultFile,
+      async run(signal, progress) {
+        const report = await runLoraRoad({ ...options, signal }, progress);
+        return { report, text: formatLoraReport(report) };
       },
     };
   }
