@@ -154,8 +154,8 @@ export class Knowledge {
 
   /** Voids what a change concerns. Synchronous: once it returns, nothing stale is given. */
   apply(change: DirectoryChange): void {
-    // Who holds a session is no matter of policy, and many may change hands at once.
-    if (change.entity === 'session') return;
+    // Who holds a session, or what waits for a device, is no matter of policy, and there may be many at once.
+    if (change.entity === 'session' || change.entity === 'command') return;
     this.#tally.voids++;
     this.recent.add(change);
     // An id of '*' says that changes were missed: nothing is certain any more.

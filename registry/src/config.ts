@@ -4,8 +4,10 @@ import { accessConfig } from './access/config.ts';
 import { applicationsConfig } from './applications/config.ts';
 import { auditConfig } from './audit/config.ts';
 import { certificatesConfig } from './certificates/config.ts';
+import { commandsConfig } from './commands/config.ts';
 import { inventoryConfig } from './inventory/config.ts';
 import { jobsConfig } from './jobs/config.ts';
+import { loraConfig } from './lora/config.ts';
 import { peopleConfig } from './people/config.ts';
 
 export const RegistryConfig = z.object({
@@ -52,5 +54,7 @@ export const RegistryConfig = z.object({
   ...certificatesConfig,
   ...auditConfig,
   ...jobsConfig,
+  ...loraConfig,
+  ...commandsConfig,
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;

@@ -4,6 +4,7 @@ import {
   type Credentials,
   type Directory,
   type Logger,
+  type LoraDirectory,
   type Metrics,
   type RetainedStore,
   type SessionStore,
@@ -21,6 +22,7 @@ import { createTickets } from './bridge/tickets.ts';
 import { Upkeep } from './bridge/upkeep.ts';
 import { type Authority, createAuthority } from './certificates/index.ts';
 import { ChangeFeed } from './changes.ts';
+import { type CommandStore, createCommands } from './commands/index.ts';
 import { RegistryConfig } from './config.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
@@ -28,6 +30,8 @@ import { RegistryError } from './error.ts';
 import { createInventory, type Inventory } from './inventory/index.ts';
 import type { Things } from './inventory/things.ts';
 import { createJobs, type Jobs } from './jobs/index.ts';
+import { createLora, type Lora } from './lora/index.ts';
+import { createLwm2m, type Lwm2m } from './lwm2m/index.ts';
 import { createManifests, type Manifests } from './manifest/index.ts';
 import type { Parts, Topic } from './parts.ts';
 import { createPeople, type People } from './people/index.ts';
@@ -71,6 +75,11 @@ export interface Registry extends People, Inventory, Authority {
   readonly applications: Applications;
   readonly jobs: Jobs;
   readonly manifests: Manifests;
+  readonly lora: LoraDirectory;
+  readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
+  readonly codecs: Lora['codecs'];
+  readonly commands: CommandStore;
+  readonly lwm2m: Lwm2m;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
   readonly tickets: TicketStore;
@@ -138,7 +147,21 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const applications = createApplications(parts);
     const jobs = createJobs(parts);
     const manifests = createManifests(parts);
-    const topics: readonly Topic[] = [audit, people, inventory, authority, access, applications, jobs, manifests];
+    const lora = createLora(parts, inventory);
+    const commands = createCommands(parts);
+    const lwm2m = createLwm2m(parts);
+    const topics: readonly Topic[] = [
+      audit,
+      people,
+      inventory,
+      authority,
+      access,
+      applications,
+      jobs,
+      manifests,
+      commands,
+      lwm2m,
+    ];
     const upkeep = new Upkeep({
       database,
       node,
@@ -178,6 +201,8 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         applications,
         jobs,
         manifests,
+        commands,
+        lwm2m,
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
         tickets,

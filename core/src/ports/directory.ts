@@ -100,7 +100,9 @@ export type DirectoryEntity =
   | 'app'
   | 'networkserver'
   | 'codec'
-  | 'session';
+  | 'session'
+  /** Its id is the thing's: a command may wait for it. */
+  | 'command';
 
 /** One change of the control plane, in the order of `version`. */
 export interface DirectoryChange {

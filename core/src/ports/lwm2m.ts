@@ -8,7 +8,8 @@ export interface Lwm2mAccount {
   readonly endpoint: string;
   /** `dtls`: only over CoAPS, as this thing; `none`: also over plain CoAP, where whoever knows the name can speak for it. */
   readonly security: 'dtls' | 'none';
-  /** Id of the channel that its readings go to; null: the one that it may publish to, if there is just one. */
+  /** Id of the channel that its readings go to: the account's own, else the one that the thing is connected to with
+   *  publish, if there is just one; null: nobody knows. */
   readonly channel: string | null;
   /** Paths that are observed once it has registered, with their attributes (`pmin=10&pmax=60`). */
   readonly observe: readonly { readonly path: string; readonly attributes: string }[];
@@ -56,13 +57,17 @@ export interface Lwm2mRegistration {
 
 /** @throws RegistryError REGISTRY_UNREACHABLE (retry later) */
 export interface Lwm2mDirectory {
-  /** By endpoint name: an account's, else a thing's id or external id (then with `security: 'dtls'`); null if none. */
-  account(endpoint: string): Promise<Lwm2mAccount | null>;
-  /** Of a thing; null if it is gone. */
+  /** By endpoint name: an account's, else a thing's id or external id (then with `security: 'dtls'`); null if none, if
+   *  several organisations have a thing with this external id, or if the thing is disabled.
+   *  @param thing who it is, where that is known already (DTLS, a key): then only its own account, id and external id
+   *         count, whatever others have the same name */
+  account(endpoint: string, thing?: string): Promise<Lwm2mAccount | null>;
+  /** Of a thing, whose endpoint is its external id or id if it has no account; null if it is gone or disabled. */
   accountOf(thing: string): Promise<Lwm2mAccount | null>;
-  /** Writes a registration, in the place of the thing's earlier one. */
+  /** Writes a registration, in the place of the thing's earlier one.
+   *  @throws RegistryError REGISTRY_NOT_FOUND if the thing is gone */
   register(registration: Lwm2mRegistration): Promise<void>;
-  /** After a restart, or when the device comes by another node. */
+  /** After a restart, or when the device comes by another node; null if it is gone or its lifetime is over. */
   registration(location: string): Promise<Lwm2mRegistration | null>;
   registrationOf(thing: string): Promise<Lwm2mRegistration | null>;
   remove(location: string): Promise<void>;
