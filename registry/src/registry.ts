@@ -161,6 +161,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       manifests,
       commands,
       lwm2m,
+      lora,
     ];
     const upkeep = new Upkeep({
       database,
@@ -201,6 +202,9 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         applications,
         jobs,
         manifests,
+        lora: lora.directory,
+        networkServers: lora,
+        codecs: lora.codecs,
         commands,
         lwm2m,
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),

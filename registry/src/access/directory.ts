@@ -54,7 +54,8 @@ const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyO
   WHERE api_keys.digest = $1 AND api_keys.enabled AND (api_keys.expires_at IS NULL OR api_keys.expires_at > to_timestamp($2::float8 / 1000))
     AND (users.admin OR EXISTS (
       SELECT 1 FROM registry.memberships WHERE memberships.user_id = users.id AND memberships.org = api_keys.org))`;
-const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT orgs.frozen AND coalesce(groups.active, true) AS enabled, channels.alias,
+/** A channel as the gate knows it: a condition follows. */
+export const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT orgs.frozen AND coalesce(groups.active, true) AS enabled, channels.alias,
     channels.content_type AS "contentType",
     CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, channels.profile, channels.limits
   FROM registry.channels JOIN registry.orgs ON orgs.id = channels.org LEFT JOIN registry.groups ON groups.id = group_id

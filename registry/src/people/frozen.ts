@@ -5,7 +5,17 @@ import type { Orgs } from './orgs.ts';
 const MESSAGES = new Set(['messages', 'deadletters']);
 /** What stands still, but may be looked at. People, roles, policies and keys may be changed: to freeze is what one does
  *  when something is wrong, and then it must be put right before all goes on. */
-const INVENTORY = new Set(['things', 'channels', 'connections', 'groups', 'certs', 'apps', 'jobs']);
+const INVENTORY = new Set([
+  'things',
+  'channels',
+  'connections',
+  'groups',
+  'certs',
+  'apps',
+  'jobs',
+  'codecs',
+  'networkservers',
+]);
 
 /** @param action that the gate has allowed  @throws Refusal 403 messages, 409 changes of what a frozen one has */
 export async function refuseFrozen(orgs: Pick<Orgs, 'frozen'>, org: string, action: string): Promise<void> {
