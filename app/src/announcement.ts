@@ -13,8 +13,8 @@ export function announce(config: Config, directory: DataDirectory, node: Running
 }
 
 /** Where the node's listeners answer, those that are off left out. */
-function addresses({ http, mqtt, mqtts }: RunningNode): Record<string, string> {
-  const all = { http, mqtt, mqtts };
+function addresses({ http, mqtt, mqtts, devices }: RunningNode): Record<string, string> {
+  const all = { http, mqtt, mqtts, ...devices };
   return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
@@ -32,6 +32,7 @@ function banner(
     `  HTTP      ${node.http ?? 'off'}`,
     ...(node.http === null ? [] : [`  API       ${node.http}/docs`]),
     `  MQTT      ${[node.mqtt, node.mqtts].filter((address) => address !== null).join(', ') || 'off'}`,
+    `  CoAP      ${[node.devices.coap].filter((address) => address !== null).join(', ') || 'off'}`,
     `  data      ${directory.path}`,
     `  admin     ${config.registry.MILLRACE_ADMIN_EMAIL}`,
   ];

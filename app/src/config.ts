@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, MillraceError, port, readConfig } from '@millrace/core';
-import { DeliveryConfig, HttpIngestConfig, MqttIngestConfig, WsIngestConfig } from '@millrace/ingest';
+import { CoapIngestConfig, DeliveryConfig, HttpIngestConfig, MqttIngestConfig, WsIngestConfig } from '@millrace/ingest';
 import { LogConfig } from '@millrace/log';
 import { PolicyConfig } from '@millrace/policy';
 import { ProcessorsConfig } from '@millrace/processors';
@@ -51,6 +51,7 @@ export const SECTIONS = {
   node: NodeConfig,
   http: HttpIngestConfig,
   mqtt: MqttIngestConfig,
+  coap: CoapIngestConfig,
   ws: WsIngestConfig,
   delivery: DeliveryConfig,
   log: LogConfig,

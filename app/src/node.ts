@@ -2,6 +2,7 @@ import {
   Assembly,
   type Component,
   createMetrics,
+  type Delivery,
   type Gate,
   type Log,
   type LogEngine,
@@ -33,6 +34,7 @@ import {
 import { openStore } from '@millrace/storage';
 import type { Config, Role } from './config.ts';
 import { adminPassword, type DataDirectory } from './data-directory.ts';
+import { type DeviceAddresses, NO_DEVICES, startDevices } from './devices.ts';
 import { messagesTopic } from './messages-topic.ts';
 import { patiently } from './patience.ts';
 import { VERSION } from './version.ts';
@@ -46,6 +48,8 @@ export interface RunningNode {
   /** The same of MQTT, and of MQTT over TLS. */
   readonly mqtt: string | null;
   readonly mqtts: string | null;
+  /** The same of what constrained devices speak. */
+  readonly devices: DeviceAddresses;
   /** Set on the run that made the first administrator. */
   readonly admin: { readonly password: string } | null;
   readonly gettingStarted: { readonly key: string; readonly channel: string } | null;
@@ -146,6 +150,18 @@ export async function startNode(
       ...tools,
     });
     const live = has('ingest') ? await startLive(config, assembly, { registry, gate, log, tools }) : null;
+    const devices =
+      live === null
+        ? NO_DEVICES
+        : await startDevices(config, assembly, {
+            registry,
+            gate,
+            log: log.messages,
+            store,
+            delivery: live.delivery,
+            directory,
+            tools,
+          });
     const port = config.node.MILLRACE_HTTP_PORT;
     const http =
       port === 'off'
@@ -159,7 +175,7 @@ export async function startNode(
                 ? {}
                 : {
                     publish: { log: log.messages, gate, audit: registry.audit, presence: registry.presence },
-                    natives: [live.native],
+                    natives: [live.native, ...devices.natives],
                   }),
               fallback: handler,
               largeBodies: has('registry') ? largeBodies : new Map(),
@@ -172,6 +188,7 @@ export async function startNode(
       http: http?.url ?? null,
       mqtt: live?.mqtt.mqtt ?? null,
       mqtts: live?.mqtt.mqtts ?? null,
+      devices: devices.addresses,
       admin: registry.firstRun === null || config.registry.MILLRACE_ADMIN_PASSWORD !== undefined ? null : { password },
       gettingStarted: started === null ? null : { key: started.key, channel: started.channelId },
       drain: (deadlineMs) => assembly.drain(deadlineMs),
@@ -194,7 +211,7 @@ async function startLive(
     readonly log: { readonly engine: LogEngine; readonly messages: Log };
     readonly tools: { readonly logger: Logger; readonly metrics: Metrics };
   },
-): Promise<{ readonly mqtt: MqttAddress; readonly native: NativeHandler }> {
+): Promise<{ readonly mqtt: MqttAddress; readonly native: NativeHandler; readonly delivery: Delivery }> {
   const { registry, gate, log, tools } = parts;
   const delivery = await assembly.start({
     name: 'ingest/delivery',
@@ -226,7 +243,7 @@ async function startLive(
   const native = await assembly.start(
     liveServer({ ...shared, config: config.ws, corsOrigins: config.http.MILLRACE_HTTP_CORS_ORIGINS, mqtt }),
   );
-  return { mqtt, native };
+  return { mqtt, native, delivery };
 }
 
 /** A part that only has to be stopped. */

@@ -10,6 +10,8 @@ export type IngestErrorCode =
   | 'MQTT_PORT_IN_USE'
   | 'MQTT_LISTEN_FAILED'
   | 'MQTT_TLS_INVALID'
+  | 'COAP_PORT_IN_USE'
+  | 'COAP_LISTEN_FAILED'
   /** A file of object definitions cannot be read. */
   | 'LWM2M_MODELS_INVALID';
 export class IngestError extends MillraceError<IngestErrorCode> {}

@@ -1,3 +1,5 @@
+export { CoapIngestConfig } from './coap/config.ts';
+export { type CoapServerOptions, type CoapService, coapServer } from './coap/server.ts';
 export { DeliveryConfig, type DeliveryLimits, deliveryLimits } from './delivery/config.ts';
 export { createDelivery, type DeliveryOptions, type StoppableDelivery } from './delivery/delivery.ts';
 export { IngestError, type IngestErrorCode } from './error.ts';

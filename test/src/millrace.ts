@@ -18,6 +18,8 @@ export class Millrace {
   url = '';
   /** Of the MQTT listener. */
   mqtt = '';
+  /** Of the CoAP listener. */
+  coap = '';
   stderr = '';
   stdout = '';
   #child: ChildProcess | null = null;
@@ -46,6 +48,7 @@ export class Millrace {
         MILLRACE_DATA_DIR: this.directory,
         MILLRACE_HTTP_PORT: '0',
         MILLRACE_MQTT_PORT: '0',
+        MILLRACE_COAP_PORT: '0',
         ...this.environment,
       }),
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -73,10 +76,11 @@ export class Millrace {
     const end = Date.now() + msMax;
     while (Date.now() < end) {
       if (existsSync(file)) {
-        const ready = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; http: string; mqtt?: string };
+        const ready = JSON.parse(readFileSync(file, 'utf8')) as Ready;
         if (ready.pid === this.pid) {
           this.url = ready.http;
           this.mqtt = ready.mqtt ?? '';
+          this.coap = ready.coap ?? '';
           return;
         }
       }
@@ -130,6 +134,13 @@ export class Millrace {
       rmSync(this.directory, { recursive: true, force: true });
     }
   }
+}
+
+interface Ready {
+  readonly pid: number;
+  readonly http: string;
+  readonly mqtt?: string;
+  readonly coap?: string;
 }
 
 async function endPostgres(cluster: string): Promise<void> {

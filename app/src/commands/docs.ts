@@ -13,6 +13,7 @@ const HEADINGS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   node: 'Node',
   http: 'HTTP ingress',
   mqtt: 'MQTT ingress',
+  coap: 'CoAP ingress',
   ws: 'WebSocket and event streams',
   delivery: 'Delivery to subscribers',
   log: 'Log',

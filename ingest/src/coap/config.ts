@@ -1,0 +1,84 @@
+import { port } from '@millrace/core';
+import { z } from 'zod';
+
+const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const MIB = 1_048_576;
+
+/** What the CoAP ingress is configured with. */
+export const CoapIngestConfig = z.object({
+  MILLRACE_COAP_PORT: port.default(5683).describe('CoAP port (UDP); 0 picks a free one, off leaves the listener out.'),
+  MILLRACE_COAP_FD: count(3, 65_535)
+    .optional()
+    .describe(
+      'A UDP socket that a parent has opened and bound (SO_REUSEPORT, so that several nodes share a port), by its file descriptor. Takes the place of MILLRACE_COAP_PORT, as sockets of systemd do (LISTEN_FDS).',
+    ),
+  MILLRACE_COAP_RECEIVE_BUFFER_BYTES: count(65_536, 256 * MIB)
+    .default(4 * MIB)
+    .describe(
+      "Receive buffer of the socket; the kernel gives no more than net.core.rmem_max (Linux's default is 208 KiB).",
+    ),
+  MILLRACE_COAP_SEND_QUEUE_BYTES_MAX: count(65_536, 1_024 * MIB)
+    .default(8 * MIB)
+    .describe('Bytes of datagrams that wait for the kernel to take them; further ones are dropped and counted.'),
+  MILLRACE_COAP_PAYLOAD_BYTES_MAX: count(1_024, 64 * MIB)
+    .default(MIB)
+    .describe('Largest message, joined from blocks, in bytes; larger ones are refused with 4.13 and Size1.'),
+  MILLRACE_COAP_PEERS_MAX: count(64, 10_000_000)
+    .default(65_536)
+    .describe('Addresses and ports that are remembered; the ones that were quiet for longest are forgotten.'),
+  MILLRACE_COAP_DEDUPLICATION_BYTES_MAX: count(MIB, 4_096 * MIB)
+    .default(64 * MIB)
+    .describe('Memory for answers that a repeated datagram is given again.'),
+  MILLRACE_COAP_EXCHANGE_LIFETIME_MS: count(1_000, 3_600_000)
+    .default(247_000)
+    .describe('For so long a repeated datagram is told by its message id, while the memory suffices.'),
+  MILLRACE_COAP_REQUESTS_MAX: count(1, 10_000_000)
+    .default(65_536)
+    .describe('Requests under way at once, most of them waiting for the log; further ones are answered 5.03.'),
+  MILLRACE_COAP_REQUESTS_PER_PEER_MAX: count(1, 65_536)
+    .default(64)
+    .describe('Requests of one address and port under way at once; further ones are answered 4.29.'),
+  MILLRACE_COAP_TRANSFERS_MAX: count(1, 1_000_000)
+    .default(4_096)
+    .describe('Messages and answers that are being moved block by block.'),
+  MILLRACE_COAP_TRANSFER_BYTES_MAX: count(65_536, 16_384 * MIB)
+    .default(64 * MIB)
+    .describe('Their bytes, in each direction.'),
+  MILLRACE_COAP_IN_FLIGHT_BYTES_MAX: count(65_536, 64 * 1_024 * MIB)
+    .default(128 * MIB)
+    .describe('Bytes of messages that may wait for the log at once; further ones are answered 5.03.'),
+  MILLRACE_COAP_OBSERVERS_MAX: count(1, 10_000_000)
+    .default(100_000)
+    .describe('Observations of this node; further ones are answered once and not begun.'),
+  MILLRACE_COAP_OBSERVERS_PER_PEER_MAX: count(1, 65_536).default(32).describe('Observations of one address and port.'),
+  MILLRACE_COAP_OBSERVE_CONFIRM_EVERY: count(1, 10_000)
+    .default(10)
+    .describe('Each n-th notification is confirmable: an observer that does not acknowledge it is dropped.'),
+  MILLRACE_COAP_OBSERVE_CONFIRM_SECONDS: count(1, 86_400)
+    .default(3_600)
+    .describe('The first notification after so long is confirmable too.'),
+  MILLRACE_COAP_ACK_TIMEOUT_MS: count(100, 60_000)
+    .default(2_000)
+    .describe('A confirmable datagram is sent again after this time (up to half as much more), then after twice that.'),
+  MILLRACE_COAP_RETRANSMIT_MAX: count(1, 8).default(4).describe('How often it is sent again.'),
+  MILLRACE_COAP_MAX_AGE_S: count(0, 86_400)
+    .default(60)
+    .describe('Max-Age of messages: for so long a client or proxy may take them for the latest.'),
+  MILLRACE_COAP_RATE_PER_SECOND: z.coerce
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Messages a second that one client may publish on this node; beyond it 4.29. 0: no limit.'),
+  MILLRACE_COAP_RATE_BURST: count(1, 1_000_000)
+    .default(1_000)
+    .describe('Messages that a client may publish at once before MILLRACE_COAP_RATE_PER_SECOND counts.'),
+  MILLRACE_COAP_FLOOD_PER_SECOND: z.coerce
+    .number()
+    .min(1)
+    .max(1_000_000)
+    .default(20)
+    .describe(
+      'Malformed datagrams and requests without a valid credential that an address (IPv6: a /64) may send a second; beyond it all of its datagrams are ignored for seconds.',
+    ),
+});
+export type CoapIngestConfig = Readonly<z.infer<typeof CoapIngestConfig>>;

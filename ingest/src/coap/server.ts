@@ -1,0 +1,177 @@
+import type {
+  AuditTrail,
+  Component,
+  Delivery,
+  Gate,
+  Log,
+  Logger,
+  Metrics,
+  Presence,
+  ReadingsStore,
+  Started,
+} from '@millrace/core';
+import { WallClock } from '../clock.ts';
+import { IngestCounts } from '../counts.ts';
+import { diagnosis } from './answers.ts';
+import type { CoapIngestConfig } from './config.ts';
+import type { CoapEndpoint, CoapRequest, CoapResource, CoapResponse, Peer, PeerIdentity } from './contract.ts';
+import { createEndpoint, type Endpoint } from './endpoint/endpoint.ts';
+import { Code, Method } from './message/message.ts';
+import { coapPathOf, type MessagesPath } from './path.ts';
+import { Peers } from './peers.ts';
+import { Publishing } from './publishing.ts';
+import { type SocketSource, UdpSocket } from './socket.ts';
+
+// hot
+
+export interface CoapServerOptions {
+  readonly host: string;
+  readonly config: CoapIngestConfig;
+  /** Sockets that a parent opened and bound, by file descriptor: the first takes the place of a port. */
+  readonly inherited?: readonly number[];
+  readonly log: Log;
+  readonly gate: Gate;
+  readonly delivery: Delivery;
+  readonly store: ReadingsStore;
+  /** The group in which processors commit: what they have committed is in the store. */
+  readonly processorsGroup: string;
+  /** Hears of refused publishes and reads. */
+  readonly audit?: AuditTrail | undefined;
+  /** Hears of things. */
+  readonly presence?: Presence | undefined;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** What others build on CoAP with: LwM2M its resources, DTLS and terminators their peers. */
+export interface CoapService {
+  readonly endpoint: CoapEndpoint;
+  /** Takes further resources in; before `listen`, so that no device meets a 4.04. */
+  mount(resources: readonly CoapResource[]): void;
+  /** Opens the socket.  @returns `coap://<host>:<port>`; null if it is off
+   *  @throws IngestError COAP_PORT_IN_USE, COAP_LISTEN_FAILED */
+  listen(): Promise<string | null>;
+  /** Datagrams of this address and port come from somebody whom a terminator on this host has let in.
+   *  @param key of the session, stable while it lasts */
+  introduce(address: string, port: number, key: string, identity: PeerIdentity): Peer;
+  /** That session is over. */
+  dismiss(peer: Peer): void;
+}
+
+/** CoAP over UDP, and the resources of messages for everything that speaks CoAP.
+ *  Draining, it answers new requests with 5.03, tells observers so, and waits for what is on its way. */
+export function coapServer(options: CoapServerOptions): Component<CoapService> {
+  return {
+    name: 'ingest/coap',
+    async start(): Promise<Started<CoapService>> {
+      const server = new CoapServer(options);
+      return {
+        value: server,
+        drain: (deadlineMs) => server.drain(deadlineMs),
+        stop: async () => server.stop(),
+      };
+    },
+  };
+}
+
+const ADJUST_MS = 1_000;
+const NOT_FOUND = diagnosis(Code.NotFound, 'There is nothing here: see /.well-known/core.');
+
+class CoapServer implements CoapService {
+  readonly endpoint: Endpoint;
+  readonly #options: CoapServerOptions;
+  readonly #peers: Peers;
+  readonly #publishing: Publishing;
+  readonly #resources = new Map<string, CoapResource>();
+  readonly #clock = new WallClock();
+  readonly #adjusting: NodeJS.Timeout;
+  #socket: UdpSocket | null = null;
+
+  constructor(options: CoapServerOptions) {
+    this.#options = options;
+    const { config, metrics } = options;
+    const counts = IngestCounts.of(metrics, 'coap');
+    this.#peers = new Peers(config.MILLRACE_COAP_PEERS_MAX, (datagram, port, address) =>
+      this.#socket?.send(datagram, port, address),
+    );
+    this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
+    this.endpoint = createEndpoint((request) => this.#answer(request), {
+      maxBody: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
+    });
+    this.#adjusting = setInterval(() => this.#clock.adjust(), ADJUST_MS);
+  }
+
+  mount(resources: readonly CoapResource[]): void {
+    for (const resource of resources) {
+      for (const segment of resource.segments) this.#resources.set(segment, resource);
+    }
+  }
+
+  async listen(): Promise<string | null> {
+    const { config, logger } = this.#options;
+    const source = this.#source();
+    if (source === null) return null;
+    const { endpoint } = this;
+    const peers = this.#peers;
+    this.#socket = await UdpSocket.open({
+      source,
+      receiveBufferBytes: config.MILLRACE_COAP_RECEIVE_BUFFER_BYTES,
+      sendQueueBytesMax: config.MILLRACE_COAP_SEND_QUEUE_BYTES_MAX,
+      logger,
+      onDatagram: (datagram, { address, port }) => endpoint.receive(datagram, peers.of(address, port)),
+    });
+    return `coap://${this.#socket.address}`;
+  }
+
+  introduce(address: string, port: number, key: string, identity: PeerIdentity): Peer {
+    return this.#peers.introduce(address, port, key, identity);
+  }
+
+  dismiss(peer: Peer): void {
+    this.#peers.dismiss(peer);
+    this.endpoint.forget(peer);
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    await this.endpoint.drain(deadlineMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#adjusting);
+    this.endpoint.close();
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  #source(): SocketSource | null {
+    const { config, host, inherited = [] } = this.#options;
+    const fd = config.MILLRACE_COAP_FD ?? inherited[0];
+    if (fd !== undefined) return { kind: 'inherited', fd };
+    const port = config.MILLRACE_COAP_PORT;
+    return port === 'off' ? null : { kind: 'bind', host, port };
+  }
+
+  #answer(request: CoapRequest): CoapResponse | Promise<CoapResponse> {
+    const resource = this.#resources.get(request.path[0] ?? '');
+    if (resource !== undefined) return resource.handle(request);
+    const { method } = request;
+    if (method === Method.Post || method === Method.Put) {
+      const known = this.#publishing.publishKnown(request);
+      if (known !== null) return known;
+    }
+    const path = coapPathOf(request.path);
+    if (path.kind === 'messages') return this.#messages(request, path);
+    if (path.kind === 'bad') return diagnosis(Code.BadRequest, path.detail);
+    return NOT_FOUND;
+  }
+
+  #messages(request: CoapRequest, path: MessagesPath): CoapResponse | Promise<CoapResponse> {
+    switch (request.method) {
+      case Method.Post:
+      case Method.Put:
+        return this.#publishing.publish(request, path);
+      default:
+        return diagnosis(Code.MethodNotAllowed, 'POST or PUT publishes, GET reads (Observe: as it comes), FETCH asks.');
+    }
+  }
+}
