@@ -221,6 +221,29 @@ export function describeStore(runner: Runner, name: string, open: () => Promise<
       deepEqual((await store.payloads({ org: 'other', channel: 'blobs', offset: 0, limit: 3 })).payloads, []);
     });
 
+    test('finds the last message of a channel and subtopic, whatever became of it, by its place on the log', async () => {
+      const of = { org: 'last-org', channel: 'last', subtopic: 'a' };
+      equal(await store.lastMessage(of), null);
+      const ids = Array.from({ length: 6 }, () => uuidV7());
+      const reading = { name: 'x', timeUs: T0, value: 1 };
+      await write([
+        { ...of, id: ids[0] as string, readings: [reading] },
+        { ...of, id: ids[1] as string, payload: Buffer.from('blob') },
+        { ...of, id: ids[2] as string, subtopic: '', readings: [reading] },
+        { ...of, id: ids[3] as string, org: 'another', readings: [reading] },
+        { ...of, id: ids[4] as string, channel: 'another', readings: [reading] },
+      ]);
+      const found = await store.lastMessage(of);
+      equal(found?.id, ids[1]);
+      equal(found?.stored, 'payload');
+      equal((await store.lastMessage({ ...of, subtopic: '' }))?.id, ids[2]);
+      // A node whose clock is behind: older by its id, later on the log.
+      const behind = '01890000-0000-7000-8000-0000000000aa';
+      await write([{ ...of, id: behind, readings: [reading] }]);
+      equal((await store.lastMessage(of))?.id, behind);
+      equal((await store.lastMessage(of))?.offset, (found?.offset ?? 0) + 4);
+    });
+
     test('tells a message’s fate and lists dead letters by org, channel, message and reason', async () => {
       const id = uuidV7(T0 / 1_000);
       const payload = randomBytes(300);

@@ -16,7 +16,7 @@ import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
 import { Asker } from './read/asker.ts';
-import { readDeadLetters, readFate, readPayload, readPayloads } from './read/messages.ts';
+import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
 import { readReadings } from './read/readings.ts';
 import { migrate, setDurability } from './schema/migrate.ts';
 import { Writer } from './write/writer.ts';
@@ -149,6 +149,10 @@ class ClickHouseStore implements ReadingsStore {
   async deadLetters(query: Parameters<ReadingsStore['deadLetters']>[0]) {
     this.#check();
     return readDeadLetters(this.#asker, query);
+  }
+  async lastMessage(of: Parameters<ReadingsStore['lastMessage']>[0]) {
+    this.#check();
+    return readLastMessage(this.#asker, of);
   }
   async fate(id: string) {
     this.#check();

@@ -32,6 +32,9 @@ export interface ReadingsStore {
   deadLetters(query: DeadLettersQuery): Promise<DeadLettersPage>;
   /** What became of a message; null if nothing about it is stored (yet). */
   fate(id: string): Promise<MessageFate | null>;
+  /** The message that was published last on exactly this channel and subtopic, of those that are processed; null if
+   *  there is none. */
+  lastMessage(of: MessageOrigin): Promise<MessageFate | null>;
   /** null when healthy, else what is wrong and what to do. */
   health(): Promise<string | null>;
 }
@@ -149,6 +152,13 @@ export interface DeadLetter {
 }
 export interface DeadLettersPage extends Page {
   readonly deadLetters: readonly DeadLetter[];
+}
+
+/** @shape channel: its id; subtopic: "" is only what has none */
+export interface MessageOrigin {
+  readonly org: string;
+  readonly channel: string;
+  readonly subtopic: string;
 }
 
 export interface MessageFate {

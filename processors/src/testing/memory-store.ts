@@ -48,6 +48,7 @@ export class MemoryStore implements ReadingsStore {
   payload = refuse;
   deadLetters = refuse;
   fate = refuse;
+  lastMessage = refuse;
   async health(): Promise<string | null> {
     return null;
   }

@@ -3,7 +3,15 @@ import type { Engine, QueryParameters } from '../engine/engine.ts';
 import { queryError } from '../engine/errors.ts';
 import type { Turnstile } from '../engine/turnstile.ts';
 
-export type Question = 'readings' | 'total' | 'payloads' | 'payload' | 'dead_letters' | 'fate' | 'health';
+export type Question =
+  | 'readings'
+  | 'total'
+  | 'payloads'
+  | 'payload'
+  | 'dead_letters'
+  | 'fate'
+  | 'last_message'
+  | 'health';
 
 export interface QueryLimits {
   readonly secondsMax: number;

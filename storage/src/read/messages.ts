@@ -4,6 +4,7 @@ import {
   type DeadLettersQuery,
   isUuid,
   type MessageFate,
+  type MessageOrigin,
   type PayloadHead,
   type PayloadsPage,
   type PayloadsQuery,
@@ -90,17 +91,41 @@ ORDER BY received DESC, log_partition DESC, log_offset DESC, record_index DESC L
   return { ...pageOf(rows.length, offset, limit), deadLetters };
 }
 
+type FateRow = Omit<MessageFate, 'offset'> & { readonly offset: string };
+const FATE = `${ORIGIN}, size, log_partition AS partition, toString(log_offset) AS offset, decision, readings,
+  dead_letters AS deadLetters, stored, reason`;
+const fateOf = (row: FateRow | undefined): MessageFate | null =>
+  row === undefined ? null : { ...row, offset: Number(row.offset) };
+
 /** What the log says of a message. */
 export async function readFate(asker: Asker, id: string): Promise<MessageFate | null> {
   if (!isUuid(id)) return null;
-  const [row] = await asker.ask<Omit<MessageFate, 'offset'> & { readonly offset: string }>(
+  const [row] = await asker.ask<FateRow>(
     'fate',
-    `SELECT ${ORIGIN}, size, log_partition AS partition, toString(log_offset) AS offset, decision, readings,
-  dead_letters AS deadLetters, stored, reason
-FROM message_log WHERE toUInt128(message_log.id) = toUInt128({id:UUID}) LIMIT 1`,
+    `SELECT ${FATE} FROM message_log WHERE toUInt128(message_log.id) = toUInt128({id:UUID}) LIMIT 1`,
     { id },
   );
-  return row === undefined ? null : { ...row, offset: Number(row.offset) };
+  return fateOf(row);
+}
+
+/** Nodes' clocks differ, so the order of ids is not quite that of the log: of so many newest ones the last is taken. */
+const NEWEST = 64;
+
+/** The last message of a channel and subtopic. The table is sorted as messages were made and is read from its end, so
+ *  whatever was published lately is found at once. */
+export async function readLastMessage(
+  asker: Asker,
+  { org, channel, subtopic }: MessageOrigin,
+): Promise<MessageFate | null> {
+  const [row] = await asker.ask<FateRow>(
+    'last_message',
+    `SELECT ${FATE} FROM (
+  SELECT * FROM message_log WHERE org = {org:String} AND channel = {channel:String} AND subtopic = {subtopic:String}
+  ORDER BY toUInt128(message_log.id) DESC LIMIT ${NEWEST}
+) AS message_log ORDER BY log_offset DESC LIMIT 1`,
+    { org, channel, subtopic },
+  );
+  return fateOf(row);
 }
 
 const pageOf = (rowCount: number, offset: number, limit: number) => ({

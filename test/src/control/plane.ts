@@ -176,5 +176,6 @@ export const NO_STORE: ReadingsStore = {
   payload: async () => null,
   deadLetters: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, deadLetters: [] }),
   fate: async () => null,
+  lastMessage: async () => null,
   health: async () => null,
 };
