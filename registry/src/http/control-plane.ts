@@ -1,5 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import {
+  type CodecRunner,
   type Gate,
   type HttpHandler,
   type HttpPeer,
@@ -29,6 +30,8 @@ export interface ControlPlaneOptions {
   readonly store: ReadingsStore;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
   readonly log?: Log;
+  /** For who tries a codec; without, they are told to ask another node. */
+  readonly codecs?: CodecRunner | null;
   /** Consumer group of the processors (`processors`). */
   readonly processorsGroup?: string;
   /** Whether strangers may register. */
@@ -50,6 +53,10 @@ const REGISTRATIONS_FREE = 100;
 const TICKETS_FREE = 100;
 const TICKET_WAIT_MS_MAX = 2_000;
 const SCANS_WAITING_MAX = 16;
+/** Tries of codecs: how many may wait for the one that runs, and those of one subject in a row that cost no wait. */
+const CODEC_TESTS_WAITING_MAX = 32;
+const CODEC_TESTS_FREE = 60;
+const CODEC_TEST_FORGIVEN_MS = 500;
 
 /** Answers everything beyond the data plane: the classic REST dialect, queries, health, metrics, documentation.
  *  @holds never rejects: a fault becomes a 500 that tells nothing of its cause, and is logged and counted */
@@ -75,6 +82,13 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     scans: new OneByOne(SCANS_WAITING_MAX),
     registrations: new Throttle({ free: REGISTRATIONS_FREE }),
     ticketing: new Throttle({ free: TICKETS_FREE, waitMsMax: TICKET_WAIT_MS_MAX }),
+    codecs: options.codecs ?? null,
+    codecTests: new OneByOne(CODEC_TESTS_WAITING_MAX, 'Too many try codecs. Try again later.'),
+    codecTesting: new Throttle({
+      free: CODEC_TESTS_FREE,
+      waitMsMax: TICKET_WAIT_MS_MAX,
+      forgivenMs: CODEC_TEST_FORGIVEN_MS,
+    }),
   };
   plane.registry.jobs.guard(createJobRights(plane));
   const took = metrics.histogram(

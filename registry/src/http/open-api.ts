@@ -6,6 +6,7 @@ import { authorityRoutes } from '../certificates/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
+import { loraRoutes } from '../lora/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
@@ -30,6 +31,7 @@ export const routes: readonly Route[] = [
     ...applicationRoutes,
     ...auditRoutes,
     ...jobRoutes,
+    ...loraRoutes,
     ...manifestRoutes,
     ...messageRoutes,
     ...fateRoutes,

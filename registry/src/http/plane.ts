@@ -1,4 +1,5 @@
 import type {
+  CodecRunner,
   Gate,
   HttpPeer,
   Log,
@@ -44,6 +45,11 @@ export interface Plane {
   readonly registrations: Throttle;
   /** Of tickets, by subject. */
   readonly ticketing: Throttle;
+  /** Runs codecs for who tries them; null: this node has none. */
+  readonly codecs: CodecRunner | null;
+  readonly codecTests: OneByOne;
+  /** Of tries of codecs, by subject. */
+  readonly codecTesting: Throttle;
 }
 
 /** One request that has passed all checks of its shape. */

@@ -18,6 +18,8 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'things', description: 'Devices, gateways and apps, their keys and their presence.' },
   { name: 'channels', description: 'Where messages go: alias, profile, limits.' },
   { name: 'connections', description: 'Which thing may publish to and subscribe to which channel.' },
+  { name: 'commands', description: 'What somebody wants of a device, and what became of it.' },
+  { name: 'lwm2m', description: 'Devices of LwM2M: who they are, what they have, and what can be done with it.' },
   { name: 'messages', description: 'Publishing by HTTP, reading what was stored, and what became of a message.' },
   {
     name: 'policies',
@@ -29,6 +31,11 @@ export const tags: readonly { readonly name: string; readonly description: strin
     description:
       'Certificates of things: issued by the platform, or by an authority that the organisation brought; revocation lists and OCSP.',
   },
+  {
+    name: 'lorawan',
+    description: 'Network servers: ChirpStack and The Things Stack, whose devices publish here.',
+  },
+  { name: 'codecs', description: 'What turns the bytes of devices into data, and back.' },
   { name: 'applications', description: 'Other programs that people let in, or that come by themselves.' },
   { name: 'oauth', description: 'The OAuth 2.0 and OpenID Connect provider.' },
   { name: 'manifest', description: 'An organisation as one document: plan, apply, write back.' },

@@ -1,10 +1,14 @@
 import type { LoraDirectory } from '@millrace/core';
+import type { Route } from '../http/route.ts';
 import type { Inventory } from '../inventory/index.ts';
 import type { Parts, Topic } from '../parts.ts';
+import { codecRoutes } from './codec-routes.ts';
+import { codecTestRoute } from './codec-test-route.ts';
 import { type CodecStore, createCodecs } from './codecs.ts';
 import { createLoraDirectory } from './directory.ts';
 import { createNetworkServers, type NetworkServers } from './network-servers.ts';
 import { createProvisioner, type Provisioner } from './provisioning.ts';
+import { networkServerRoutes } from './server-routes.ts';
 import { createServerStates, type ServerStates } from './server-states.ts';
 
 /** LoRaWAN: the network servers of organisations, codecs, and who is who there. */
@@ -33,3 +37,5 @@ export function createLora(parts: Parts, { things, connections }: Pick<Inventory
     stop: () => states.stop(),
   };
 }
+
+export const loraRoutes: readonly Route[] = [...networkServerRoutes, ...codecRoutes, codecTestRoute];
