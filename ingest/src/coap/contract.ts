@@ -109,8 +109,9 @@ export interface CoapAnswer {
 /** A request of ours that was answered. */
 export interface Answered {
   readonly answer: CoapAnswer;
-  /** Of a request with `onNotification`: stops the observation. */
-  cancel(): void;
+  /** Of a request with `onNotification`: stops the observation.
+   *  @param quietly without a word to the peer, which has forgotten it or is gone */
+  cancel(quietly?: boolean): void;
 }
 
 /** The message layer over any datagrams. One for each socket.  @see endpoint/endpoint.ts */
