@@ -1,7 +1,6 @@
 import { type Command, type CommandKind, type CommandState, type Commands, isUuid } from '@millrace/core';
 import type { ChangeSession } from '../changes.ts';
 import { RegistryError } from '../error.ts';
-import type { Route } from '../http/route.ts';
 import { type Listed, type ListQuery, listRows } from '../inventory/page.ts';
 import type { Parts, Topic } from '../parts.ts';
 import { COMMAND_COLUMNS, CommandQueue, type CommandRecord, type CommandRow, FREE, isFullSweep } from './queue.ts';
@@ -152,4 +151,4 @@ export function createCommands({ database, feed, credentials, config, metrics, l
   };
 }
 
-export const commandRoutes: readonly Route[] = [];
+export { commandRoutes } from './command-routes.ts';

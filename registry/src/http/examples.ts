@@ -7,6 +7,8 @@ export const example = {
   thing: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010',
   /** Not connected with anything. */
   otherThing: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0011',
+  /** A device of LwM2M: it has an account, and is not there. */
+  lwm2mThing: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012',
   thingKey: 'example-thing-key-0123456789',
   channel: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020',
   otherChannel: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0021',

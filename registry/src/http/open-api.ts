@@ -3,10 +3,12 @@ import { accessRoutes } from '../access/index.ts';
 import { applicationRoutes } from '../applications/index.ts';
 import { auditRoutes } from '../audit/index.ts';
 import { authorityRoutes } from '../certificates/index.ts';
+import { commandRoutes } from '../commands/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
 import { loraRoutes } from '../lora/index.ts';
+import { lwm2mRoutes } from '../lwm2m/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
@@ -33,6 +35,8 @@ export const routes: readonly Route[] = [
     ...jobRoutes,
     ...loraRoutes,
     ...manifestRoutes,
+    ...commandRoutes,
+    ...lwm2mRoutes,
     ...messageRoutes,
     ...fateRoutes,
   ]),

@@ -28,6 +28,7 @@ const CONFLICTS: Readonly<Record<string, string>> = {
   alias: 'Another channel of the organisation has this alias.',
   external: 'Another thing of the organisation has this external_id.',
   fingerprint: 'A fingerprint belongs to another thing.',
+  endpoint: 'Another device of LwM2M has this endpoint name.',
   email: 'A user with this e-mail exists already.',
 };
 

@@ -13,6 +13,7 @@ const INVENTORY = new Set([
   'certs',
   'apps',
   'jobs',
+  'commands',
   'codecs',
   'networkservers',
 ]);

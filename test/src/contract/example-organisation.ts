@@ -55,6 +55,12 @@ export async function makeExampleOrganisation(
     metadata: { floor: 2 },
   });
   await made('/things', { id: example.otherThing, name: 'Lamp of the hall', group_id: example.group });
+  await made('/things', { id: example.lwm2mThing, name: 'Valve of the hall' });
+  await done(owner.call('PUT', `/things/${example.lwm2mThing}/lwm2m`, { endpoint: 'valve-1' }));
+  const command = await made(`/things/${example.lwm2mThing}/commands`, {
+    kind: 'lwm2m.read',
+    arguments: { path: '/3308/0/5900' },
+  });
   await made('/channels', { id: example.channel, name: 'Entrance', alias: 'entrance' });
   await made('/channels', { id: example.otherChannel, name: 'Lights', group_id: example.group });
   await made('/connect', {
@@ -106,6 +112,7 @@ export async function makeExampleOrganisation(
     [example.authorityProof, proof],
     [example.serial, certificate.serial],
     [example.job, job],
+    [example.command, command.id],
     [example.refreshToken, session.body.refresh_token],
     [example.resetToken, await tokenFor(mailbox, example.email, 'reset')],
     [example.verifyToken, await tokenFor(mailbox, example.email, 'verify')],
