@@ -12,6 +12,14 @@ export type IngestErrorCode =
   | 'MQTT_TLS_INVALID'
   | 'COAP_PORT_IN_USE'
   | 'COAP_LISTEN_FAILED'
+  /** More waits to be processed than may be looked through for one reader. */
+  | 'COAP_BACKLOG'
   /** A file of object definitions cannot be read. */
-  | 'LWM2M_MODELS_INVALID';
+  | 'LWM2M_MODELS_INVALID'
+  /** Certificate or key can't be read, do not fit each other, or are not of EC P-256. */
+  | 'COAPS_CERTIFICATE_INVALID'
+  /** Neither pre-shared keys nor a certificate. */
+  | 'COAPS_NOTHING_OFFERED'
+  /** The Unix socket of terminators can't be opened. */
+  | 'TERMINATOR_LISTEN_FAILED';
 export class IngestError extends MillraceError<IngestErrorCode> {}

@@ -71,6 +71,10 @@ export function answerToFailure(error: unknown): CoapRefusal | null {
     const detail = 'The query reads too much: narrow it by name, publisher or time.';
     return { reason: 'too_large', response: diagnosis(Code.UnprocessableEntity, detail) };
   }
+  if (code === 'COAP_BACKLOG') {
+    const detail = 'So much waits to be processed that the last message was not found in time.';
+    return { reason: 'log_unreachable', response: diagnosis(Code.ServiceUnavailable, detail, 2) };
+  }
   if (retry === 'never') return null;
   const store = String(code).startsWith('STORE_');
   const reason: Refusal = String(code).startsWith('LOG_') ? 'log_unreachable' : 'registry_unreachable';

@@ -12,14 +12,19 @@ import type {
 } from '@millrace/core';
 import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
-import { diagnosis } from './answers.ts';
+import { diagnosis, draining } from './answers.ts';
 import type { CoapIngestConfig } from './config.ts';
 import type { CoapEndpoint, CoapRequest, CoapResource, CoapResponse, Peer, PeerIdentity } from './contract.ts';
+import { wellKnownCore } from './discovery.ts';
 import { createEndpoint, type Endpoint } from './endpoint/endpoint.ts';
+import { CoapMeasures } from './measures.ts';
 import { Code, Method } from './message/message.ts';
+import { Observing } from './observing.ts';
 import { coapPathOf, type MessagesPath } from './path.ts';
 import { Peers } from './peers.ts';
 import { Publishing } from './publishing.ts';
+import { LastMessages } from './reading/last-messages.ts';
+import { Reader } from './reading/reader.ts';
 import { type SocketSource, UdpSocket } from './socket.ts';
 
 // hot
@@ -82,10 +87,14 @@ class CoapServer implements CoapService {
   readonly #options: CoapServerOptions;
   readonly #peers: Peers;
   readonly #publishing: Publishing;
+  readonly #observing: Observing;
+  readonly #reader: Reader;
+  readonly #measures: CoapMeasures;
   readonly #resources = new Map<string, CoapResource>();
   readonly #clock = new WallClock();
   readonly #adjusting: NodeJS.Timeout;
   #socket: UdpSocket | null = null;
+  #draining = false;
 
   constructor(options: CoapServerOptions) {
     this.#options = options;
@@ -95,9 +104,20 @@ class CoapServer implements CoapService {
       this.#socket?.send(datagram, port, address),
     );
     this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
-    this.endpoint = createEndpoint((request) => this.#answer(request), {
+    this.endpoint = createEndpoint((request) => this.#counted(request), {
       maxBody: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
     });
+    this.#measures = new CoapMeasures(metrics, {
+      endpoint: this.endpoint.counts,
+      socket: () => this.#socket?.counts ?? null,
+      observers: () => this.#observing.count,
+      peers: () => this.#peers.size,
+      flooded: () => 0,
+    });
+    const maxAge = config.MILLRACE_COAP_MAX_AGE_S;
+    this.#observing = new Observing({ ...options, maxAge, measures: this.#measures, peers: this.#peers });
+    const lastMessages = new LastMessages(options);
+    this.#reader = new Reader({ ...options, maxAge, lastMessages, observing: this.#observing });
     this.#adjusting = setInterval(() => this.#clock.adjust(), ADJUST_MS);
   }
 
@@ -133,11 +153,14 @@ class CoapServer implements CoapService {
   }
 
   async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true;
+    this.#observing.endAll();
     await this.endpoint.drain(deadlineMs);
   }
 
   stop(): void {
     clearInterval(this.#adjusting);
+    this.#observing.stop();
     this.endpoint.close();
     this.#socket?.close();
     this.#socket = null;
@@ -151,7 +174,34 @@ class CoapServer implements CoapService {
     return port === 'off' ? null : { kind: 'bind', host, port };
   }
 
+  #counted(request: CoapRequest): CoapResponse | Promise<CoapResponse> {
+    const { method } = request;
+    try {
+      const answer = this.#answer(request);
+      if (answer instanceof Promise) {
+        return answer.then(
+          (response) => {
+            this.#measures.answered(method, response.code);
+            return response;
+          },
+          (error: unknown) => this.#fault(method, error),
+        );
+      }
+      this.#measures.answered(method, answer.code);
+      return answer;
+    } catch (error) {
+      return this.#fault(method, error);
+    }
+  }
+
+  #fault(method: number, error: unknown): CoapResponse {
+    this.#measures.answered(method, Code.InternalServerError);
+    this.#options.logger.error({ err: error }, 'coap: a request met a fault');
+    return diagnosis(Code.InternalServerError, 'A fault on our side.');
+  }
+
   #answer(request: CoapRequest): CoapResponse | Promise<CoapResponse> {
+    if (this.#draining) return draining.response;
     const resource = this.#resources.get(request.path[0] ?? '');
     if (resource !== undefined) return resource.handle(request);
     const { method } = request;
@@ -160,9 +210,17 @@ class CoapServer implements CoapService {
       if (known !== null) return known;
     }
     const path = coapPathOf(request.path);
-    if (path.kind === 'messages') return this.#messages(request, path);
-    if (path.kind === 'bad') return diagnosis(Code.BadRequest, path.detail);
-    return NOT_FOUND;
+    switch (path.kind) {
+      case 'messages':
+        return this.#messages(request, path);
+      case 'core':
+        if (method === Method.Get) return wellKnownCore(request, this.#resources.values());
+        return diagnosis(Code.MethodNotAllowed, 'It is only to be read.');
+      case 'bad':
+        return diagnosis(Code.BadRequest, path.detail);
+      case 'none':
+        return NOT_FOUND;
+    }
   }
 
   #messages(request: CoapRequest, path: MessagesPath): CoapResponse | Promise<CoapResponse> {
@@ -170,6 +228,10 @@ class CoapServer implements CoapService {
       case Method.Post:
       case Method.Put:
         return this.#publishing.publish(request, path);
+      case Method.Get:
+        return this.#reader.get(request, path);
+      case Method.Fetch:
+        return this.#reader.fetch(request, path);
       default:
         return diagnosis(Code.MethodNotAllowed, 'POST or PUT publishes, GET reads (Observe: as it comes), FETCH asks.');
     }
