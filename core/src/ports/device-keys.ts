@@ -6,6 +6,12 @@ export interface DeviceKeys {
    *  @param identity the thing's id
    *  @throws RegistryError REGISTRY_UNREACHABLE (retry later) */
   keysOf(identity: string): Promise<readonly string[]>;
-  /** The external key of the thing with this external id, with which it asks for its bootstrap; null if none. */
-  bootstrapKey(externalId: string): Promise<{ readonly thing: string; readonly key: string } | null>;
+  /** The external keys of the things with this external id, with which they ask for their bootstrap: of every
+   *  organisation that has one, the oldest eight.
+   *  @throws RegistryError REGISTRY_UNREACHABLE (retry later) */
+  bootstrapKeys(externalId: string): Promise<readonly BootstrapKey[]>;
+}
+export interface BootstrapKey {
+  readonly thing: string;
+  readonly key: string;
 }

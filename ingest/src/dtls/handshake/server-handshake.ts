@@ -1,0 +1,478 @@
+import { createECDH, type ECDH, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { PeerIdentity } from '../../coap/contract.ts';
+import { Alert, alertBody, isFinal } from '../alert.ts';
+import { CIPHER_SUITES, type CipherSuite, RENEGOTIATION_SCSV } from '../cipher-suites.ts';
+import type { Authority, DtlsSettings, HandshakeOutcome, Standing } from '../contract.ts';
+import { ContentType, type DtlsRecord, ENCRYPTED_EPOCH, openRecord, plainRecord } from '../record.ts';
+import { ReplayWindow } from '../replay-window.ts';
+import { MalformedError, WireReader } from '../wire.ts';
+import { type ClientCertificate, provesPossession, readClientCertificate } from './client-certificate.ts';
+import {
+  ECDSA_SECP256R1_SHA256,
+  Extension,
+  lists,
+  readClientHello,
+  SECP256R1,
+  type WholeClientHello,
+} from './client-hello.ts';
+import { deriveSecrets, ecdhePskPremaster, pskPremaster, type Secrets, verifyData } from './key-schedule.ts';
+import {
+  FINISHED_BYTES,
+  flightDatagrams,
+  type HandshakeFragment,
+  type HandshakeMessage,
+  HandshakeType,
+  readFragments,
+  wholeMessage,
+} from './message.ts';
+import { Reassembly } from './reassembly.ts';
+import * as answer from './server-messages.ts';
+import { Transcript } from './transcript.ts';
+
+/** Bounds of what a stranger can make us hold. */
+const RECORDS_WAITING_MAX = 16;
+const AHEAD_MAX = 4;
+const MESSAGE_BYTES_MAX = 4_096;
+const CERTIFICATE_BYTES_MAX = 12_288;
+const PSK_IDENTITY_BYTES_MAX = 256;
+/** @source RFC 6347 §4.2.4.1 */
+const RETRY_MS_MIN = 1_000;
+const RETRY_MS_MAX = 60_000;
+
+export interface HandshakeHost {
+  readonly settings: DtlsSettings;
+  readonly authority: Authority;
+  now(): number;
+  send(datagram: Buffer, address: string, port: number): void;
+  established(handshake: ServerHandshake, session: Established): void;
+  failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
+}
+/** What a session begins with. */
+export interface Established {
+  readonly identity: PeerIdentity | null;
+  readonly standing: Standing | null;
+  readonly secrets: Secrets;
+  readonly window: ReplayWindow;
+  /** Our Finished, to say again until the client has it. */
+  readonly finished: Buffer;
+  /** Of the next record in the clear (ChangeCipherSpec). */
+  readonly plainSequence: number;
+  /** What came ahead of the client's Finished, decrypted. */
+  readonly ahead: readonly Buffer[];
+  /** What came while it was being let in. */
+  readonly waiting: readonly DtlsRecord[];
+}
+interface Candidate {
+  readonly secrets: Secrets;
+  /** null: of no such identity, or of a client without a certificate. */
+  readonly identity: PeerIdentity | null;
+  readonly known: boolean;
+}
+type Expected = 'hello' | 'certificate' | 'key' | 'verify' | 'finished' | 'nothing';
+
+/** One handshake, from a ClientHello with a good cookie on. Everything in it comes from strangers: each step is checked
+ *  against the one expected, and ends it when it is another.
+ *  @source RFC 6347 §4.2, RFC 5246 §7.4, RFC 4279, RFC 5489, RFC 7627, RFC 9146 */
+export class ServerHandshake {
+  readonly address: string;
+  readonly port: number;
+  readonly startedMs: number;
+  readonly clientRandom: Buffer;
+  /** Ours, by which the client will say who it is; null: none was agreed. */
+  connectionId: Buffer | null = null;
+  peerConnectionId: Buffer | null = null;
+  retryAtMs = Number.POSITIVE_INFINITY;
+  readonly #host: HandshakeHost;
+  readonly #transcript = new Transcript();
+  readonly #serverRandom = randomBytes(32);
+  readonly #window = new ReplayWindow();
+  #reassembly: Reassembly;
+  #expected: Expected = 'hello';
+  #busy = false;
+  #plainSequence = 0;
+  #messageSequence = 0;
+  #retryMs = RETRY_MS_MIN;
+  #suite: CipherSuite | null = null;
+  #extendedMaster = false;
+  #ecdh: ECDH | null = null;
+  #certificate: ClientCertificate | null = null;
+  #candidates: Candidate[] = [];
+  #chosen: Candidate | null = null;
+  #flight: HandshakeMessage[] = [];
+  readonly #waiting: DtlsRecord[] = [];
+  #aheadOfKeys: DtlsRecord[] = [];
+  readonly #ahead: Buffer[] = [];
+
+  constructor(host: HandshakeHost, address: string, port: number, first: HandshakeFragment, clientRandom: Buffer) {
+    this.#host = host;
+    this.address = address;
+    this.port = port;
+    this.startedMs = host.now();
+    this.clientRandom = Buffer.from(clientRandom);
+    this.#reassembly = new Reassembly(first.sequence, MESSAGE_BYTES_MAX);
+  }
+
+  get over(): boolean {
+    return this.#expected === 'nothing';
+  }
+
+  /** A piece of the ClientHello that began this.  @param sequence of its record */
+  hello(fragment: HandshakeFragment, sequence: number): void {
+    if (this.#expected !== 'hello') {
+      // It has not heard our answer.
+      this.#sendFlight();
+      return;
+    }
+    this.#reassembly.add(fragment);
+    const message = this.#reassembly.take();
+    if (message === null) return;
+    this.#plainSequence = sequence;
+    this.#messageSequence = message.sequence;
+    this.#guarded(() => this.#answer(message, readClientHello(message.body)));
+  }
+
+  receive(record: DtlsRecord): void {
+    if (this.over || this.#expected === 'hello') return;
+    if (this.#waiting.length >= RECORDS_WAITING_MAX) return;
+    this.#waiting.push(record);
+    this.#work();
+  }
+
+  /** Our flight once more, and later again.  @source RFC 6347 §4.2.4 */
+  resend(): void {
+    this.#sendFlight();
+    this.retryAtMs = this.#host.now() + this.#retryMs;
+    this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+  }
+
+  #sendFlight(): void {
+    const { limits } = this.#host.settings;
+    for (const datagram of flightDatagrams(this.#flight, limits.datagramBytesMax, () => this.#plainSequence++))
+      this.#host.send(datagram, this.address, this.port);
+  }
+
+  fail(outcome: HandshakeOutcome, alert?: Alert): void {
+    if (this.over) return;
+    this.#expected = 'nothing';
+    if (alert !== undefined)
+      this.#host.send(plainRecord(ContentType.alert, this.#plainSequence++, alertBody(alert)), this.address, this.port);
+    this.#forget(null);
+    this.#host.failed(this, outcome);
+  }
+
+  #answer(message: HandshakeMessage, hello: WholeClientHello): void {
+    const { settings } = this.#host;
+    const suite = this.#choose(hello);
+    if (suite === null) {
+      this.fail('no_common_suite', Alert.handshakeFailure);
+      return;
+    }
+    this.#suite = suite;
+    this.#transcript.add(message);
+    const { extensions } = hello;
+    this.#extendedMaster = extensions.has(Extension.extendedMasterSecret);
+    this.#agreeConnectionIds(extensions.get(Extension.connectionId));
+    const certified = suite.keyExchange === 'ecdhe_ecdsa';
+    const asks = certified && settings.clientCertificates !== 'off';
+    this.#reassembly = new Reassembly(this.#reassembly.next, asks ? CERTIFICATE_BYTES_MAX : MESSAGE_BYTES_MAX);
+
+    const flight: [type: number, body: Buffer][] = [];
+    flight.push([
+      HandshakeType.serverHello,
+      answer.serverHello({
+        random: this.#serverRandom,
+        suite: suite.id,
+        renegotiationInfo: extensions.has(Extension.renegotiationInfo) || hello.suites.includes(RENEGOTIATION_SCSV),
+        extendedMasterSecret: this.#extendedMaster,
+        connectionId: this.connectionId,
+        pointFormats: suite.keyExchange !== 'psk' && extensions.has(Extension.pointFormats),
+      }),
+    ]);
+    if (suite.keyExchange !== 'psk') {
+      this.#ecdh = createECDH('prime256v1');
+      const parameters = answer.ecdhParameters(this.#ecdh.generateKeys());
+      if (certified && settings.certificate !== null) {
+        const randoms = Buffer.concat([this.clientRandom, this.#serverRandom]);
+        flight.push([HandshakeType.certificate, answer.certificate(settings.certificate.chain)]);
+        flight.push([
+          HandshakeType.serverKeyExchange,
+          answer.signedKeyExchange(parameters, randoms, settings.certificate.key),
+        ]);
+        if (asks) flight.push([HandshakeType.certificateRequest, answer.certificateRequest()]);
+      } else flight.push([HandshakeType.serverKeyExchange, answer.pskKeyExchange(parameters)]);
+    }
+    flight.push([HandshakeType.serverHelloDone, Buffer.alloc(0)]);
+    this.#flight = flight.map(([type, body]) => ({ type, body, sequence: this.#messageSequence++ }));
+    for (const each of this.#flight) this.#transcript.add(each);
+    this.#expected = asks ? 'certificate' : 'key';
+    this.resend();
+  }
+
+  #choose(hello: WholeClientHello): CipherSuite | null {
+    const { psk, certificate } = this.#host.settings;
+    const curve = lists(hello.extensions.get(Extension.supportedGroups), SECP256R1);
+    const signature = lists(hello.extensions.get(Extension.signatureAlgorithms), ECDSA_SECP256R1_SHA256);
+    for (const id of hello.suites) {
+      const suite = CIPHER_SUITES.get(id);
+      if (suite === undefined) continue;
+      if (suite.keyExchange === 'ecdhe_ecdsa' ? certificate === null || !curve || !signature : !psk) continue;
+      if (suite.keyExchange === 'ecdhe_psk' && !curve) continue;
+      return suite;
+    }
+    return null;
+  }
+
+  #agreeConnectionIds(extension: Buffer | undefined): void {
+    const { connectionIdBytes } = this.#host.settings.limits;
+    if (extension === undefined || connectionIdBytes === 0) return;
+    const reader = new WireReader(extension);
+    this.peerConnectionId = Buffer.from(reader.vector8());
+    reader.end();
+    this.connectionId = randomBytes(connectionIdBytes);
+  }
+
+  #work(): void {
+    while (!this.#busy && !this.over) {
+      const record = this.#waiting.shift();
+      if (record === undefined) return;
+      this.#guarded(() => this.#take(record));
+    }
+  }
+
+  #take(record: DtlsRecord): void {
+    if (record.epoch !== ENCRYPTED_EPOCH) {
+      if (record.type === ContentType.handshake) this.#fragments(record.body, false);
+      else if (record.type === ContentType.alert && isFinal(record.body)) this.fail('peer_alert');
+      return;
+    }
+    if (this.#candidates.length === 0) {
+      // Ahead of the message that its keys come from.
+      if (this.#aheadOfKeys.length < AHEAD_MAX) this.#aheadOfKeys.push(record);
+      return;
+    }
+    if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
+    if (!this.#window.isFresh(record.sequence)) return;
+    const opened = this.#open(record);
+    if (opened === null) {
+      // Only a Finished tells that the keys differ: the rest may be of the session before.
+      if (record.type !== ContentType.handshake && record.connectionId === null) return;
+      // One alert for both a wrong key and an identity that nobody has, and at the same point: else anybody could ask
+      // which identities there are (RFC 4279 §2 leaves it to us).
+      this.fail('wrong_key', Alert.decryptError);
+      return;
+    }
+    this.#window.accept(record.sequence);
+    if (opened.type === ContentType.handshake) this.#fragments(opened.data, true);
+    else if (opened.type === ContentType.alert && isFinal(opened.data)) this.fail('peer_alert');
+    else if (opened.type === ContentType.applicationData && this.#ahead.length < AHEAD_MAX)
+      this.#ahead.push(opened.data);
+  }
+
+  /** The first record that opens tells which key the client has. */
+  #open(record: DtlsRecord): { readonly type: number; readonly data: Buffer } | null {
+    if (this.#chosen !== null) return openRecord(this.#chosen.secrets.client, record);
+    for (const candidate of this.#candidates) {
+      const opened = openRecord(candidate.secrets.client, record);
+      if (opened === null || !candidate.known) continue;
+      this.#chosen = candidate;
+      return opened;
+    }
+    return null;
+  }
+
+  #fragments(body: Buffer, encrypted: boolean): void {
+    let fragments: HandshakeFragment[];
+    try {
+      fragments = readFragments(body);
+    } catch {
+      // In the clear anybody can send these: dropped, as what is not authentic is (RFC 6347 §4.1.2.7).
+      return;
+    }
+    for (const fragment of fragments) {
+      // Finished is the one message under the new keys.
+      if ((fragment.type === HandshakeType.finished) === encrypted) this.#reassembly.add(fragment);
+    }
+    this.#advance();
+  }
+
+  #advance(): void {
+    while (!this.#busy && !this.over) {
+      const message = this.#reassembly.take();
+      if (message === null) return;
+      this.#message(message);
+    }
+  }
+
+  #message(message: HandshakeMessage): void {
+    const { type, body } = message;
+    if (type === HandshakeType.certificate && this.#expected === 'certificate') {
+      this.#readCertificate(message);
+      return;
+    }
+    if (type === HandshakeType.clientKeyExchange && this.#expected === 'key') {
+      this.#exchange(message);
+      return;
+    }
+    if (type === HandshakeType.certificateVerify && this.#expected === 'verify') {
+      const certificate = this.#certificate;
+      if (certificate === null || !provesPossession(certificate, body, this.#transcript.bytes())) {
+        this.fail('bad_certificate', Alert.decryptError);
+        return;
+      }
+      this.#transcript.add(message);
+      this.#expected = 'finished';
+      return;
+    }
+    if (type === HandshakeType.finished && this.#expected === 'finished') {
+      this.#finish(message);
+      return;
+    }
+    this.fail('unexpected', Alert.unexpectedMessage);
+  }
+
+  #readCertificate(message: HandshakeMessage): void {
+    const read = readClientCertificate(message.body, this.#host.now());
+    if (read.kind === 'refused') {
+      this.fail('bad_certificate', read.alert);
+      return;
+    }
+    if (read.kind === 'none' && this.#host.settings.clientCertificates === 'required') {
+      this.fail('bad_certificate', Alert.handshakeFailure);
+      return;
+    }
+    if (read.kind === 'shown') this.#certificate = read.certificate;
+    this.#transcript.add(message);
+    this.#expected = 'key';
+  }
+
+  #exchange(message: HandshakeMessage): void {
+    const suite = this.#suite as CipherSuite;
+    const reader = new WireReader(message.body);
+    const pskIdentity = suite.keyExchange === 'ecdhe_ecdsa' ? null : Buffer.from(reader.vector16());
+    if (pskIdentity !== null && pskIdentity.length > PSK_IDENTITY_BYTES_MAX) throw new MalformedError();
+    const point = suite.keyExchange === 'psk' ? null : reader.vector8();
+    reader.end();
+    const shared = point === null ? null : this.#computeShared(point);
+    this.#transcript.add(message);
+    const sessionHash = this.#extendedMaster ? this.#transcript.hash() : null;
+    const randoms = { client: this.clientRandom, server: this.#serverRandom };
+    this.#expected = this.#certificate === null ? 'finished' : 'verify';
+    if (pskIdentity === null) {
+      const secrets = deriveSecrets(suite, shared as Buffer, randoms, sessionHash);
+      const certificate = this.#certificate;
+      const identity =
+        certificate === null
+          ? null
+          : ({ kind: 'certificate', fingerprint: certificate.fingerprint, certificate: certificate.raw } as const);
+      this.#keyed([{ secrets, identity, known: true }]);
+      return;
+    }
+    this.#busy = true;
+    this.#host.authority.candidates(pskIdentity, this.address).then(
+      (candidates) => {
+        // Who is nobody goes on with a key that nobody has, and fails where a wrong key does.
+        const keys = candidates.length > 0 ? candidates : [{ key: randomBytes(32), identity: null }];
+        const derived = keys.map(({ key, identity }) => {
+          const premaster = shared === null ? pskPremaster(key) : ecdhePskPremaster(shared, key);
+          return {
+            secrets: deriveSecrets(suite, premaster, randoms, sessionHash),
+            identity,
+            known: identity !== null,
+          };
+        });
+        shared?.fill(0);
+        this.#resume(() => this.#keyed(derived));
+      },
+      () => this.#resume(() => this.fail('away', Alert.internalError)),
+    );
+  }
+
+  #computeShared(point: Buffer): Buffer {
+    try {
+      return (this.#ecdh as ECDH).computeSecret(point);
+    } catch {
+      // Not on the curve.
+      throw new MalformedError();
+    }
+  }
+
+  #keyed(candidates: Candidate[]): void {
+    this.#candidates = candidates;
+    this.#waiting.unshift(...this.#aheadOfKeys);
+    this.#aheadOfKeys = [];
+  }
+
+  #finish(message: HandshakeMessage): void {
+    const chosen = this.#chosen as Candidate;
+    const { master } = chosen.secrets;
+    const expected = verifyData(master, 'client', this.#transcript.hash());
+    if (message.body.length !== FINISHED_BYTES || !timingSafeEqual(expected, message.body)) {
+      this.fail('wrong_key', Alert.decryptError);
+      return;
+    }
+    this.#transcript.add(message);
+    const { identity } = chosen;
+    if (identity === null) {
+      this.#establish(chosen, null);
+      return;
+    }
+    this.#busy = true;
+    this.#host.authority.admit(identity, this.address).then(
+      (standing) =>
+        this.#resume(() =>
+          standing === null ? this.fail('refused', Alert.accessDenied) : this.#establish(chosen, standing),
+        ),
+      () => this.#resume(() => this.fail('away', Alert.internalError)),
+    );
+  }
+
+  #establish(chosen: Candidate, standing: Standing | null): void {
+    this.#expected = 'nothing';
+    const finished = wholeMessage({
+      type: HandshakeType.finished,
+      sequence: this.#messageSequence,
+      body: verifyData(chosen.secrets.master, 'server', this.#transcript.hash()),
+    });
+    chosen.secrets.master.fill(0);
+    this.#forget(chosen);
+    this.#host.established(this, {
+      identity: chosen.identity,
+      standing,
+      secrets: chosen.secrets,
+      window: this.#window,
+      finished,
+      plainSequence: this.#plainSequence,
+      ahead: this.#ahead,
+      waiting: this.#waiting.splice(0),
+    });
+  }
+
+  #resume(step: () => void): void {
+    this.#busy = false;
+    if (this.over) return;
+    this.#guarded(step);
+    this.#guarded(() => this.#advance());
+    this.#work();
+  }
+
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      this.fail('malformed', Alert.decodeError);
+    }
+  }
+
+  /** Overwrites the secrets that were not chosen. */
+  #forget(chosen: Candidate | null): void {
+    for (const candidate of this.#candidates) {
+      if (candidate === chosen) continue;
+      const { master, client, server } = candidate.secrets;
+      for (const secret of [master, client.key, client.salt, server.key, server.salt]) secret.fill(0);
+    }
+    this.#candidates = [];
+    this.#ecdh = null;
+    this.#flight = [];
+  }
+}
