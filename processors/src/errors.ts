@@ -5,6 +5,8 @@ export type ProcessorsErrorCode =
   | 'WORKER_FAILED'
   /** The worker thread did not answer in time and was ended. */
   | 'WORKER_HUNG'
+  /** More codecs wait to be run than may. */
+  | 'CODECS_BUSY'
   /** The metadata of a commit is not a plan of ours. */
   | 'INTENT_UNREADABLE';
 export class ProcessorsError extends MillraceError<ProcessorsErrorCode> {}
