@@ -106,6 +106,9 @@ class CoapServer implements CoapService {
     this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
     this.endpoint = createEndpoint((request) => this.#counted(request), {
       maxBody: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
+      conEvery: config.MILLRACE_COAP_OBSERVE_CONFIRM_EVERY,
+      ackTimeoutMs: config.MILLRACE_COAP_ACK_TIMEOUT_MS,
+      maxRetransmit: config.MILLRACE_COAP_RETRANSMIT_MAX,
     });
     this.#measures = new CoapMeasures(metrics, {
       endpoint: this.endpoint.counts,
