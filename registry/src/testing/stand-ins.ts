@@ -149,6 +149,9 @@ export class StandInStore implements ReadingsStore {
   async fate(id: string) {
     return this.fates.get(id) ?? null;
   }
+  async lastMessage() {
+    return null;
+  }
   async health() {
     return this.healthy;
   }
