@@ -2,6 +2,7 @@ import { type JsonWebKey, randomBytes } from 'node:crypto';
 import {
   type Component,
   type Credentials,
+  type DeviceKeys,
   type Directory,
   type Logger,
   type LoraDirectory,
@@ -12,6 +13,7 @@ import {
   type TicketStore,
   uuidV7,
 } from '@millrace/core';
+import { createDeviceKeys } from './access/device-keys.ts';
 import { createDirectory } from './access/directory.ts';
 import { type Access, createAccess } from './access/index.ts';
 import { type Applications, createApplications } from './applications/index.ts';
@@ -80,6 +82,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly codecs: Lora['codecs'];
   readonly commands: CommandStore;
   readonly lwm2m: Lwm2m;
+  readonly deviceKeys: DeviceKeys;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
   readonly tickets: TicketStore;
@@ -207,6 +210,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         codecs: lora.codecs,
         commands,
         lwm2m,
+        deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
         tickets,

@@ -13,6 +13,7 @@ import * as jobs from './migrations/0010-jobs.ts';
 import * as commands from './migrations/0011-commands.ts';
 import * as lwm2m from './migrations/0012-lwm2m.ts';
 import * as lora from './migrations/0013-lora.ts';
+import * as deviceKeys from './migrations/0014-device-keys.ts';
 
 /** In order; a migration that was released never changes. */
 const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
@@ -29,6 +30,7 @@ const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
   commands,
   lwm2m,
   lora,
+  deviceKeys,
 ];
 
 /** Advisory locks of the registry, by what they guard. */

@@ -41,6 +41,7 @@ export function createThingKeys(feed: ChangeFeed, credentials: Credentials, now:
     const [after] = await tx.query<Thing>(
       `UPDATE registry.things SET key_digest = $2, key_sealed = $3,
          previous_key_digest = CASE WHEN $4::float8 > 0 THEN key_digest END,
+         previous_key_sealed = CASE WHEN $4::float8 > 0 THEN key_sealed END,
          previous_key_until = CASE WHEN $4::float8 > 0 THEN to_timestamp($5::float8 / 1000 + $4::float8) END,
          epoch = epoch + CASE WHEN $4::float8 > 0 THEN 0 ELSE 1 END, version = version + 1, updated_at = now()
        WHERE id = $1 RETURNING ${THING_COLUMNS}`,
@@ -66,7 +67,7 @@ export function createThingKeys(feed: ChangeFeed, credentials: Credentials, now:
     endOverlap: (id) =>
       feed.transaction(async (tx) => {
         const [ended] = await tx.query<{ org: string; name: string }>(
-          `UPDATE registry.things SET previous_key_digest = NULL, previous_key_until = NULL, epoch = epoch + 1,
+          `UPDATE registry.things SET previous_key_digest = NULL, previous_key_sealed = NULL, previous_key_until = NULL, epoch = epoch + 1,
              version = version + 1, updated_at = now()
            WHERE id = $1 AND previous_key_until > to_timestamp($2::float8 / 1000) RETURNING org, name`,
           [id, now()],
