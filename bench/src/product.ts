@@ -80,6 +80,7 @@ export async function startNode({ roles, environment = {}, core = null }: NodeOp
     env: {
       MILLRACE_LOG_LEVEL: 'warn',
       MILLRACE_MQTT_PORT: '0',
+      MILLRACE_COAP_PORT: '0',
       ...process.env,
       ...environment,
       NODE_ENV: 'production',
