@@ -68,6 +68,8 @@ export const scopeMeanings: readonly ScopeMeaning[] = [
   reads('audit', 'read the audit trail'),
   reads('jobs', 'see long-running jobs'),
   writes('jobs', 'start and cancel long-running jobs'),
+  reads('commands', 'see commands to your things, and what became of them'),
+  writes('commands', 'give your things commands, and read from them'),
 ];
 
 const byScope = new Map(scopeMeanings.map((meaning) => [meaning.scope, meaning]));
