@@ -13,24 +13,37 @@ class UdpPeer implements Peer {
   readonly port: number;
   readonly identity: PeerIdentity | null;
   verified: boolean;
+  /** Where its datagrams come from and go to, as the socket writes it. */
+  sendAddress: string;
+  readonly sendPort: number;
   readonly #send: SendDatagram;
-  readonly #sendAddress: string;
 
-  constructor(key: string, sendAddress: string, port: number, identity: PeerIdentity | null, send: SendDatagram) {
+  /** @param from where it is itself, if somebody else sends its datagrams */
+  constructor(
+    key: string,
+    sendAddress: string,
+    sendPort: number,
+    identity: PeerIdentity | null,
+    send: SendDatagram,
+    from: { readonly address: string; readonly port: number } = { address: plain(sendAddress), port: sendPort },
+  ) {
     this.key = key;
-    // An IPv4 client of a dual-stack socket is known by its IPv4 address, as policies name it.
-    this.address = sendAddress.startsWith('::ffff:') ? sendAddress.slice(7) : sendAddress;
-    this.port = port;
+    this.address = from.address;
+    this.port = from.port;
     this.identity = identity;
     this.verified = identity !== null;
+    this.sendAddress = sendAddress;
+    this.sendPort = sendPort;
     this.#send = send;
-    this.#sendAddress = sendAddress;
   }
 
   send(datagram: Buffer): void {
-    this.#send(datagram, this.port, this.#sendAddress);
+    this.#send(datagram, this.sendPort, this.sendAddress);
   }
 }
+
+/** An IPv4 client of a dual-stack socket is known by its IPv4 address, as policies name it. */
+const plain = (address: string): string => (address.startsWith('::ffff:') ? address.slice(7) : address);
 
 /** Who is behind which address and port: one object as long as it is remembered.
  *  @holds at most `max` that nobody told us of; those that are busy (`keep`) are not forgotten */
@@ -39,7 +52,7 @@ export class Peers {
   readonly #heard: Generations<string, UdpPeer>;
   readonly #busy = new Map<string, { readonly peer: Peer; count: number }>();
   /** Whom a terminator in front of us told of. */
-  readonly #introduced = new Map<string, Peer>();
+  readonly #introduced = new Map<string, UdpPeer>();
 
   constructor(max: number, send: SendDatagram) {
     this.#send = send;
@@ -55,8 +68,11 @@ export class Peers {
     const key = `${address}|${port}`;
     const known = this.#heard.get(key);
     if (known !== undefined && this.#introduced.size === 0) return known;
-    const told = this.#introduced.get(key);
-    if (told !== undefined) return told;
+    const told = this.#introduced.size === 0 ? undefined : this.#introduced.get(`${plain(address)}|${port}`);
+    if (told !== undefined) {
+      told.sendAddress = address;
+      return told;
+    }
     if (known !== undefined) return known;
     const peer =
       (this.#busy.get(key)?.peer as UdpPeer | undefined) ?? new UdpPeer(key, address, port, null, this.#send);
@@ -64,16 +80,24 @@ export class Peers {
     return peer;
   }
 
-  /** Who comes from this port from now on, as somebody says whom we trust.  @param key of the session */
-  introduce(address: string, port: number, key: string, identity: PeerIdentity): Peer {
-    const peer = new UdpPeer(key, address, port, identity, this.#send);
+  /** Who comes from this port from now on, as somebody says whom we trust.
+   *  @param key of the session  @param from where it is itself */
+  introduce(
+    address: string,
+    port: number,
+    key: string,
+    identity: PeerIdentity,
+    from?: { readonly address: string; readonly port: number },
+  ): Peer {
+    const peer = new UdpPeer(key, address, port, identity, this.#send, from);
     this.#introduced.set(`${address}|${port}`, peer);
     return peer;
   }
 
   /** Takes an introduction back, unless somebody else has been introduced there meanwhile. */
   dismiss(peer: Peer): void {
-    const at = `${peer.address}|${peer.port}`;
+    if (!(peer instanceof UdpPeer)) return;
+    const at = `${plain(peer.sendAddress)}|${peer.sendPort}`;
     if (this.#introduced.get(at) === peer) this.#introduced.delete(at);
   }
 

@@ -57,8 +57,14 @@ export interface CoapService {
    *  @throws IngestError COAP_PORT_IN_USE, COAP_LISTEN_FAILED */
   listen(): Promise<string | null>;
   /** Datagrams of this address and port come from somebody whom a terminator on this host has let in.
-   *  @param key of the session, stable while it lasts */
-  introduce(address: string, port: number, key: string, identity: PeerIdentity): Peer;
+   *  @param key of the session, stable while it lasts  @param from where the device itself is */
+  introduce(
+    address: string,
+    port: number,
+    key: string,
+    identity: PeerIdentity,
+    from?: { readonly address: string; readonly port: number },
+  ): Peer;
   /** That session is over. */
   dismiss(peer: Peer): void;
 }
@@ -146,8 +152,14 @@ class CoapServer implements CoapService {
     return `coap://${this.#socket.address}`;
   }
 
-  introduce(address: string, port: number, key: string, identity: PeerIdentity): Peer {
-    return this.#peers.introduce(address, port, key, identity);
+  introduce(
+    address: string,
+    port: number,
+    key: string,
+    identity: PeerIdentity,
+    from?: { readonly address: string; readonly port: number },
+  ): Peer {
+    return this.#peers.introduce(address, port, key, identity, from);
   }
 
   dismiss(peer: Peer): void {
