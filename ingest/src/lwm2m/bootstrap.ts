@@ -15,7 +15,7 @@ export interface BootstrapOptions {
   endpoint(): CoapEndpoint;
   readonly gate: Gate;
   readonly directory: Lwm2mDirectory;
-  readonly keys: DeviceKeys;
+  readonly keys: Pick<DeviceKeys, 'keysOf'>;
   readonly definitions: Definitions;
   readonly requestMs: number;
   readonly logger: Logger;

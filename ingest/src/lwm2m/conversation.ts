@@ -5,6 +5,7 @@ import { Code, codeText, Method, Option } from '../coap/message/message.ts';
 import type { Definitions } from './definitions/definitions.ts';
 import type { Device, Observation } from './device.ts';
 import { FORMAT_NUMBERS, type Read, readValues } from './formats/formats.ts';
+import { rootOf } from './links.ts';
 import { type Lwm2mPath, pathText } from './path.ts';
 import type { Reports } from './reports.ts';
 import { type Lwm2mValue, ObjectLink } from './value.ts';
@@ -234,8 +235,3 @@ export function refusalOf(answer: CoapAnswer): Told | null {
   const sentence = `The device answered ${code}${reason === undefined ? '' : ` ${reason}`}`;
   return failed(said === '' ? `${sentence}.` : `${sentence}: ${said}`, { code });
 }
-
-const ROOT = /^((?:\/[\w.-]{1,32}){0,4}?)\/\d+(?:\/\d+)?$/;
-
-/** Where the device's objects begin, when it is not at its root: `/lwm2m` of `/lwm2m/3303/0`. */
-export const rootOf = (objects: readonly string[]): string => ROOT.exec(objects[0] ?? '')?.[1] ?? '';

@@ -1,10 +1,10 @@
 import { type Command, LWM2M_FORMATS, type Lwm2mArguments, type Lwm2mFormat } from '@millrace/core';
 import { codeText, Format, Method, Option } from '../coap/message/message.ts';
-import { type Conversation, failed, refusalOf, rootOf, type Told } from './conversation.ts';
+import { type Conversation, failed, refusalOf, type Told } from './conversation.ts';
 import type { Definitions } from './definitions/definitions.ts';
 import type { Device } from './device.ts';
 import { FORMAT_NUMBERS, formatToWrite, writeValues } from './formats/formats.ts';
-import { parseLinks } from './links.ts';
+import { parseLinks, rootOf } from './links.ts';
 import { type Lwm2mPath, parsePath, pathBelow, pathText } from './path.ts';
 import { type Lwm2mValue, scalarOf } from './value.ts';
 

@@ -64,7 +64,9 @@ export interface DeviceLinks {
   readonly formats: readonly number[] | null;
 }
 
-const OBJECT = /^(?:\/[\w.-]{1,32}){0,4}?\/(?:0|[1-9]\d{0,4})(?:\/(?:0|[1-9]\d{0,4}))?$/;
+/** Segments of a root are no numbers. */
+const ROOT = String.raw`((?:\/(?!\d+(?:\/|$))[\w.-]{1,32}){0,4})`;
+const OBJECT = new RegExp(String.raw`^${ROOT}\/(?:0|[1-9]\d{0,4})(?:\/(?:0|[1-9]\d{0,4}))?$`);
 const FORMATS_MAX = 32;
 
 /** @source OMA LwM2M Core 1.1 §6.2.1: the root link has `rt="oma.lwm2m"`, and `ct` for the formats beside the usual ones */
@@ -84,3 +86,6 @@ export function deviceLinks(links: readonly Link[]): DeviceLinks {
     .map(Number);
   return { objects, formats };
 }
+
+/** Where the device's objects begin, when it is not at its root: `/lwm2m` of `/lwm2m/3303/0`. */
+export const rootOf = (objects: readonly string[]): string => OBJECT.exec(objects[0] ?? '')?.[1] ?? '';

@@ -39,7 +39,7 @@ export interface Lwm2mServerOptions {
   readonly directory: Lwm2mDirectory;
   readonly commands: Commands;
   /** For devices that are bootstrapped with their own key. */
-  readonly keys: DeviceKeys;
+  readonly keys: Pick<DeviceKeys, 'keysOf'>;
   readonly log: Log;
   readonly gate: Gate;
   /** Messages a second that one device may report, and at once; 0: no limit. */

@@ -19,8 +19,9 @@ const directory = process.argv[2];
 if (directory === undefined) throw new Error('generate.ts <directory of XML files>');
 const objects = new Map<number, ObjectDefinition>();
 const holders = new Set<string>();
-// `3303-1_0.xml` is an older version of what `3303.xml` has.
-for (const file of readdirSync(directory).filter((name) => /^\d+\.xml$/.test(name))) {
+// `3303-1_0.xml` is an older version of what `3303.xml` has; the newest comes last.
+const files = readdirSync(directory).filter((name) => /^\d+(-\d+_\d+)?\.xml$/.test(name));
+for (const file of files.sort((a, b) => (`${a.replace('.xml', '')}~` < `${b.replace('.xml', '')}~` ? -1 : 1))) {
   const xml = readFileSync(join(directory, file), 'utf8');
   if (!xml.includes('Redistribution and use in source and binary forms')) continue;
   for (const object of parseModelFile(xml)) {
