@@ -70,6 +70,10 @@ export const scopeMeanings: readonly ScopeMeaning[] = [
   writes('jobs', 'start and cancel long-running jobs'),
   reads('commands', 'see commands to your things, and what became of them'),
   writes('commands', 'give your things commands, and read from them'),
+  reads('codecs', 'see the codecs of your devices'),
+  writes('codecs', 'make, change, try and delete codecs'),
+  reads('networkservers', 'see your LoRaWAN network servers (not their passwords)'),
+  writes('networkservers', 'make, change and delete LoRaWAN network servers'),
 ];
 
 const byScope = new Map(scopeMeanings.map((meaning) => [meaning.scope, meaning]));

@@ -1,8 +1,9 @@
 import createTyped, { type FetchResponse, type MaybeOptionalInit, type Client as TypedClient } from 'openapi-fetch';
 import { ApiKeys, Audit, Policies } from './entities/access.ts';
+import { Commands, Lwm2m } from './entities/devices.ts';
 import { Channels, Connections, Groups, Things } from './entities/inventory.ts';
 import { Invitations, Orgs, Roles, Users } from './entities/people.ts';
-import { Apps, Certificates, Jobs, Manifests } from './entities/platform.ts';
+import { Apps, Certificates, Codecs, Jobs, Manifests, NetworkServers } from './entities/platform.ts';
 import { MillraceApiError, problemOf, retryAfterMs } from './error.ts';
 import type { paths } from './generated/api.ts';
 import type { LiveMessage, Payload, PublishOptions, SubscribeOptions } from './messages/message.ts';
@@ -65,6 +66,11 @@ export interface Client {
   readonly apps: Apps;
   readonly audit: Audit;
   readonly jobs: Jobs;
+  readonly commands: Commands;
+  readonly lwm2m: Lwm2m;
+  /** Of LoRaWAN. */
+  readonly networkServers: NetworkServers;
+  readonly codecs: Codecs;
   readonly manifests: Manifests;
   readonly messages: Messages;
   readonly get: TypedCall<'get'>;
@@ -138,6 +144,10 @@ export function createClient(options: ClientOptions): Client {
     apps: new Apps(transport),
     audit: new Audit(transport),
     jobs: new Jobs(transport),
+    commands: new Commands(transport),
+    lwm2m: new Lwm2m(transport),
+    networkServers: new NetworkServers(transport),
+    codecs: new Codecs(transport),
     manifests: new Manifests(transport),
     messages,
     get: typed('get'),

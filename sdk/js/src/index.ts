@@ -1,6 +1,7 @@
 export { type Client, type ClientOptions, createClient, type TypedCall } from './client.ts';
 export type { Collection, DeleteOptions, List, ManyOptions, Switchable, UpdateOptions } from './collection.ts';
 export type * from './entities/access.ts';
+export type * from './entities/devices.ts';
 export type * from './entities/inventory.ts';
 export type * from './entities/people.ts';
 export type * from './entities/platform.ts';

@@ -87,6 +87,17 @@ export async function makeExampleOrganisation(
     scopes: ['openid', 'email'],
   });
 
+  await made('/networkservers', {
+    id: example.networkServer,
+    name: 'Meadows',
+    kind: 'chirpstack-v4',
+    mqtt: { url: 'mqtt://chirpstack.example.org' },
+  });
+  await made('/networkservers', { id: example.otherNetworkServer, name: 'Barns', kind: 'tts-v3' });
+  const script = 'function decodeUplink({ bytes }) { return { data: { level: bytes[0] } }; }';
+  await made('/codecs', { id: example.codec, name: 'Level', kind: 'javascript', script });
+  await made('/codecs', { id: example.otherCodec, name: 'Old level', kind: 'javascript', script });
+
   const certificate = await made('/certs', { thing_id: example.thing });
   const known = await newAuthority('Old factory');
   const { id: authority } = await made('/certs/authorities', {

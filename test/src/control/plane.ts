@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLogger, createMetrics, type Gate, type HttpHandler, type ReadingsStore } from '@millrace/core';
 import { createCredentials, createGate, createSealer, generateSigningKey } from '@millrace/policy';
+import { CodecsConfig, codecRunner } from '@millrace/processors';
 import { createControlPlane, embeddedPostgres, openRegistry, type Registry, RegistryConfig } from '@millrace/registry';
 
 export const ADMIN = { email: 'admin@example.org', password: 'correct horse battery' };
 const SECRET = Buffer.alloc(32, 7);
+/** Slow machines take their time for a script, too. */
+const CODECS_MS_MAX = 500;
 const logger = createLogger({ level: 'silent' });
 
 export interface Answered {
@@ -97,7 +100,7 @@ export interface ControlPlane {
   /** Of PostgreSQL. */
   readonly url: string;
   readonly directory: string;
-  /** A further node on the same database: registry, gate and control plane, all real.
+  /** A further node on the same database: registry, gate, codecs and control plane, all real.
    *  @param settings of RegistryConfig  @param url of another database */
   node(settings?: Readonly<Record<string, unknown>>, url?: string): Promise<Node>;
   dispose(): Promise<void>;
@@ -109,6 +112,8 @@ export async function startControlPlane(): Promise<ControlPlane> {
   // mkdtemp makes 0700, which PostgreSQL's own user could not pass.
   chmodSync(directory, 0o755);
   const postgres = await embeddedPostgres({ directory: join(directory, 'postgres'), logger }).start();
+  const codecsConfig = CodecsConfig.parse({ MILLRACE_CODECS_MS_MAX: CODECS_MS_MAX });
+  const codecs = await codecRunner(codecsConfig, { metrics: createMetrics(), logger }).start();
   const nodes: Node[] = [];
   return {
     url: postgres.value.url,
@@ -139,6 +144,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
         registry,
         gate,
         store: NO_STORE,
+        codecs: codecs.value,
         selfRegister: true,
         version: '1.2.3',
         metrics,
@@ -162,6 +168,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     },
     async dispose() {
       for (const node of nodes) await node.stop();
+      await codecs.stop();
       await postgres.stop();
       rmSync(directory, { recursive: true, force: true });
     },

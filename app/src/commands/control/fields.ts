@@ -1,5 +1,5 @@
 import { Failure } from './failure.ts';
-import { readDocument } from './input.ts';
+import { readDocument, readInput, secretOf } from './input.ts';
 import { type Call, flag, type OptionSpecification, text } from './specification.ts';
 
 /** A member of a body, given by a flag. */
@@ -9,7 +9,8 @@ export interface Field {
   readonly description: string;
   /** Of the body, as the API calls it. */
   readonly member: string;
-  readonly kind?: 'text' | 'number' | 'json' | 'list' | 'yes' | 'no' | 'nullable';
+  /** file: the path of a text; secret: itself, or `@<path>` of it. */
+  readonly kind?: 'text' | 'number' | 'json' | 'list' | 'yes' | 'no' | 'nullable' | 'file' | 'secret';
   readonly choices?: readonly string[];
   /** Can't be changed later. */
   readonly onlyNew?: true;
@@ -87,6 +88,10 @@ function memberValue({ kind = 'text', flags }: Field, given: string): unknown {
         .filter((one) => one !== '');
     case 'nullable':
       return given === '' || given === 'none' ? null : given;
+    case 'file':
+      return readInput(given);
+    case 'secret':
+      return given === 'none' ? null : secretOf(given);
     default:
       return given;
   }

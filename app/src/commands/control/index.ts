@@ -1,8 +1,11 @@
 import type { Command } from 'commander';
 import { audit, keys, policies } from './access.ts';
 import { channels } from './channels.ts';
+import { commands } from './commands.ts';
 import { connect, connections, disconnect } from './connections.ts';
 import { groups } from './groups.ts';
+import { codecs, networkServers } from './lorawan.ts';
+import { lwm2m } from './lwm2m.ts';
 import { manifest } from './manifest.ts';
 import { messages } from './messages.ts';
 import { invitations, members, orgs, roles, users } from './people.ts';
@@ -20,7 +23,7 @@ export function registerControl(program: Command): void {
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [jobs]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, jobs]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }

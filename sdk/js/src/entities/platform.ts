@@ -1,4 +1,4 @@
-import { List, Switchable } from '../collection.ts';
+import { Collection, List, Switchable } from '../collection.ts';
 import { everyItem } from '../pages.ts';
 import { pause } from '../retry.ts';
 import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
@@ -11,6 +11,10 @@ export type App = Schema<'App'>;
 /** With its secret, which is told this once. */
 export type MadeApp = Schema<'NewApp'>;
 export type Job = Schema<'Job'>;
+export type NetworkServer = Schema<'NetworkServer'>;
+export type NetworkServerStatus = Schema<'NetworkServerStatus'>;
+export type Codec = Schema<'Codec'>;
+export type CodecTest = Schema<'CodecTest'>;
 
 export class Certificates extends List<'certs', Certificate, QueryOf<'/certs'>> {
   constructor(transport: Transport) {
@@ -70,6 +74,41 @@ export class Apps extends Switchable<
     options: CallOptions = {},
   ): Promise<Schema<'AppSecret'>> {
     return this.call('POST', this.at(id, 'secret'), { ...options, body });
+  }
+}
+
+export class NetworkServers extends Switchable<
+  'networkservers',
+  NetworkServer,
+  BodyOf<'/networkservers', 'post'>,
+  BodyOf<'/networkservers/{id}', 'patch'>,
+  QueryOf<'/networkservers'>
+> {
+  constructor(transport: Transport) {
+    super(transport, '/networkservers', 'networkservers');
+  }
+
+  /** How the connections of the nodes with it are. */
+  status(id: string, options: CallOptions = {}): Promise<NetworkServerStatus> {
+    return this.call('GET', this.at(id, 'status'), options);
+  }
+}
+
+/** A list gives them without their scripts. */
+export class Codecs extends Collection<
+  'codecs',
+  Codec,
+  BodyOf<'/codecs', 'post'>,
+  BodyOf<'/codecs/{id}', 'patch'>,
+  QueryOf<'/codecs'>
+> {
+  constructor(transport: Transport) {
+    super(transport, '/codecs', 'codecs');
+  }
+
+  /** What a codec makes of something: one that is there, or a draft. */
+  test(body: BodyOf<'/codecs/test', 'post'>, options: CallOptions = {}): Promise<CodecTest> {
+    return this.call('POST', `${this.path}/test`, { ...options, body });
   }
 }
 

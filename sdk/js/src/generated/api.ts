@@ -762,6 +762,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/codecs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List codecs, without their scripts */
+        get: operations["listCodecs"];
+        put?: never;
+        /**
+         * Make a codec
+         * @description It turns bytes of devices into data and back: those whose metadata.lora.codec names it, and those of its device profiles.
+         */
+        post: operations["createCodec"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/codecs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a codec */
+        get: operations["getCodec"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a codec
+         * @description Payloads of what had it are kept as they come.
+         */
+        delete: operations["deleteCodec"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a codec
+         * @description What its devices send is decoded by the new one within a second.
+         */
+        patch: operations["updateCodec"];
+        trace?: never;
+    };
+    "/codecs/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a codec
+         * @description One that is there, or one that is only drafted, which takes the right to make codecs. A script that fails is answered with 200 too: errors says what and where.
+         */
+        post: operations["testCodec"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/commands/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of a command
+         * @description It is told for a week after its end (MILLRACE_COMMANDS_RETENTION_DAYS).
+         */
+        get: operations["getCommand"];
+        put?: never;
+        post?: never;
+        /** Cancel a command that nobody has begun */
+        delete: operations["deleteCommand"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/connect": {
         parameters: {
             query?: never;
@@ -1608,6 +1695,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/lwm2m/registrations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the devices of LwM2M that are registered, those that came last first
+         * @description Those whose lifetime is over are gone. The filters are of their things.
+         */
+        get: operations["listLwm2mRegistrations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/members/{id}/groups": {
         parameters: {
             query?: never;
@@ -1668,6 +1775,103 @@ export interface paths {
         };
         /** Metrics as Prometheus reads them */
         get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/networkservers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List network servers */
+        get: operations["listNetworkservers"];
+        put?: never;
+        /**
+         * Name a LoRaWAN network server
+         * @description ChirpStack v4 or v3, or The Things Stack v3. Every ingress node connects with its broker within a second, and takes its events. Whoever lets it make things must be allowed to make and to connect them.
+         */
+        post: operations["createNetworkserver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/networkservers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a network server */
+        get: operations["getNetworkserver"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a network server
+         * @description Things and channels of its devices and applications stay.
+         */
+        delete: operations["deleteNetworkserver"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a network server
+         * @description Of mqtt, http and provisioning only what is given changes; null takes the whole away. When a URL comes to name another host, port or scheme, the secrets that were shown there must be given again.
+         */
+        patch: operations["updateNetworkserver"];
+        trace?: never;
+    };
+    "/networkservers/{id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take no more events of a network server */
+        post: operations["disableNetworkserver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/networkservers/{id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Connect with a network server again */
+        post: operations["enableNetworkserver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/networkservers/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the connections with a network server are */
+        get: operations["getNetworkserverStatus"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2545,6 +2749,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/things/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the commands of a thing, newest first */
+        get: operations["listThingCommands"];
+        put?: never;
+        /**
+         * Give a thing a command
+         * @description It waits until the device can be reached, and survives a restart. GET /commands/{id} tells what becomes of it.
+         */
+        post: operations["createThingCommand"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/things/{id}/disable": {
         parameters: {
             query?: never;
@@ -2612,6 +2837,208 @@ export interface paths {
         post?: never;
         /** End the overlap: the key before this one is void at once */
         delete: operations["endPreviousThingKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the LwM2M account of a thing */
+        get: operations["getLwm2mAccount"];
+        /**
+         * Make or replace the LwM2M account of a thing
+         * @description A thing without an account is known over CoAPS by its id or external id. What is changed holds from the next registration; one under another name, or without DTLS where that is needed now, ends at once.
+         */
+        put: operations["replaceLwm2mAccount"];
+        post?: never;
+        /**
+         * Delete the LwM2M account of a thing
+         * @description Its registration ends.
+         */
+        delete: operations["deleteLwm2mAccount"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End what was observed
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["cancelLwm2m"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make an instance of an object
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["createLwm2mInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete an instance of an object
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["deleteLwm2mInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/discover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a device has, with its attributes
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["discoverLwm2m"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a device execute something
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["executeLwm2m"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/observe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have a device report
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["observeLwm2m"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read from a device
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["readLwm2m"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/registration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether a thing is registered by LwM2M, and what it says to have */
+        get: operations["getLwm2mRegistration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/lwm2m/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Write to a device
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         */
+        post: operations["writeLwm2m"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -3358,6 +3785,79 @@ export interface components {
             updated_at: string;
             version: number;
         };
+        Codec: components["schemas"]["CodecSummary"] & {
+            script: string;
+        };
+        CodecSummary: {
+            /** Format: date-time */
+            created_at: string;
+            description: string;
+            device_profiles: string[];
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "javascript" | "cayenne-lpp";
+            name: string;
+            /** Format: uuid */
+            org: string;
+            /** Format: date-time */
+            updated_at: string;
+            version: number;
+        };
+        CodecTest: {
+            /** @description What a downlink was encoded to, hex; absent where it failed. */
+            bytes?: string;
+            /** @description What an uplink was decoded to; absent where it failed. */
+            data?: unknown;
+            /** @description What the script did wrong, with the line; empty when all went well. */
+            errors: string[];
+            /** @description Of a downlink: where it shall be sent, if the codec says so. */
+            f_port: number | null;
+            /** @description What it said by console.log. */
+            logs: string[];
+            took_ms: number;
+            warnings: string[];
+        };
+        Command: {
+            actor: {
+                id: string | null;
+                /** @enum {string} */
+                kind: "user" | "thing" | "system" | "nobody";
+                name: string | null;
+            };
+            /** @description What is written to the device is shown to who may give it commands alone. */
+            arguments: {
+                [key: string]: unknown;
+            };
+            /** @description Times that it was begun. */
+            attempts: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Why it failed. */
+            detail: string | null;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "lwm2m.read" | "lwm2m.write" | "lwm2m.execute" | "lwm2m.observe" | "lwm2m.cancel" | "lwm2m.create" | "lwm2m.delete" | "lwm2m.discover" | "lora.downlink";
+            /** Format: uuid */
+            org: string;
+            /** @description What the device answered; null if nothing yet. */
+            result?: unknown;
+            /**
+             * Format: date-time
+             * @description When it ended; null: it goes on.
+             */
+            settled_at: string | null;
+            /**
+             * @description queued: nobody has begun it; sent: on its way; acknowledged: the network has sent it, or the device has it; the others are final.
+             * @enum {string}
+             */
+            state: "queued" | "sent" | "acknowledged" | "done" | "failed" | "expired" | "cancelled";
+            /** Format: uuid */
+            thing_id: string;
+        };
         Condition: {
             /** @description Any of these addresses or CIDR blocks, v4 or v6. */
             address?: string[];
@@ -3609,6 +4109,81 @@ export interface components {
                 url: string;
             }[];
         };
+        Lwm2mAccount: {
+            bootstrap: {
+                servers: {
+                    binding: string;
+                    identity: string | null;
+                    key_set: boolean;
+                    lifetime: number;
+                    short_id: number;
+                    uri: string;
+                }[];
+            } | null;
+            /** Format: uuid */
+            channel_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            endpoint: string;
+            observe: {
+                attributes: string;
+                path: string;
+            }[];
+            /** @enum {string} */
+            security: "dtls" | "none";
+            /** Format: uuid */
+            thing_id: string;
+            /** Format: date-time */
+            updated_at: string;
+            version: number;
+        };
+        Lwm2mRegistration: {
+            address: string;
+            binding: string;
+            endpoint: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Content formats that it says it understands. */
+            formats: number[];
+            /** @description Seconds. */
+            lifetime: number;
+            lwm2m_version: string;
+            /** @description The thing's. */
+            name: string;
+            node: string;
+            objects: string[];
+            /** @description It sleeps: it hears only shortly after it spoke. */
+            queue_mode: boolean;
+            /** Format: date-time */
+            registered_at: string;
+            secure: boolean;
+            /** Format: uuid */
+            thing_id: string;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        Lwm2mResult: {
+            /** @description As CoAP says it: 2.05. */
+            code?: string;
+            /** Format: uuid */
+            command_id: string;
+            links?: {
+                attributes: {
+                    [key: string]: string;
+                };
+                path: string;
+            }[];
+            /** @description Of what was created. */
+            path?: string;
+            values?: {
+                name?: string;
+                path: string;
+                time?: string;
+                unit?: string;
+                /** @description Bytes as { "base64": "…" }. */
+                value?: unknown;
+            }[];
+        };
         Manifest: {
             channels?: {
                 /** @description May stand for the id; unique in the organisation. */
@@ -3838,6 +4413,71 @@ export interface components {
              * @description null: built in.
              */
             role_id: string | null;
+        };
+        NetworkServer: {
+            /** Format: date-time */
+            created_at: string;
+            enabled: boolean;
+            http: {
+                /** @description Whether there is one. */
+                token_set: boolean;
+                url: string;
+            } | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "chirpstack-v4" | "chirpstack-v3" | "tts-v3";
+            mqtt: {
+                ca: string;
+                certificate: string;
+                client_id: string;
+                /** @enum {string} */
+                format: "json" | "protobuf";
+                /** @description Whether there is one. */
+                key_set: boolean;
+                /** @description Whether there is one. */
+                password_set: boolean;
+                qos: number;
+                share: string;
+                topic: string;
+                url: string;
+                username: string;
+            } | null;
+            name: string;
+            /** Format: uuid */
+            org: string;
+            provisioning: {
+                /** Format: uuid */
+                group_id: string | null;
+                subscribe: boolean;
+                things_per_day_max: number;
+            } | null;
+            /** Format: date-time */
+            updated_at: string;
+            version: number;
+        };
+        NetworkServerStatus: {
+            /** @description How the connection of each node with its broker is; empty where it has none. */
+            nodes: {
+                detail: string;
+                /** Format: date-time */
+                last_event_at: string | null;
+                /** Format: uuid */
+                node: string;
+                /** Format: date-time */
+                seen_at: string;
+                /** Format: date-time */
+                since: string;
+                /**
+                 * @description refused: it does not let the node in.
+                 * @enum {string}
+                 */
+                state: "connecting" | "connected" | "disconnected" | "refused";
+            }[];
+            /** @description Things that it has made since midnight, UTC. */
+            provisioned_today: number;
+            /** Format: uuid */
+            server: string;
         };
         NewApp: components["schemas"]["App"] & {
             /** @description Shown this once. Absent where the kind keeps none. */
@@ -4394,7 +5034,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write")[];
                     tags?: string[];
                 };
             };
@@ -4600,7 +5240,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write")[];
                     tags?: string[];
                 };
             };
@@ -4838,7 +5478,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write")[];
                     tags?: string[];
                 };
             };
@@ -5256,7 +5896,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write")[];
                     tags?: string[];
                 }[];
             };
@@ -9869,6 +10509,894 @@ export interface operations {
             };
             /** @description The body is well-formed, but wrong; detail names the path. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listCodecs: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended, as its answer said: brings its order along, and offset counts from there. */
+                cursor?: string;
+                /**
+                 * @description desc if left out
+                 * @example asc
+                 */
+                dir?: "asc" | "desc";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description Part of the name, in any case. */
+                name?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /**
+                 * @description created if left out
+                 * @example name
+                 */
+                order?: "created" | "updated" | "name" | "id";
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of codecs. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        codecs: components["schemas"]["CodecSummary"][];
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createCodec: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    description?: string;
+                    /** @description Ids or names of the device profiles whose devices it is for, as their network server says them. */
+                    device_profiles?: string[];
+                    /**
+                     * Format: uuid
+                     * @description Given ids must be UUIDs; left out, one is made.
+                     */
+                    id?: string;
+                    /** @enum {string} */
+                    kind: "javascript" | "cayenne-lpp";
+                    name: string;
+                    /** @description JavaScript with decodeUplink({ bytes, fPort, variables }) and, for downlinks, encodeDownlink({ data, fPort, variables }). */
+                    script?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The codec. */
+            201: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Codec"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCodec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the codec.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The codec. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Codec"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteCodec: {
+        parameters: {
+            query?: {
+                /** @description Also where things or channels name it in metadata.lora.codec. */
+                cascade?: "true" | "false";
+            };
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the codec.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d1
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is gone; the header Deleted says what went with it. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updateCodec: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the codec.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    description?: string;
+                    /** @description Ids or names of the device profiles whose devices it is for, as their network server says them. */
+                    device_profiles?: string[];
+                    name?: string;
+                    /** @description JavaScript with decodeUplink({ bytes, fPort, variables }) and, for downlinks, encodeDownlink({ data, fPort, variables }). */
+                    script?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The codec. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Codec"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    testCodec: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Of an uplink: hex, or base64 where it can not be hex or encoding says so. */
+                    bytes?: string;
+                    /**
+                     * Format: uuid
+                     * @description One that is there; or else kind and script.
+                     */
+                    codec?: string;
+                    /** @description Of a downlink: what shall be encoded. */
+                    data?: unknown;
+                    /** @enum {string} */
+                    direction: "up" | "down";
+                    /** @enum {string} */
+                    encoding?: "hex" | "base64";
+                    /** @description 1 if left out. */
+                    f_port?: number;
+                    /** @enum {string} */
+                    kind?: "javascript" | "cayenne-lpp";
+                    /** @description JavaScript with decodeUplink({ bytes, fPort, variables }) and, for downlinks, encodeDownlink({ data, fPort, variables }). */
+                    script?: string;
+                    variables?: {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description What it made of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CodecTest"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many tries; the next after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getCommand: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the command.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00c0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The command. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteCommand: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the command.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00c0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is cancelled. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16005,6 +17533,110 @@ export interface operations {
             };
         };
     };
+    listLwm2mRegistrations: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended, as its answer said: brings its order along, and offset counts from there. */
+                cursor?: string;
+                /** @description desc if left out */
+                dir?: "asc" | "desc";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description JSON object that the metadata must contain. */
+                metadata?: string;
+                /** @description Part of the name, in any case. */
+                name?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+                /** @description A tag that it has. */
+                tag?: string;
+                /** @description Tags that it has all of, separated by commas. */
+                tags?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of registrations. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        offset: number;
+                        registrations: components["schemas"]["Lwm2mRegistration"][];
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listGroupsOfMember: {
         parameters: {
             query?: never;
@@ -16222,6 +17854,908 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+        };
+    };
+    listNetworkservers: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended, as its answer said: brings its order along, and offset counts from there. */
+                cursor?: string;
+                /** @description desc if left out */
+                dir?: "asc" | "desc";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description Part of the name, in any case. */
+                name?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description created if left out */
+                order?: "created" | "updated" | "name" | "id";
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+                /** @description all if left out */
+                status?: "enabled" | "disabled" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of network servers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        networkservers: components["schemas"]["NetworkServer"][];
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createNetworkserver: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    enabled?: boolean;
+                    /** @description Where downlinks are enqueued; null: by MQTT. */
+                    http?: {
+                        /** @description API key. Kept sealed, never shown. null takes it away. */
+                        token?: string | null;
+                        /** @description Where its REST API is: https://host[:port][/path]. */
+                        url: string;
+                    } | null;
+                    /**
+                     * Format: uuid
+                     * @description Given ids must be UUIDs; left out, one is made.
+                     */
+                    id?: string;
+                    /** @enum {string} */
+                    kind: "chirpstack-v4" | "chirpstack-v3" | "tts-v3";
+                    /** @description Where its events are taken from; null: it sends them by HTTP. */
+                    mqtt?: {
+                        /** @description Authorities that are trusted with it, PEM; "" for those of the system. */
+                        ca?: string;
+                        /** @description Client certificate, and those between it and its authority, PEM; "" for none. */
+                        certificate?: string;
+                        /** @description Each node adds something of its own. "" for one that is made up. */
+                        client_id?: string;
+                        /**
+                         * @description What its MQTT integration is set to (marshaler).
+                         * @enum {string}
+                         */
+                        format?: "json" | "protobuf";
+                        /** @description Its private key, PEM. Kept sealed, never shown. null takes it away. */
+                        key?: string | null;
+                        /** @description Kept sealed, never shown. null takes it away. */
+                        password?: string | null;
+                        qos?: 0 | 1 | 2;
+                        /** @description Group of the shared subscription ($share), so that nodes split the load; "" for none. */
+                        share?: string;
+                        /** @description Filter of the events; "" for what its kind has. */
+                        topic?: string;
+                        /** @description mqtt://host:1883, mqtts://host:8883, ws://… or wss://… */
+                        url: string;
+                        /** @description "" for none. Of The Things Stack: <application>@<tenant>. */
+                        username?: string;
+                    } | null;
+                    name: string;
+                    /** @description What becomes of devices that nobody has registered; null: their events are dead letters. */
+                    provisioning?: {
+                        /**
+                         * Format: uuid
+                         * @description Things are made in this group.
+                         */
+                        group_id?: string | null;
+                        /** @description Whether they may have the messages of the channel, too: downlinks. */
+                        subscribe?: boolean;
+                        things_per_day_max?: number;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description The network server, without its secrets. */
+            201: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServer"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getNetworkserver: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network server, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServer"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteNetworkserver: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e1
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is gone; the header Deleted says what went with it. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updateNetworkserver: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    enabled?: boolean;
+                    /** @description Where downlinks are enqueued; null: by MQTT. */
+                    http?: {
+                        /** @description API key. Kept sealed, never shown. null takes it away. */
+                        token?: string | null;
+                        /** @description Where its REST API is: https://host[:port][/path]. */
+                        url?: string;
+                    } | null;
+                    /** @description Where its events are taken from; null: it sends them by HTTP. */
+                    mqtt?: {
+                        /** @description Authorities that are trusted with it, PEM; "" for those of the system. */
+                        ca?: string;
+                        /** @description Client certificate, and those between it and its authority, PEM; "" for none. */
+                        certificate?: string;
+                        /** @description Each node adds something of its own. "" for one that is made up. */
+                        client_id?: string;
+                        /**
+                         * @description What its MQTT integration is set to (marshaler).
+                         * @enum {string}
+                         */
+                        format?: "json" | "protobuf";
+                        /** @description Its private key, PEM. Kept sealed, never shown. null takes it away. */
+                        key?: string | null;
+                        /** @description Kept sealed, never shown. null takes it away. */
+                        password?: string | null;
+                        qos?: 0 | 1 | 2;
+                        /** @description Group of the shared subscription ($share), so that nodes split the load; "" for none. */
+                        share?: string;
+                        /** @description Filter of the events; "" for what its kind has. */
+                        topic?: string;
+                        /** @description mqtt://host:1883, mqtts://host:8883, ws://… or wss://… */
+                        url?: string;
+                        /** @description "" for none. Of The Things Stack: <application>@<tenant>. */
+                        username?: string;
+                    } | null;
+                    name?: string;
+                    /** @description What becomes of devices that nobody has registered; null: their events are dead letters. */
+                    provisioning?: {
+                        /**
+                         * Format: uuid
+                         * @description Things are made in this group.
+                         */
+                        group_id?: string | null;
+                        /** @description Whether they may have the messages of the channel, too: downlinks. */
+                        subscribe?: boolean;
+                        things_per_day_max?: number;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description The network server, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServer"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disableNetworkserver: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network server, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServer"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enableNetworkserver: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network server, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServer"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getNetworkserverStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the networkserver.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What each node says. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkServerStatus"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -22769,6 +25303,353 @@ export interface operations {
             };
         };
     };
+    listThingCommands: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended, as its answer said. */
+                cursor?: string;
+                /**
+                 * @description all if left out
+                 * @example lwm2m.write
+                 */
+                kind?: "lwm2m.read" | "lwm2m.write" | "lwm2m.execute" | "lwm2m.observe" | "lwm2m.cancel" | "lwm2m.create" | "lwm2m.delete" | "lwm2m.discover" | "lora.downlink";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /**
+                 * @description One or several, separated by commas; open: those that go on.
+                 * @example open
+                 */
+                state?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of commands. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        commands: components["schemas"]["Command"][];
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createThingCommand: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    arguments: {
+                        /** @description The device shall acknowledge it. */
+                        confirmed?: boolean;
+                        /** @description The payload in base64. */
+                        data?: string;
+                        f_port?: number;
+                        /** @description What waits at the network server is thrown away before. */
+                        flush?: boolean;
+                        hex?: string;
+                        /** @description For the codec of the device, or the network server's. */
+                        object?: {
+                            [key: string]: unknown;
+                        };
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lora.downlink";
+                } | {
+                    arguments: {
+                        /**
+                         * @description The content format to ask for; the server's choice if left out.
+                         * @enum {string}
+                         */
+                        format?: "text" | "opaque" | "tlv" | "senml-json" | "senml-cbor" | "cbor" | "json";
+                        path: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.read";
+                } | {
+                    arguments: {
+                        /**
+                         * @description update leaves what is not given (replace).
+                         * @enum {string}
+                         */
+                        mode?: "replace" | "update";
+                        path: string;
+                        /** @description Of the resource: bytes as { "base64": "…" }, an object link as "3303:0", a time as seconds since 1970. */
+                        value?: string | number | boolean | {
+                            base64: string;
+                        };
+                        /** @description By the id of the resource, or of the instance of a resource. */
+                        values?: {
+                            [key: string]: string | number | boolean | {
+                                base64: string;
+                            } | {
+                                [key: string]: string | number | boolean | {
+                                    base64: string;
+                                };
+                            };
+                        };
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.write";
+                } | {
+                    arguments: {
+                        /** @description As 0='a',1. */
+                        arguments?: string;
+                        path: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.execute";
+                } | {
+                    arguments: {
+                        /** @description Written before: pmin=10&pmax=60. */
+                        attributes?: string;
+                        path: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.observe";
+                } | {
+                    arguments: {
+                        /** @description Every observation, if left out. */
+                        path?: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.cancel";
+                } | {
+                    arguments: {
+                        path: string;
+                        /** @description By the id of the resource, or of the instance of a resource. */
+                        values?: {
+                            [key: string]: string | number | boolean | {
+                                base64: string;
+                            } | {
+                                [key: string]: string | number | boolean | {
+                                    base64: string;
+                                };
+                            };
+                        };
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.create";
+                } | {
+                    arguments: {
+                        path: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.delete";
+                } | {
+                    arguments: {
+                        path: string;
+                    };
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @enum {string} */
+                    kind: "lwm2m.discover";
+                };
+            };
+        };
+        responses: {
+            /** @description It is on its way: Location names it. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     disableThing: {
         parameters: {
             query?: never;
@@ -23326,6 +26207,1684 @@ export interface operations {
             };
             /** @description It is at another version than If-Match says. */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLwm2mAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mAccount"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replaceLwm2mAccount: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description What it is told when it asks for its bootstrap. */
+                    bootstrap?: {
+                        servers: {
+                            /** @description U if left out; UQ: the device sleeps. */
+                            binding?: string;
+                            /** @description For coaps; with key. The thing's own id if left out. */
+                            identity?: string;
+                            /** @description For coaps: never shown again, and to be given anew with every change. The thing's own if left out. */
+                            key?: string;
+                            /** @description Seconds (86400). */
+                            lifetime?: number;
+                            /** @description Unique among them. */
+                            short_id: number;
+                            /** @description coap://… or coaps://… */
+                            uri: string;
+                        }[];
+                    } | null;
+                    /**
+                     * Format: uuid
+                     * @description Where its readings go; left out: the one that it may publish to, if there is just one.
+                     */
+                    channel_id?: string | null;
+                    /** @description Endpoint name, as the device says it (ep); unique in the whole installation. An UUID can be the own id only. */
+                    endpoint: string;
+                    /** @description Observed as soon as it has registered. */
+                    observe?: {
+                        attributes?: string;
+                        path: string;
+                    }[];
+                    /**
+                     * @description dtls: only as this thing (default); none: whoever knows the name can speak for it over plain CoAP.
+                     * @enum {string}
+                     */
+                    security?: "dtls" | "none";
+                };
+            };
+        };
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mAccount"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteLwm2mAccount: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is gone; the header Deleted says what went with it. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /** @description Every observation, if left out. */
+                    path?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createLwm2mInstance: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    path: string;
+                    /** @description By the id of the resource, or of the instance of a resource. */
+                    values?: {
+                        [key: string]: string | number | boolean | {
+                            base64: string;
+                        } | {
+                            [key: string]: string | number | boolean | {
+                                base64: string;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteLwm2mInstance: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    path: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    discoverLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    path: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    executeLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description As 0='a',1. */
+                    arguments?: string;
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    path: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    observeLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Written before: pmin=10&pmax=60. */
+                    attributes?: string;
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    path: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /**
+                     * @description The content format to ask for; the server's choice if left out.
+                     * @enum {string}
+                     */
+                    format?: "text" | "opaque" | "tlv" | "senml-json" | "senml-cbor" | "cbor" | "json";
+                    path: string;
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getLwm2mRegistration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its registration. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mRegistration"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    writeLwm2m: {
+        parameters: {
+            query?: {
+                /**
+                 * @description So many seconds is waited for the answer, 0 to 60 (10).
+                 * @example 0
+                 */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0012
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Seconds within which it must be begun, up to 30 days (a day). */
+                    expires_in?: number;
+                    /**
+                     * @description update leaves what is not given (replace).
+                     * @enum {string}
+                     */
+                    mode?: "replace" | "update";
+                    path: string;
+                    /** @description Of the resource: bytes as { "base64": "…" }, an object link as "3303:0", a time as seconds since 1970. */
+                    value?: string | number | boolean | {
+                        base64: string;
+                    };
+                    /** @description By the id of the resource, or of the instance of a resource. */
+                    values?: {
+                        [key: string]: string | number | boolean | {
+                            base64: string;
+                        } | {
+                            [key: string]: string | number | boolean | {
+                                base64: string;
+                            };
+                        };
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description What the device answered. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lwm2mResult"];
+                };
+            };
+            /** @description It has not answered yet: Location names the command. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Command"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The device has refused; detail says with which code. */
+            502: {
                 headers: {
                     [name: string]: unknown;
                 };
