@@ -32,7 +32,7 @@ function banner(
     `  HTTP      ${node.http ?? 'off'}`,
     ...(node.http === null ? [] : [`  API       ${node.http}/docs`]),
     `  MQTT      ${[node.mqtt, node.mqtts].filter((address) => address !== null).join(', ') || 'off'}`,
-    `  CoAP      ${[node.devices.coap].filter((address) => address !== null).join(', ') || 'off'}`,
+    `  CoAP      ${[node.devices.coap, node.devices.coaps].filter((address) => address !== null).join(', ') || 'off'}`,
     `  data      ${directory.path}`,
     `  admin     ${config.registry.MILLRACE_ADMIN_EMAIL}`,
   ];

@@ -1,10 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, MillraceError, port, readConfig } from '@millrace/core';
-import { CoapIngestConfig, DeliveryConfig, HttpIngestConfig, MqttIngestConfig, WsIngestConfig } from '@millrace/ingest';
+import {
+  CoapIngestConfig,
+  CoapsIngestConfig,
+  DeliveryConfig,
+  HttpIngestConfig,
+  Lwm2mConfig,
+  MqttIngestConfig,
+  WsIngestConfig,
+} from '@millrace/ingest';
 import { LogConfig } from '@millrace/log';
 import { PolicyConfig } from '@millrace/policy';
-import { ProcessorsConfig } from '@millrace/processors';
+import { CodecsConfig, ProcessorsConfig } from '@millrace/processors';
 import { RegistryConfig } from '@millrace/registry';
 import { StorageConfig } from '@millrace/storage';
 import { parse } from 'smol-toml';
@@ -52,11 +60,14 @@ export const SECTIONS = {
   http: HttpIngestConfig,
   mqtt: MqttIngestConfig,
   coap: CoapIngestConfig,
+  coaps: CoapsIngestConfig,
+  lwm2m: Lwm2mConfig,
   ws: WsIngestConfig,
   delivery: DeliveryConfig,
   log: LogConfig,
   policy: PolicyConfig,
   processors: ProcessorsConfig,
+  codecs: CodecsConfig,
   storage: StorageConfig,
   registry: RegistryConfig,
 } as const;

@@ -1,5 +1,5 @@
 import type { Assembly, Delivery, Gate, Log, Logger, Metrics, ReadingsStore } from '@millrace/core';
-import { coapServer, type NativeHandler } from '@millrace/ingest';
+import { coapServer, coapsServer, lwm2mServer, type NativeHandler, terminatorSocket } from '@millrace/ingest';
 import { PROCESSORS_GROUP } from '@millrace/processors';
 import type { Registry } from '@millrace/registry';
 import type { Config } from './config.ts';
@@ -9,13 +9,14 @@ import { inheritedSockets } from './inherited-sockets.ts';
 export interface DeviceAddresses {
   /** null: the listener is off. */
   readonly coap: string | null;
+  readonly coaps: string | null;
 }
 export interface Devices {
   readonly addresses: DeviceAddresses;
   /** What they answer by HTTP. */
   readonly natives: readonly NativeHandler[];
 }
-export const NO_DEVICES: Devices = { addresses: { coap: null }, natives: [] };
+export const NO_DEVICES: Devices = { addresses: { coap: null, coaps: null }, natives: [] };
 
 export interface DeviceParts {
   readonly registry: Registry;
@@ -30,7 +31,7 @@ export interface DeviceParts {
 /** What constrained devices speak: CoAP, and what is built on it. The socket is opened last, so that no device meets a
  *  listener that does not know all of its resources yet. */
 export async function startDevices(config: Config, assembly: Assembly, parts: DeviceParts): Promise<Devices> {
-  const { registry, gate, log, store, delivery, tools } = parts;
+  const { registry, gate, log, store, delivery, directory, tools } = parts;
   const coap = await assembly.start(
     coapServer({
       host: config.node.MILLRACE_HOST,
@@ -46,5 +47,46 @@ export async function startDevices(config: Config, assembly: Assembly, parts: De
       ...tools,
     }),
   );
-  return { addresses: { coap: await coap.listen() }, natives: [] };
+  if (config.lwm2m.MILLRACE_LWM2M) {
+    await assembly.start(
+      lwm2mServer({
+        config: config.lwm2m,
+        coap,
+        directory: registry.lwm2m,
+        commands: registry.commands,
+        keys: registry.deviceKeys,
+        log,
+        gate,
+        rate: { perSecond: config.coap.MILLRACE_COAP_RATE_PER_SECOND, burst: config.coap.MILLRACE_COAP_RATE_BURST },
+        audit: registry.audit,
+        presence: registry.presence,
+        ...tools,
+      }),
+    );
+  }
+  const { coaps } = await assembly.start(
+    coapsServer({
+      host: config.node.MILLRACE_HOST,
+      config: config.coaps,
+      endpoint: coap.endpoint,
+      gate,
+      keys: registry.deviceKeys,
+      ...tools,
+    }),
+  );
+  await assembly.start(
+    terminatorSocket({
+      path: terminatorPath(config.coaps.MILLRACE_COAP_TERMINATOR, directory),
+      coap,
+      gate,
+      keys: registry.deviceKeys,
+      ...tools,
+    }),
+  );
+  return { addresses: { coap: await coap.listen(), coaps }, natives: [] };
+}
+
+function terminatorPath(setting: string, directory: DataDirectory): string | null {
+  if (setting === 'off') return null;
+  return setting === 'on' ? directory.file('run', 'dtls.sock') : setting;
 }
