@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+)
+
+const (
+	handshakeTimeout = 30 * time.Second
+	datagramBytesMax = 65535
+)
+
+// relay moves datagrams between devices and Millrace, each session over a port of its own.
+type relay struct {
+	millrace *control
+	upstream *net.UDPAddr
+	idle     time.Duration
+	room     chan struct{}
+}
+
+type session struct {
+	relay      *relay
+	device     *dtls.Conn
+	up         *net.UDPConn
+	open       question
+	introduced atomic.Bool
+	once       sync.Once
+}
+
+func (r *relay) serve(ctx context.Context, listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// Of one connection: the others go on.
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		select {
+		case r.room <- struct{}{}:
+			go func() {
+				defer func() { <-r.room }()
+				r.handle(ctx, conn.(*dtls.Conn))
+			}()
+		default:
+			conn.Close()
+		}
+	}
+}
+
+func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
+	defer device.Close()
+	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	err := device.HandshakeContext(limited)
+	cancel()
+	if err != nil {
+		slog.Debug("handshake", "device", device.RemoteAddr().String(), "error", err)
+		return
+	}
+	up, err := net.DialUDP("udp", nil, r.upstream)
+	if err != nil {
+		slog.Error("no port of the loopback is free", "error", err)
+		return
+	}
+	s := &session{relay: r, device: device, up: up}
+	defer s.close()
+	state, ok := device.ConnectionState()
+	if !ok {
+		return
+	}
+	from, _ := device.RemoteAddr().(*net.UDPAddr)
+	if from == nil {
+		return
+	}
+	address := from.IP.String()
+	s.open = question{Op: "open", Port: up.LocalAddr().(*net.UDPAddr).Port, Address: &address, DevicePort: from.Port}
+	switch {
+	case len(state.PeerCertificates) > 0:
+		s.open.Certificate = state.PeerCertificates[0]
+	case len(state.IdentityHint) > 0:
+		s.open.PSK = &pskShown{Identity: state.IdentityHint, Key: r.millrace.keyOf(state.IdentityHint)}
+	}
+	if s.anonymous() {
+		// Its requests say who it is (?auth=).
+		s.introduced.Store(true)
+	} else {
+		r.millrace.mu.Lock()
+		r.millrace.sessions[s.open.Port] = s
+		r.millrace.mu.Unlock()
+		defer r.millrace.closed(s.open.Port)
+		if !s.introduce() {
+			return
+		}
+	}
+	go s.down()
+	s.forward()
+}
+
+func (s *session) anonymous() bool { return s.open.PSK == nil && s.open.Certificate == nil }
+
+// introduce tells Millrace who this is; who may not be here is sent away.
+func (s *session) introduce() bool {
+	said, err := s.relay.millrace.ask(s.open)
+	if err != nil {
+		// The next connection to Millrace tells it again; a session that begins waits for nothing.
+		return false
+	}
+	if !said.OK {
+		s.close()
+		return false
+	}
+	s.introduced.Store(true)
+	return true
+}
+
+// forward moves what the device says, while Millrace knows who it is.
+func (s *session) forward() {
+	datagram := make([]byte, datagramBytesMax)
+	for {
+		s.device.SetReadDeadline(time.Now().Add(s.relay.idle))
+		n, err := s.device.Read(datagram)
+		if err != nil {
+			return
+		}
+		if s.introduced.Load() {
+			s.up.Write(datagram[:n])
+		}
+	}
+}
+
+func (s *session) down() {
+	datagram := make([]byte, datagramBytesMax)
+	for {
+		n, err := s.up.Read(datagram)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Nobody listens there for now.
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		s.device.Write(datagram[:n])
+	}
+}
+
+func (s *session) close() {
+	s.once.Do(func() {
+		s.up.Close()
+		s.device.Close()
+	})
+}
