@@ -118,7 +118,7 @@ export interface Answered {
 export interface CoapEndpoint {
   /** One datagram of a peer. @throws never */
   receive(datagram: Buffer, peer: Peer): void;
-  /** @throws CoapError COAP_TIMEOUT (no answer), COAP_RESET, COAP_CLOSED */
+  /** @throws CoapError */
   request(peer: Peer, request: OutgoingRequest): Promise<Answered>;
   /** The peer is gone: ends its observations and requests, both ways. */
   forget(peer: Peer): void;
@@ -127,7 +127,16 @@ export interface CoapEndpoint {
   close(): void;
 }
 
-export type CoapErrorCode = 'COAP_TIMEOUT' | 'COAP_RESET' | 'COAP_CLOSED' | 'COAP_TOO_LARGE';
+export type CoapErrorCode =
+  /** No answer, or no acknowledgement, in time. */
+  | 'COAP_TIMEOUT'
+  /** The peer rejects it, or what it answers does not fit together. */
+  | 'COAP_RESET'
+  /** The peer was forgotten, or the endpoint closed. */
+  | 'COAP_CLOSED'
+  | 'COAP_TOO_LARGE'
+  /** Too many requests wait for this peer. */
+  | 'COAP_BUSY';
 
 /** Takes requests of a first path segment away from the messages (`rd`, `bs`, `dp`). */
 export interface CoapResource {

@@ -1,0 +1,199 @@
+import type { CoapResponse, ObserveEnd } from '../contract.ts';
+import { Type } from '../message/message.ts';
+import { bareMessage, encodeAnswer } from './answer.ts';
+import type { Cutter } from './cutter.ts';
+import type { ExchangeListener } from './exchanges.ts';
+import { Observation, type ObservationKeeper } from './observation.ts';
+import { type EndpointParts, guarded } from './parts.ts';
+import type { PeerState } from './peer-state.ts';
+import type { ServerRequest } from './server-request.ts';
+
+/** Blocks of 64 bytes. */
+const UNPROVEN_SZX = 2;
+const UNPROVEN_PATIENCE = { retransmitMax: 1 };
+
+const isAnswering = ({ proof }: PeerState): boolean => proof?.stage === 'answers';
+
+/** Who observes what, and the notifications to them: most are sent and forgotten, every n-th has to be acknowledged, and
+ *  only one such at a time.  @source RFC 7641 §4 */
+export class Observations implements ObservationKeeper {
+  readonly #parts: EndpointParts;
+  readonly #cutter: Cutter;
+
+  constructor(parts: EndpointParts, cutter: Cutter) {
+    this.#parts = parts;
+    this.#cutter = cutter;
+  }
+
+  hasRoom(state: PeerState, key: string): boolean {
+    const { observersMax, observersPerPeerMax } = this.#parts.options;
+    if (state.observations.has(key)) return true;
+    return this.#parts.counts.observers < observersMax && state.observations.size < observersPerPeerMax;
+  }
+
+  /** Takes the place of an observation with the same token. */
+  begin(state: PeerState, request: ServerRequest): Observation {
+    const { options, counts, states, wheel } = this.#parts;
+    const key = request.token.toString('latin1');
+    const known = state.observations.get(key);
+    // The order goes on, lest the client takes the new one's notifications for old.
+    const sequence = known === undefined ? 1 : (known.sequence + 1) & 0xffffff;
+    if (known !== undefined) this.close(known, 'replaced');
+    const observation = new Observation(this, state, request, key, sequence, options.now());
+    // Before an address is proven, it gets one notification that it has to acknowledge, and then no more.
+    if (!state.peer.verified) observation.sinceConfirmable = options.confirmEvery;
+    state.observations.set(key, observation);
+    states.changed(state);
+    counts.observers++;
+    wheel.add(observation, options.confirmIntervalMs);
+    return observation;
+  }
+
+  notify(observation: Observation, response: CoapResponse): boolean {
+    if (!observation.open) return true;
+    if (observation.owes) {
+      observation.blocked = true;
+      return false;
+    }
+    if (response.code >> 5 !== 2) {
+      this.finish(observation, response);
+      return true;
+    }
+    const { options, exchanges } = this.#parts;
+    const { verified } = observation.peer;
+    if (!verified && exchanges.full) {
+      this.close(observation, 'timeout');
+      return true;
+    }
+    observation.sinceConfirmable++;
+    const confirmable =
+      !exchanges.full &&
+      (observation.sinceConfirmable >= options.confirmEvery ||
+        options.now() - observation.confirmedMs >= options.confirmIntervalMs);
+    observation.sequence = (observation.sequence + 1) & 0xffffff;
+    const { messageId, datagram } = this.#encode(observation, response, confirmable, observation.sequence);
+    if (!confirmable) {
+      observation.peer.send(datagram);
+      return true;
+    }
+    observation.sinceConfirmable = 0;
+    observation.owes = true;
+    const patience = verified || isAnswering(observation.state) ? undefined : UNPROVEN_PATIENCE;
+    const exchange = exchanges.send(observation.state, messageId, datagram, this.#listener(observation), patience);
+    // It may have been acknowledged while it was sent, over a road within the process.
+    if (observation.owes) observation.exchange = exchange;
+    return true;
+  }
+
+  finish(observation: Observation, response: CoapResponse): void {
+    if (!observation.open) return;
+    const { exchanges } = this.#parts;
+    const success = response.code >> 5 === 2;
+    if (success) observation.sequence = (observation.sequence + 1) & 0xffffff;
+    const { messageId, datagram } = this.#encode(observation, response, true, success ? observation.sequence : -1);
+    // Closed first: the last word takes the place of what was not acknowledged yet.
+    this.close(observation, 'ended');
+    exchanges.send(observation.state, messageId, datagram, null);
+  }
+
+  #encode(
+    observation: Observation,
+    response: CoapResponse,
+    confirmable: boolean,
+    observe: number,
+  ): { messageId: number; datagram: Buffer } {
+    const { state, request } = observation;
+    const small = !state.peer.verified && !isAnswering(state);
+    const cut = this.#cutter.cut(state, request, response, 0, null, small ? UNPROVEN_SZX : undefined);
+    const messageId = state.nextMessageId();
+    const framing = {
+      type: confirmable ? Type.Con : Type.Non,
+      messageId,
+      token: request.token,
+      observe,
+      block1: -1,
+      block2: cut.block2,
+      size2: cut.size2,
+      etag: cut.etag,
+      echo: null,
+      start: cut.start,
+      end: cut.end,
+    };
+    this.#parts.counts.notifications++;
+    observation.sent(messageId);
+    return { messageId, datagram: encodeAnswer(cut.response, framing, confirmable) };
+  }
+
+  /** The answer itself has to be acknowledged: no notification overtakes it. */
+  awaitAnswer(observation: Observation): ExchangeListener {
+    observation.owes = !this.#parts.exchanges.full;
+    return this.#listener(observation);
+  }
+
+  /** Ends the observation if the message is not acknowledged; goes on with it if it is. */
+  #listener(observation: Observation): ExchangeListener {
+    return {
+      acknowledged: () => {
+        observation.owes = false;
+        observation.exchange = null;
+        observation.confirmedMs = this.#parts.options.now();
+        if (!observation.open || !observation.blocked) return;
+        observation.blocked = false;
+        guarded(this.#parts, () => observation.onRoom?.());
+      },
+      failed: (why) => this.close(observation, why),
+    };
+  }
+
+  /** For so long nothing was acknowledged: is anyone there? */
+  probe(observation: Observation): void {
+    const { options, exchanges, wheel } = this.#parts;
+    const { state } = observation;
+    const quietMs = options.now() - observation.confirmedMs;
+    wheel.add(observation, options.confirmIntervalMs);
+    if (quietMs < options.confirmIntervalMs || observation.owes || exchanges.full) return;
+    const messageId = state.nextMessageId();
+    const ping = Buffer.from(new Uint8Array(bareMessage(Type.Con, messageId)));
+    const heard = (): void => {
+      observation.confirmedMs = options.now();
+    };
+    exchanges.send(state, messageId, ping, {
+      acknowledged: heard,
+      failed: (why) => (why === 'reset' ? heard() : this.close(observation, why)),
+    });
+  }
+
+  /** An RST for a notification that nobody had to acknowledge.  @returns whether it was one */
+  reset(state: PeerState, messageId: number): boolean {
+    for (const observation of state.observations.values()) {
+      if (!observation.hasSent(messageId)) continue;
+      this.close(observation, 'reset');
+      return true;
+    }
+    return false;
+  }
+
+  cancel(state: PeerState, token: Buffer): void {
+    if (state.observations.size === 0) return;
+    const observation = state.observations.get(token.toString('latin1'));
+    if (observation !== undefined) this.close(observation, 'cancelled');
+  }
+
+  close(observation: Observation, why: ObserveEnd): void {
+    if (!observation.open) return;
+    const { counts, exchanges, states, wheel } = this.#parts;
+    const { state, key } = observation;
+    observation.open = false;
+    if (state.observations.get(key) === observation) state.observations.delete(key);
+    if (observation.exchange !== null) exchanges.cancel(observation.exchange);
+    observation.exchange = null;
+    states.changed(state);
+    wheel.cancel(observation);
+    counts.observers--;
+    guarded(this.#parts, () => observation.onEnd?.(why));
+  }
+
+  closeAll(state: PeerState): void {
+    for (const observation of [...state.observations.values()]) this.close(observation, 'closed');
+  }
+}

@@ -1,0 +1,67 @@
+import type { CoapResponse } from '../contract.ts';
+import type { EndpointCounts, EndpointOptions } from './options.ts';
+
+interface Kept {
+  readonly response: CoapResponse;
+  readonly etag: Buffer;
+  readonly bytes: number;
+  touchedMs: number;
+}
+
+/** Answers that are fetched block by block: made once, kept while they are fetched. The one that was quiet for longest goes
+ *  when it is full.  @source RFC 7959 §2.4 */
+export class SentBodies {
+  readonly #kept = new Map<string, Kept>();
+  readonly #options: EndpointOptions;
+  readonly #counts: EndpointCounts;
+  #bytes = 0;
+
+  constructor(options: EndpointOptions, counts: EndpointCounts) {
+    this.#options = options;
+    this.#counts = counts;
+  }
+
+  get size(): number {
+    return this.#kept.size;
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  keep(key: string, response: CoapResponse, etag: Buffer, nowMs: number): void {
+    this.drop(key);
+    const bytes = response.payload?.length ?? 0;
+    this.#kept.set(key, { response, etag, bytes, touchedMs: nowMs });
+    this.#bytes += bytes;
+    this.#counts.transfers++;
+    for (const first of this.#kept.keys()) {
+      if (this.#kept.size <= this.#options.transfersMax && this.#bytes <= this.#options.transferBytesMax) break;
+      this.drop(first);
+    }
+  }
+
+  find(key: string, nowMs: number): { readonly response: CoapResponse; readonly etag: Buffer } | null {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return null;
+    kept.touchedMs = nowMs;
+    // The first of the map is the one that was quiet for longest.
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    return kept;
+  }
+
+  drop(key: string): void {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return;
+    this.#kept.delete(key);
+    this.#bytes -= kept.bytes;
+    this.#counts.transfers--;
+  }
+
+  sweep(nowMs: number): void {
+    for (const [key, { touchedMs }] of this.#kept) {
+      if (nowMs - touchedMs <= this.#options.transferQuietMs) break;
+      this.drop(key);
+    }
+  }
+}
