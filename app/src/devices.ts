@@ -1,10 +1,19 @@
-import type { Assembly, Delivery, Gate, Log, Logger, Metrics, ReadingsStore } from '@millrace/core';
-import { coapServer, coapsServer, lwm2mServer, type NativeHandler, terminatorSocket } from '@millrace/ingest';
+import { createHash } from 'node:crypto';
+import type { Assembly, CodecRunner, Delivery, Gate, Log, Logger, Metrics, ReadingsStore } from '@millrace/core';
+import {
+  coapServer,
+  coapsServer,
+  loraServer,
+  lwm2mServer,
+  type NativeHandler,
+  terminatorSocket,
+} from '@millrace/ingest';
 import { PROCESSORS_GROUP } from '@millrace/processors';
 import type { Registry } from '@millrace/registry';
 import type { Config } from './config.ts';
 import type { DataDirectory } from './data-directory.ts';
 import { inheritedSockets } from './inherited-sockets.ts';
+import { isLoopback } from './loopback.ts';
 
 export interface DeviceAddresses {
   /** null: the listener is off. */
@@ -25,6 +34,7 @@ export interface DeviceParts {
   readonly store: ReadingsStore;
   readonly delivery: Delivery;
   readonly directory: DataDirectory;
+  readonly codecs: CodecRunner;
   readonly tools: { readonly logger: Logger; readonly metrics: Metrics };
 }
 
@@ -83,7 +93,30 @@ export async function startDevices(config: Config, assembly: Assembly, parts: De
       ...tools,
     }),
   );
-  return { addresses: { coap: await coap.listen(), coaps }, natives: [] };
+  const lora = await startLora(config, assembly, parts);
+  return { addresses: { coap: await coap.listen(), coaps }, natives: lora };
+}
+
+/** LoRaWAN: this node's connections with network servers, and what it answers by HTTP. */
+async function startLora(config: Config, assembly: Assembly, parts: DeviceParts): Promise<NativeHandler[]> {
+  if (config.lora.MILLRACE_LORA === 'off') return [];
+  const { registry, gate, log, codecs, directory, tools } = parts;
+  const { native } = await assembly.start(
+    loraServer({
+      config: config.lora,
+      loopback: isLoopback(config.node.MILLRACE_HOST),
+      instance: createHash('sha256').update(directory.path).digest('hex').slice(0, 8),
+      log,
+      gate,
+      codecs,
+      directory: registry.lora,
+      commands: registry.commands,
+      audit: registry.audit,
+      presence: registry.presence,
+      ...tools,
+    }),
+  );
+  return [native];
 }
 
 function terminatorPath(setting: string, directory: DataDirectory): string | null {

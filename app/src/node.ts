@@ -21,7 +21,7 @@ import {
 } from '@millrace/ingest';
 import { openLog } from '@millrace/log';
 import { createCredentials, createGate, createSealer, gateLimits, generateSigningKey } from '@millrace/policy';
-import { processors } from '@millrace/processors';
+import { codecRunner, processors } from '@millrace/processors';
 import {
   createControlPlane,
   type EmbeddedPostgres,
@@ -35,6 +35,7 @@ import { openStore } from '@millrace/storage';
 import type { Config, Role } from './config.ts';
 import { adminPassword, type DataDirectory } from './data-directory.ts';
 import { type DeviceAddresses, NO_DEVICES, startDevices } from './devices.ts';
+import { isLoopback } from './loopback.ts';
 import { messagesTopic } from './messages-topic.ts';
 import { patiently } from './patience.ts';
 import { VERSION } from './version.ts';
@@ -137,12 +138,16 @@ export async function startNode(
       healthChecks.push({ name: 'processors', check: () => running.health() });
     }
 
+    // Its threads start when a codec is run.
+    const codecs = await assembly.start(codecRunner(config.codecs, tools));
+
     await waitingRoom.close();
     const handler = createControlPlane({
       registry,
       gate,
       store,
       log: log.messages,
+      codecs,
       selfRegister: config.registry.MILLRACE_SELF_REGISTER ?? isLoopback(config.node.MILLRACE_HOST),
       healthChecks,
       platformOnly: !has('registry'),
@@ -160,6 +165,7 @@ export async function startNode(
             store,
             delivery: live.delivery,
             directory,
+            codecs,
             tools,
           });
     const port = config.node.MILLRACE_HTTP_PORT;
@@ -265,5 +271,3 @@ function postgres(config: Config, directory: DataDirectory, logger: Logger): Com
   const value = { url, health: () => null };
   return { name: 'postgres', start: async () => ({ value, drain: async () => {}, stop: async () => {} }) };
 }
-
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host.startsWith('127.');

@@ -17,6 +17,7 @@ const HEADINGS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   coaps: 'CoAP over DTLS',
   lwm2m: 'LwM2M',
   ws: 'WebSocket and event streams',
+  lora: 'LoRaWAN',
   delivery: 'Delivery to subscribers',
   log: 'Log',
   policy: 'Policy',
