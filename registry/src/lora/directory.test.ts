@@ -385,7 +385,22 @@ describe('how a connection is', () => {
       ['connected', '', nowMs],
       ['refused', 'bad password', null],
     ]);
+    await here.networkServers.servers.update(id, { enabled: false }, null);
+    expect(await there.networkServers.states.of(id), 'its connections are closed').toEqual([]);
+    await here.networkServers.servers.update(id, { enabled: true }, null);
     await third.stop();
     expect((await there.networkServers.states.of(id)).map(({ state }) => state)).toEqual(['connected']);
+  });
+
+  test('is still told by a node that was silent for long', async () => {
+    const { id } = await server();
+    const told = async () => (await there.networkServers.states.of(id)).map(({ state }) => state);
+    here.lora.report(id, { state: 'connecting', detail: '', lastEventMs: null });
+    await here.networkServers.states.flush();
+    await database.query(`UPDATE registry.network_server_states SET seen_at = now() - interval '1 day'`);
+    expect(await told()).toEqual([]);
+    here.lora.report(id, { state: 'connected', detail: '', lastEventMs: null });
+    await here.networkServers.states.flush();
+    expect(await told()).toEqual(['connected']);
   });
 });

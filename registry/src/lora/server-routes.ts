@@ -132,10 +132,13 @@ export const networkServerRoutes: readonly Route[] = [
       ],
     },
     async (call, plane) => {
-      const { org } = await serverFor(call, plane, 'update');
-      await permitProvisioning(call, plane, org, call.body.provisioning);
+      const { org, provisioning: before } = await serverFor(call, plane, 'update');
       const { name, enabled, ...parts } = call.body;
-      const isSame = parts.mqtt === undefined && parts.http === undefined && parts.provisioning === undefined;
+      const { mqtt, http, provisioning = before } = parts;
+      const isSame = mqtt === undefined && http === undefined && parts.provisioning === undefined;
+      // Whoever says where its events come from decides what is made of them.
+      if (mqtt !== undefined || enabled === true || parts.provisioning !== undefined)
+        await permitProvisioning(call, plane, org, provisioning && { ...before, ...provisioning });
       return update(call, plane, {
         name,
         enabled,
@@ -154,7 +157,8 @@ export const networkServerRoutes: readonly Route[] = [
         examples: [{ name: verb, parameters: here, status: 200 }],
       },
       async (call, plane) => {
-        await serverFor(call, plane, 'update');
+        const { org, provisioning } = await serverFor(call, plane, 'update');
+        if (verb === 'enable') await permitProvisioning(call, plane, org, provisioning);
         return update(call, plane, { enabled: verb === 'enable' });
       },
     ),

@@ -45,13 +45,15 @@ const NODE_SILENT = `interval '90 seconds'`;
 const SERVERS_MAX = 10_000;
 const DETAIL_CHARACTERS_MAX = 500;
 
-/** What servers there still are is written; the rest is given back, to be forgotten. */
+/** Of a server that is gone or disabled nothing is kept: its connections are closed. */
+const CONNECTED = `(SELECT network_servers.id FROM registry.network_servers JOIN registry.orgs ON orgs.id = org
+  WHERE enabled AND NOT frozen) AS connected ON connected.id = server`;
 const WRITE = `WITH told AS (
     SELECT * FROM jsonb_to_recordset($2) AS told (server uuid, state text, detail text, since_ms float8, event_ms float8)),
-  swept AS (DELETE FROM registry.network_server_states WHERE seen_at < now() - 10 * ${NODE_SILENT})
+  swept AS (DELETE FROM registry.network_server_states WHERE seen_at < now() - 10 * ${NODE_SILENT} AND node <> $1)
   INSERT INTO registry.network_server_states (server, node, state, detail, since, last_event_at, seen_at)
   SELECT server, $1, state, detail, to_timestamp(since_ms / 1000), to_timestamp(event_ms / 1000), now()
-  FROM told JOIN registry.network_servers ON network_servers.id = server ORDER BY server
+  FROM told JOIN ${CONNECTED} ORDER BY server
   ON CONFLICT (server, node) DO UPDATE SET state = excluded.state, detail = excluded.detail, since = excluded.since,
     last_event_at = excluded.last_event_at, seen_at = excluded.seen_at
   RETURNING server`;
@@ -125,7 +127,8 @@ export function createServerStates(options: ServerStatesOptions): ServerStates {
     of: (server) =>
       session.query<ServerState>(
         `SELECT node, state, detail, since, last_event_at AS "lastEventAt", seen_at AS "seenAt"
-         FROM registry.network_server_states WHERE server = $1 AND seen_at > now() - ${NODE_SILENT} ORDER BY node`,
+         FROM registry.network_server_states JOIN ${CONNECTED}
+         WHERE server = $1 AND seen_at > now() - ${NODE_SILENT} ORDER BY node`,
         [server],
       ),
 

@@ -259,7 +259,13 @@ describe('network servers', () => {
     expect((await clerk.call('POST', `/networkservers?org=${org}`, body({ provisioning }))).status).toBe(403);
     expect((await clerk.call('PATCH', `/networkservers/${made201.body.id}`, { provisioning })).status).toBe(403);
     expect((await clerk.call('PATCH', `/networkservers/${made201.body.id}`, { provisioning: null })).status).toBe(200);
-    expect((await server({ provisioning })).provisioning.group_id).toBe(group);
+    const { id } = await server({ provisioning });
+    expect((await owner.call('GET', `/networkservers/${id}`)).body.provisioning.group_id).toBe(group);
+    for (const patch of [{ mqtt: { topic: 'mine/#' } }, { enabled: true }, { provisioning: { subscribe: false } }])
+      expect((await clerk.call('PATCH', `/networkservers/${id}`, patch)).status, JSON.stringify(patch)).toBe(403);
+    expect((await clerk.call('POST', `/networkservers/${id}/enable`)).status).toBe(403);
+    expect((await clerk.call('POST', `/networkservers/${id}/disable`)).status).toBe(200);
+    expect((await clerk.call('PATCH', `/networkservers/${id}`, { name: 'renamed' })).status).toBe(200);
     const stranger = await here.stranger.newUser(`${randomUUID()}@example.org`);
     const { id: foreign } = await made(stranger, '/groups', { name: 'theirs' });
     for (const elsewhere of [foreign, randomUUID()]) {
