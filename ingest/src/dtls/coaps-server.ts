@@ -51,6 +51,7 @@ async function open(options: CoapsServerOptions, port: number): Promise<Started<
     send: (datagram, address, to) => socket?.send(datagram, to, address),
     counts: dtlsCounts(metrics, () => ({ handshakes: server.handshakeCount, sessions: server.sessionCount })),
     now: () => performance.now(),
+    wallClock: Date.now,
   });
   socket = await UdpSocket.open({
     source: { kind: 'bind', host, port },

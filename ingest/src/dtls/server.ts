@@ -35,6 +35,8 @@ export interface DtlsServerOptions {
   readonly counts: DtlsCounts;
   /** Monotonic, in ms. */
   readonly now: () => number;
+  /** ms since 1970. */
+  readonly wallClock: () => number;
 }
 /** Heard of what is worth counting. */
 export interface DtlsCounts {
@@ -54,6 +56,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   readonly #counts: DtlsCounts;
   readonly #send: DtlsServerOptions['send'];
   readonly #now: () => number;
+  readonly wallClock: () => number;
   readonly #cookies = new Cookies();
   readonly #limits: AddressLimits;
   /** By address. */
@@ -75,6 +78,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#counts = options.counts;
     this.#send = options.send;
     this.#now = options.now;
+    this.wallClock = options.wallClock;
     const { limits } = options.settings;
     this.#holders = new Holders(limits.sessionsPerIdentityMax);
     this.#limits = new AddressLimits({

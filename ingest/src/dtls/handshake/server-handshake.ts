@@ -42,7 +42,10 @@ const RETRY_MS_MAX = 60_000;
 export interface HandshakeHost {
   readonly settings: DtlsSettings;
   readonly authority: Authority;
+  /** Monotonic, in ms. */
   now(): number;
+  /** ms since 1970: certificates are valid by the calendar. */
+  wallClock(): number;
   send(datagram: Buffer, address: string, port: number): void;
   established(handshake: ServerHandshake, session: Established): void;
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
@@ -331,7 +334,7 @@ export class ServerHandshake {
   }
 
   #readCertificate(message: HandshakeMessage): void {
-    const read = readClientCertificate(message.body, this.#host.now());
+    const read = readClientCertificate(message.body, this.#host.wallClock());
     if (read.kind === 'refused') {
       this.fail('bad_certificate', read.alert);
       return;

@@ -81,6 +81,7 @@ export class Stage {
         moved: () => {},
       },
       now: () => this.nowMs,
+      wallClock: Date.now,
     });
   }
 
