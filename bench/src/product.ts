@@ -22,6 +22,11 @@ export interface Road {
   stop(): Promise<void>;
 }
 
+/** With who publishes there. */
+export interface ProvisionedTarget extends Target {
+  readonly thing: string;
+}
+
 export interface ProductRoad extends Road {
   /** From the start of the process to `ready.json`. @units ms */
   readonly readyMs: number;
@@ -155,14 +160,14 @@ async function logIn(url: string, password: string): Promise<ControlPlane> {
 }
 
 /** One thing and one channel each, connected. */
-export async function provision(call: ControlPlane, count: number): Promise<Target[]> {
-  const targets: Target[] = [];
+export async function provision(call: ControlPlane, count: number): Promise<ProvisionedTarget[]> {
+  const targets: ProvisionedTarget[] = [];
   for (let index = 0; index < count; index++) {
     const thing = await call<{ id: string }>('POST', '/things', { name: `bench-${index}` });
     const channel = await call<{ id: string }>('POST', '/channels', { name: `bench-${index}` });
     await call('POST', '/connect', { channel_ids: [channel.id], thing_ids: [thing.id] });
     const { key } = await call<{ key: string }>('GET', `/things/${thing.id}`);
-    targets.push({ channel: channel.id, key });
+    targets.push({ channel: channel.id, key, thing: thing.id });
   }
   return targets;
 }

@@ -4,9 +4,8 @@ import { BenchError } from '../errors.ts';
 import { FigureCollector } from '../figures.ts';
 import { treeMemory } from '../memory.ts';
 import { metricSum } from '../metrics-text.ts';
-import type { Target } from '../pack.ts';
 import { canPin } from '../pinning.ts';
-import { type ProductNode, provision, startNode } from '../product.ts';
+import { type ProductNode, type ProvisionedTarget, provision, startNode } from '../product.ts';
 import { machineFacts, reportedEnvironment } from '../report.ts';
 import type { CoapPlan, HandshakeFigures, ObserveFigures, PublishFigures } from './load/plan.ts';
 import type { CoapRoadOptions } from './options.ts';
@@ -94,7 +93,7 @@ class CoapRun {
     const found = await this.#load<PublishFigures>({
       kind: 'publish',
       port: floor.message.port,
-      targets: [{ channel: 'a6f7f7a2-9a33-4d0c-a9a5-0b9c7d4f1a00', key: 'x'.repeat(43) }],
+      targets: [{ channel: 'a6f7f7a2-9a33-4d0c-a9a5-0b9c7d4f1a00', key: 'x'.repeat(43), thing: '' }],
       clients,
       seconds,
       secure: false,
@@ -145,7 +144,7 @@ class CoapRun {
         await this.#handshakes(node, securePort, targets);
         await sleep(SETTLE_MS);
       }
-      await this.#observe(node, port, targets[0] as Target);
+      await this.#observe(node, port, targets[0] as ProvisionedTarget);
       if (this.#options.soakMinutes > 0) await this.#soak(node, port, targets);
     } finally {
       await memory.stop();
@@ -169,7 +168,7 @@ class CoapRun {
     this.#add(`${base}/unexplained`, 'messages', Math.min(0, (await acceptedBy(node)) - accepted - found.answered));
   }
 
-  async #handshakes(node: ProductNode, port: number, targets: readonly Target[]): Promise<void> {
+  async #handshakes(node: ProductNode, port: number, targets: readonly ProvisionedTarget[]): Promise<void> {
     const before = node.memory()?.cpuSeconds ?? 0;
     const began = performance.now();
     const found = await this.#load<HandshakeFigures>({
@@ -190,7 +189,7 @@ class CoapRun {
     );
   }
 
-  async #observe(node: ProductNode, port: number, target: Target): Promise<void> {
+  async #observe(node: ProductNode, port: number, target: ProvisionedTarget): Promise<void> {
     const { observers, notificationsPerSecond, seconds } = this.#options;
     const found = await this.#load<ObserveFigures>({
       kind: 'observe',
@@ -214,7 +213,7 @@ class CoapRun {
   }
 
   /** @units ratio: mean of the last third of the samples to that of the first third */
-  async #soak(node: ProductNode, port: number, targets: readonly Target[]): Promise<void> {
+  async #soak(node: ProductNode, port: number, targets: readonly ProvisionedTarget[]): Promise<void> {
     const { soakMinutes, clients } = this.#options;
     const watched = new Watched(node);
     const found = await this.#load<PublishFigures>({

@@ -1,9 +1,9 @@
-import type { Target } from '../../pack.ts';
+import type { ProvisionedTarget } from '../../product.ts';
 
 /** Confirmable POSTs in a closed loop: each client sends as soon as it has its answer. */
 export interface PublishPlan {
   readonly port: number;
-  readonly targets: readonly Target[];
+  readonly targets: readonly ProvisionedTarget[];
   readonly clients: number;
   readonly seconds: number;
   /** DTLS with a pre-shared key, one session a client; identity and key are those of the target's thing. */
@@ -25,7 +25,7 @@ export interface PublishFigures {
 /** DTLS handshakes with a pre-shared key, so many at once, each of a session that is thrown away. */
 export interface HandshakePlan {
   readonly port: number;
-  readonly targets: readonly Target[];
+  readonly targets: readonly ProvisionedTarget[];
   readonly clients: number;
   readonly seconds: number;
 }
@@ -40,7 +40,7 @@ export interface HandshakeFigures {
 export interface ObservePlan {
   readonly port: number;
   readonly http: string;
-  readonly target: Target;
+  readonly target: ProvisionedTarget;
   readonly observers: number;
   /** Messages a second; each goes to all observers. */
   readonly messagesPerSecond: number;

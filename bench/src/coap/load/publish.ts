@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { generate } from 'coap-packet';
 import { Histogram } from '../../load/histogram.ts';
-import type { Target } from '../../pack.ts';
+import type { ProvisionedTarget } from '../../product.ts';
 import type { PublishFigures, PublishPlan } from './plan.ts';
 
 // hot
@@ -14,7 +14,7 @@ const REPEAT_MS = 2_000;
 const CHANGED = 0x44;
 
 /** The datagram of a publish; message id and token are changed in place for each. */
-export function publishDatagram({ channel, key }: Target, token: number): Buffer {
+export function publishDatagram({ channel, key }: ProvisionedTarget, token: number): Buffer {
   const bytes = Buffer.allocUnsafe(4);
   bytes.writeUInt32BE(token);
   const options = [
@@ -49,7 +49,10 @@ export async function openSocket(port: number): Promise<Wire & { readonly socket
 }
 
 /** @param open  a wire for the client of a target */
-export async function publishes(plan: PublishPlan, open: (target: Target) => Promise<Wire>): Promise<PublishFigures> {
+export async function publishes(
+  plan: PublishPlan,
+  open: (target: ProvisionedTarget) => Promise<Wire>,
+): Promise<PublishFigures> {
   const latency = new Histogram();
   const refused: Record<string, number> = {};
   let answered = 0;
@@ -64,7 +67,7 @@ export async function publishes(plan: PublishPlan, open: (target: Target) => Pro
     #token: number;
     sentAt = 0;
 
-    constructor(wire: Wire, target: Target, index: number) {
+    constructor(wire: Wire, target: ProvisionedTarget, index: number) {
       this.#wire = wire;
       this.#token = index << 16;
       this.#datagram = publishDatagram(target, this.#token);
@@ -106,7 +109,7 @@ export async function publishes(plan: PublishPlan, open: (target: Target) => Pro
   const clients: Client[] = [];
   const wires: Wire[] = [];
   for (let index = 0; index < plan.clients; index++) {
-    const target = plan.targets[index % plan.targets.length] as Target;
+    const target = plan.targets[index % plan.targets.length] as ProvisionedTarget;
     const wire = await open(target);
     wires.push(wire);
     clients.push(new Client(wire, target, index));
