@@ -121,7 +121,7 @@ test('a slow observer falls behind in the log and misses nothing once it acknowl
   observer.acknowledges = false;
   for (let n = 0; n < 60; n++) await publish(publisher, MESSAGES, String(n));
   const got = new Set<string>();
-  while (got.size < 5) got.add(textOf(await observer.next(token)));
+  while (got.size < 1) got.add(textOf(await observer.next(token)));
   observer.acknowledges = true;
   while (!got.has('59')) got.add(textOf(await observer.next(token)));
   expect([...got]).toEqual(Array.from({ length: 60 }, (_, n) => String(n)));

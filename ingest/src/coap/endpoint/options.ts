@@ -20,6 +20,8 @@ export interface EndpointOptions {
   readonly underWayPerPeerMax: number;
   /** Max-Age of these refusals.  @units seconds */
   readonly busyMaxAge: number;
+  /** Max-Age of 5.03 while we drain.  @units seconds */
+  readonly drainingMaxAge: number;
   /** A body that is joined from blocks, either way; beyond: 4.13 with Size1. */
   readonly bodyBytesMax: number;
   /** Bodies that are being received, and those that are kept to be fetched, each. Beyond, the one that was quiet for
@@ -72,6 +74,7 @@ export const ENDPOINT_DEFAULTS: EndpointOptions = {
   underWayMax: 16_384,
   underWayPerPeerMax: 256,
   busyMaxAge: 2,
+  drainingMaxAge: 5,
   bodyBytesMax: 1 << 20,
   transfersMax: 4_096,
   transferBytesMax: 64 << 20,

@@ -96,7 +96,8 @@ export class Responder {
   }
 
   #refuse(pending: Pending, code: number, why: Rejection): void {
-    this.#reject(pending, { code, maxAge: this.#parts.options.busyMaxAge }, why);
+    const { busyMaxAge, drainingMaxAge } = this.#parts.options;
+    this.#reject(pending, { code, maxAge: why === 'draining' ? drainingMaxAge : busyMaxAge }, why);
   }
 
   #refuseSize(pending: Pending): void {
