@@ -153,6 +153,8 @@ describe('an id of another organisation', () => {
       keys: await id('/keys', { name, grants }),
       apps: await id('/apps', { name, kind: 'machine' }),
       invitations: await id(`/orgs/${org}/invitations`, { email: `${name}@example.org`, role: 'viewer' }),
+      networkservers: await id('/networkservers', { name, kind: 'tts-v3' }),
+      codecs: await id('/codecs', { name, kind: 'cayenne-lpp' }),
       certs: (await made(asker, '/certs', { thing_id: thing })).serial,
     };
   }
@@ -235,6 +237,9 @@ describe('an id of another organisation', () => {
       ['roles', 'PUT', `/orgs/${mine.orgs}/members/${mine.users}`, (role_id) => ({ role_id })],
       ['roles', 'PUT', `/groups/${mine.groups}/roles/${mine.users}`, (role_id) => ({ role_id })],
       ['things', 'POST', '/certs', (thing_id) => ({ thing_id })],
+      ['groups', 'POST', '/networkservers', (group_id) => ({ name: 'n', kind: 'tts-v3', provisioning: { group_id } })],
+      ['groups', 'PATCH', `/networkservers/${mine.networkservers}`, (group_id) => ({ provisioning: { group_id } })],
+      ['codecs', 'POST', '/codecs/test', (codec) => ({ codec, direction: 'up', bytes: '00' })],
       ...(['user', 'thing', 'app', 'api_key'] as const).map(
         (kind): [string, string, string, (id: string) => unknown] => [
           kind === 'api_key' ? 'keys' : `${kind}s`,
