@@ -35,6 +35,22 @@ export const ProcessorsConfig = z.object({
     .enum(RAW_POLICIES)
     .default('non-senml')
     .describe('Raw payloads to keep byte for byte: of what is not SenML, of all messages, or of none.'),
+  MILLRACE_DEDUP_RECORDS_MAX: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(5_000_000)
+    .default(250_000)
+    .describe(
+      'A message is dropped that repeats the key of one among so many records before it in its partition. After a start, so many are read back when the first key comes.',
+    ),
+  MILLRACE_DEDUP_SECONDS_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(2_592_000)
+    .default(86_400)
+    .describe('And that was received at most so long before it. No longer than the log keeps its records.'),
   MILLRACE_WORKER_TASK_MS_MAX: z.coerce
     .number()
     .int()

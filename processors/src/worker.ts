@@ -17,7 +17,7 @@ const normaliser = new BatchNormaliser(enforcer.createSealer(seed.secret), enfor
 
 /** The one task of the pool: a batch in, one buffer of blocks out, both transferred. */
 export default function normalise(task: BatchTask): unknown {
-  const answer: BatchAnswer = normaliser.run(task);
-  if (answer.kind === 'needs') return answer;
+  const answer: BatchAnswer = task.learns ? normaliser.learn(task) : normaliser.run(task);
+  if (answer.kind !== 'rows') return answer;
   return move({ [transferableSymbol]: answer.rows, [valueSymbol]: answer });
 }

@@ -21,7 +21,8 @@ export type Encoded =
   | { readonly kind: 'failed'; readonly detail: string; readonly logs: readonly string[] };
 
 /** Runs codecs, those of people sandboxed: bounded in time, memory and stack, off the event loop.
- *  @holds nothing a script does reaches another one's run */
+ *  @holds nothing a script does reaches another one's run
+ *  @throws ProcessorsError CODECS_BUSY (retry later): nothing was run */
 export interface CodecRunner {
   decode(
     codec: CodecInput,

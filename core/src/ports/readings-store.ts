@@ -179,7 +179,7 @@ export interface MessageFate {
   readonly deadLetters: number;
   readonly stored: 'readings' | 'payload' | 'nothing';
   /** Of the whole message; "" if it lives. `filtered`: its channel keeps none of its readings. */
-  readonly reason: DeadReason | 'filtered' | '';
+  readonly reason: DeadReason | 'filtered' | 'duplicate' | '';
 }
 export type Decision = 'admitted' | 'enforced' | 'forbidden' | 'unreadable';
 

@@ -43,3 +43,20 @@ for (const records of [1, 10, 100]) {
       `JSON.parse alone ${Math.round(floor)} packs/s; ratio ${(packs / floor).toFixed(2)}`,
   );
 }
+
+const keyed = taskOf(
+  Array.from({ length: 20_000 }, (_, n) => envelopeOf({ payload: packOf(1, n), dedupKey: `key-${n}` })),
+);
+const rate = perSecond(20_000, () => void normaliser.run(keyed));
+console.log(`packs of 1, each with a key: ${Math.round(rate)} packs/s`);
+for (const [which, dedupKey] of [
+  ['none', undefined],
+  ['each', 'key'],
+] as const) {
+  const records = Array.from({ length: 20_000 }, (_, n) =>
+    envelopeOf({ payload: packOf(1, n), dedupKey: dedupKey && `${dedupKey}-${n}` }),
+  );
+  const part = taskOf(records, { learns: true });
+  const learned = perSecond(20_000, () => void normaliser.learn(part));
+  console.log(`reading back, ${which} with a key: ${Math.round(learned)} messages/s`);
+}

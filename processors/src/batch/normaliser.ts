@@ -23,6 +23,7 @@ import type { ReadingProfile } from '../profile/reading-profile.ts';
 import { MessageRows, type RowOrigin, TIME_US_MAX } from '../rows/message-rows.ts';
 import type { Refusal } from '../senml/resolve.ts';
 import { type Dialect, dialectOf, readPayload } from './content.ts';
+import { Repeats } from './repeats.ts';
 import { Tally } from './tally.ts';
 import { type BatchAnswer, type BatchTask, type ChannelNeed, type Grant, grantKey, type Need } from './task.ts';
 
@@ -60,7 +61,8 @@ export class BatchNormaliser {
   /** What this run asks for. */
   readonly #needs = new Map<string, Need>();
   readonly #channelNeeds = new Map<string, ChannelNeed>();
-  readonly #seen = new Set<string>();
+  readonly #repeats = new Repeats();
+  #needsRepeats = false;
   readonly #origin: RowOrigin = {
     org: 0,
     channel: 0,
@@ -110,15 +112,42 @@ export class BatchNormaliser {
         break;
       }
       if (opened) this.#message(envelope, task, offset);
-      else if (needs.size + channelNeeds.size === 0)
-        this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
+      else if (!this.#isInNeed()) this.#unreadable(view.subarray(start, end), receivedUs, task.partition, offset);
     }
-    if (needs.size + channelNeeds.size > 0) {
-      return { kind: 'needs', needs: [...needs.values()], channels: [...channelNeeds.values()] };
+    if (this.#isInNeed()) {
+      return {
+        kind: 'needs',
+        needs: [...needs.values()],
+        channels: [...channelNeeds.values()],
+        repeats: this.#needsRepeats,
+      };
     }
+    this.#repeats.keep();
     const tally = this.#tally;
     if (tally.messages !== messages) throw new RangeError(`counted ${tally.messages} of ${messages} messages`);
     return { kind: 'rows', rows: packBatch(this.#blocks, tally.close()), last, messages };
+  }
+
+  /** Puts the keys of a batch into its table of them, and does nothing else. */
+  learn(task: BatchTask): BatchAnswer {
+    const repeats = this.#repeats;
+    repeats.restart(task.repeats, task.repeatWindow);
+    const { bytes, offsets } = task;
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const envelope = this.#envelope;
+    for (let at = 0, index = 0; at < view.length; index++) {
+      const start = at + 4;
+      const end = start + view.readUInt32LE(at);
+      at = end;
+      if (!envelope.open(view, start, end) || !isPlausible(envelope.receivedUs)) continue;
+      const { dedupKey } = envelope;
+      if (dedupKey === '') continue;
+      const { org, channel, subtopic, publisher } = envelope;
+      if (!this.#isAdmitted(envelope, org, channel, subtopic, publisher)) continue;
+      const offset = offsets === null ? task.first + index : (offsets[index] as number);
+      repeats.learn(publisher, channel, dedupKey, offset, envelope.receivedUs);
+    }
+    return { kind: 'learned' };
   }
 
   /** Rows that say of each message in the batch that it is dead for one reason, without reading its payload. */
@@ -145,7 +174,8 @@ export class BatchNormaliser {
   #restart(task: BatchTask): void {
     for (const block of Object.values(this.#blocks)) block.clear();
     this.#rows.restart();
-    this.#seen.clear();
+    this.#repeats.restart(task.repeats, task.repeatWindow);
+    this.#needsRepeats = false;
     this.#tally = new Tally();
     if (this.#grantsVersion !== task.directoryVersion || this.#grants.size > GRANTS_MAX) this.#grants.clear();
     this.#grantsVersion = task.directoryVersion;
@@ -163,22 +193,7 @@ export class BatchNormaliser {
     const publisher = envelope.publisher;
     let decision: Decision = 'admitted';
     let forbidden: string | null = null;
-    const mac = envelope.mac;
-    const admitted =
-      mac !== null &&
-      this.#sealer.verify(
-        {
-          id: envelope.id,
-          org,
-          channel,
-          subtopic,
-          publisher,
-          version: envelope.admissionVersion,
-          receivedUs: envelope.receivedUs,
-          payload: envelope.payload,
-        },
-        mac,
-      );
+    const admitted = this.#isAdmitted(envelope, org, channel, subtopic, publisher);
     if (!admitted) {
       const key = grantKey(publisher, org, channel);
       const grant = this.#grants.get(key);
@@ -196,8 +211,10 @@ export class BatchNormaliser {
       if (this.#channelNeeds.size < CHANNEL_NEEDS_MAX) this.#channelNeeds.set(channel, { channel, org });
       return;
     }
+    const dedupKey = envelope.dedupKey;
+    if (dedupKey !== '' && !this.#repeats.isReady) this.#needsRepeats = true;
     // The batch will be run again: only what it needs matters now.
-    if (needs.size + this.#channelNeeds.size > 0) return;
+    if (this.#isInNeed()) return;
 
     const expires = profile === null ? EXPIRES_NEVER : profile.expires(envelope.receivedUs);
     this.#locate(org, channel, envelope, task.partition, offset, expires);
@@ -205,9 +222,11 @@ export class BatchNormaliser {
       this.#dead(envelope, decision, { reason: 'forbidden', detail: forbidden });
       return;
     }
-    const dedupKey = envelope.dedupKey;
-    if (dedupKey !== '' && this.#isRepeated(publisher, channel, dedupKey)) {
-      this.#logRow(envelope, decision, 0, 0, 'nothing', '');
+    if (
+      dedupKey !== '' &&
+      this.#repeats.isRepeated(publisher, channel, dedupKey, offset, envelope.receivedUs, admitted)
+    ) {
+      this.#logRow(envelope, decision, 0, 0, 'nothing', 'duplicate');
       this.#tally.drop('duplicate');
       return;
     }
@@ -232,12 +251,27 @@ export class BatchNormaliser {
     return allowed ? null : 'no rule lets the publisher publish here';
   }
 
-  /** Within the batch. A durable index of the keys before it would be asked here, and advance with the offset. */
-  #isRepeated(publisher: string, channel: string, dedupKey: string): boolean {
-    const key = `${publisher}\n${channel}\n${dedupKey}`;
-    if (this.#seen.has(key)) return true;
-    this.#seen.add(key);
-    return false;
+  /** Whether it bears an admission that holds. */
+  #isAdmitted(envelope: EnvelopeReader, org: string, channel: string, subtopic: string, publisher: string): boolean {
+    const mac = envelope.mac;
+    if (mac === null) return false;
+    return this.#sealer.verify(
+      {
+        id: envelope.id,
+        org,
+        channel,
+        subtopic,
+        publisher,
+        version: envelope.admissionVersion,
+        receivedUs: envelope.receivedUs,
+        payload: envelope.payload,
+      },
+      mac,
+    );
+  }
+
+  #isInNeed(): boolean {
+    return this.#needsRepeats || this.#needs.size + this.#channelNeeds.size > 0;
   }
 
   #content(envelope: EnvelopeReader, decision: Decision, raw: RawPolicy, profile: ReadingProfile | null): void {
@@ -442,7 +476,7 @@ export class BatchNormaliser {
 }
 
 /** As in MessageFate. */
-type LogReason = DeadReason | 'filtered' | '';
+type LogReason = DeadReason | 'filtered' | 'duplicate' | '';
 
 const isPlausible = (receivedUs: number): boolean => receivedUs >= RECEIVED_US_MIN && receivedUs < RECEIVED_US_MAX;
 

@@ -162,6 +162,7 @@ describe('a worker', () => {
         { channel: 'one', org: 'org' },
         { channel: 'two', org: 'org' },
       ],
+      repeats: false,
     });
     const told = { profilesVersion: 1, profiles: [none('one'), none('two')] };
     expect(rowsOf(normaliser.run(taskOf(messages, told))).tally.stored).toBe(3);

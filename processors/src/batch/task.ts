@@ -30,6 +30,12 @@ export interface KnownProfile {
   readonly profile: ChannelProfile | null;
 }
 
+/** How far back a message may be that another one repeats: both bounds hold. */
+export interface RepeatWindow {
+  readonly recordsMax: number;
+  readonly secondsMax: number;
+}
+
 /** One batch of the log for a worker.
  *  @shape bytes, offsets, partition, first, count: of the LogBatch  */
 export interface BatchTask {
@@ -49,6 +55,12 @@ export interface BatchTask {
   readonly profilesVersion: number;
   /** What the worker asked for; it remembers it. null: no channel has a profile, and none is asked for. */
   readonly profiles: readonly KnownProfile[] | null;
+  /** Keys of the messages before (RepeatTable), with room for those of the batch. null: they are not known yet, and asked
+   *  for when they are needed. */
+  readonly repeats: SharedArrayBuffer | null;
+  readonly repeatWindow: RepeatWindow;
+  /** Only put the keys into `repeats`: nothing else is wanted of the batch. */
+  readonly learns: boolean;
   /** The worker writes the index of the message in hand, so that a fault has a suspect. */
   readonly inHand: Int32Array | null;
 }
@@ -58,6 +70,13 @@ export type BatchAnswer =
   /** @shape rows: packed by packBatch; `last`: the last offset that is in them */
   | { readonly kind: 'rows'; readonly rows: ArrayBuffer; readonly last: number; readonly messages: number }
   /** Nothing was done: run the batch again with grants for these. */
-  | { readonly kind: 'needs'; readonly needs: readonly Need[]; readonly channels: readonly ChannelNeed[] };
+  | {
+      readonly kind: 'needs';
+      readonly needs: readonly Need[];
+      readonly channels: readonly ChannelNeed[];
+      /** It also needs `repeats`. */
+      readonly repeats: boolean;
+    }
+  | { readonly kind: 'learned' };
 
 export const grantKey = (subject: string, org: string, channel: string): string => `${subject}\n${org}\n${channel}`;

@@ -4,7 +4,8 @@ import { DECODERS, Sandbox } from './sandbox.ts';
 
 const DECODER =
   'function decodeUplink(input) { var b = input.bytes, d = {}; for (var i = 0; i < b.length; i += 2) d["v" + i] = ((b[i] << 8) | b[i + 1]) / 100; return { data: d }; }';
-const FILLER = 'function f(x, y) { if (x > y) { return x * 2 + y; } else { var z = [1, 2, 3]; return z[x % 3] + y; } }\n';
+const FILLER =
+  'function f(x, y) { if (x > y) { return x * 2 + y; } else { var z = [1, 2, 3]; return z[x % 3] + y; } }\n';
 const INPUT = JSON.stringify({ bytes: Array.from({ length: 24 }, (_, index) => index), fPort: 2, variables: {} });
 const COUNT = 1_000;
 

@@ -12,7 +12,7 @@ import {
   unpackBatch,
 } from '@millrace/core';
 import { BatchNormaliser } from '../batch/normaliser.ts';
-import { type BatchAnswer, type BatchTask, type Grant, grantKey } from '../batch/task.ts';
+import { type BatchAnswer, type BatchTask, type Grant, grantKey, type RepeatWindow } from '../batch/task.ts';
 import type { RawPolicy } from '../config.ts';
 import { ProcessorsError } from '../errors.ts';
 import { resolveNeeds } from './grants.ts';
@@ -20,6 +20,7 @@ import { type Commit, Ledger, type OffsetRange, type OpenRange } from './ledger.
 import { backoffMs, LaneOver, pause, unlessOver } from './patience.ts';
 import type { WorkerPool } from './pool.ts';
 import type { Profiles, ToldProfiles } from './profiles.ts';
+import { RepeatIndex } from './repeat-index.ts';
 import type { RunnerMetrics } from './runner-metrics.ts';
 import { offsetAt, Source } from './source.ts';
 
@@ -28,6 +29,7 @@ export interface LaneOptions {
   readonly batchBytesMax: number;
   readonly lingerMs: number;
   readonly raw: RawPolicy;
+  readonly repeatWindow: RepeatWindow;
   readonly store: ReadingsStore;
   readonly directory: Directory;
   readonly profiles: Profiles;
@@ -66,6 +68,9 @@ export class Lane {
   readonly #over: AbortSignal;
   readonly #noMore: AbortSignal;
   #ledger: Ledger;
+  /** Of what is carried on, and of what is done again, which may be both at the same time. */
+  readonly #repeats: RepeatIndex;
+  readonly #repeatsAgain: RepeatIndex;
 
   constructor(lease: PartitionLease, options: LaneOptions) {
     this.#lease = lease;
@@ -74,12 +79,14 @@ export class Lane {
     this.#over = AbortSignal.any([lease.signal, options.stopping]);
     this.#noMore = AbortSignal.any([this.#over, options.draining]);
     this.#ledger = this.#resume();
+    this.#repeats = this.#newRepeats();
+    this.#repeatsAgain = this.#newRepeats();
   }
 
   /** Resolves when the lease is over or, while draining, when all that was taken on is committed. */
   async run(): Promise<void> {
     try {
-      while (this.#ledger.head !== null) await this.#redo(this.#ledger.head);
+      await this.#redoAll();
       await this.#carry();
     } catch (error) {
       if (error instanceof LaneOver || isFenced(error)) return;
@@ -120,7 +127,7 @@ export class Lane {
         await this.#commit(this.#ledger.written(settled?.batch ?? null));
       } else {
         await this.#refused(ready.batch);
-        while (this.#ledger.head !== null) await this.#redo(this.#ledger.head);
+        await this.#redoAll();
       }
       ready = await following;
     }
@@ -142,6 +149,7 @@ export class Lane {
         }),
       );
       if (read === null || read.last < next) continue;
+      this.#repeats.skipped(next, read.first);
       next = read.first;
       let range: OffsetRange = read;
       let input: typeof read | null = read;
@@ -155,6 +163,11 @@ export class Lane {
         input = null;
       }
     }
+  }
+
+  async #redoAll(): Promise<void> {
+    while (this.#ledger.head !== null) await this.#redo(this.#ledger.head);
+    this.#repeatsAgain.forget();
   }
 
   /** Writes an open range again, or one that was split. */
@@ -194,6 +207,7 @@ export class Lane {
     const { metrics, logger, pool, directory, profiles } = this.#options;
     const grants = new Map<string, Grant>();
     const channels = new Map<string, string>();
+    const repeats = cut ? this.#repeats : this.#repeatsAgain;
     let told: ToldProfiles | null = null;
     let attempts = 0;
     let batch = input;
@@ -204,13 +218,16 @@ export class Lane {
       const last = cut ? batch.last : range.last;
       const sizeBytes = batch.bytes.length;
       const offsets = batch.offsets?.slice() ?? null;
-      const task = this.#task({ ...batch, last }, cut, [...grants.values()], told);
+      const table = repeats.tableFor(range.first, count);
+      const task = this.#task({ ...batch, last }, cut, [...grants.values()], told, table);
       batch = null;
       let answer: BatchAnswer;
       try {
         answer = await unlessOver(pool.run(task), this.#over);
       } catch (error) {
         if (!(error instanceof ProcessorsError)) throw error;
+        // It may have put down a part of what it found.
+        repeats.forget();
         attempts++;
         logger.error({ err: error, attempts }, 'a worker failed on a batch');
         metrics.retries.inc({ reason: 'worker' });
@@ -236,8 +253,11 @@ export class Lane {
         for (const { channel, org } of answer.channels) channels.set(channel, org);
         const asked = [...channels].map(([channel, org]) => ({ channel, org }));
         told = await this.#patiently('asking the registry', () => profiles.resolve(asked));
+        if (answer.repeats) await this.#patiently('reading the log back', () => repeats.build(range.first));
         continue;
       }
+      if (answer.kind === 'learned') throw new RangeError('rows were asked for');
+      repeats.passed(answer.last);
       // A range that is fixed keeps its ends, whatever the log still has of it: they are its token.
       const rows = unpackBatch(answer.rows, this.#lease.partition, cut ? first : range.first, answer.last);
       return { kind: 'rows', batch: rows, sizeBytes };
@@ -249,6 +269,7 @@ export class Lane {
     cutAtMonth: boolean,
     grants: Grant[],
     told: ToldProfiles | null = null,
+    repeats: SharedArrayBuffer | null = null,
   ): BatchTask {
     return {
       partition: read.partition,
@@ -263,8 +284,23 @@ export class Lane {
       grants,
       profilesVersion: told?.version ?? this.#options.profiles.version,
       profiles: told?.profiles ?? [],
+      repeats,
+      repeatWindow: this.#options.repeatWindow,
+      learns: false,
       inHand: new Int32Array(new SharedArrayBuffer(4)),
     };
+  }
+
+  #newRepeats(): RepeatIndex {
+    const { repeatWindow: window, pool } = this.#options;
+    return new RepeatIndex({
+      window,
+      read: (first, last, bytesMax) => this.#source.readPart({ first, last }, bytesMax, this.#over),
+      learn: async (part, table) => {
+        const task = this.#task({ ...part, offsets: part.offsets?.slice() ?? null }, false, [], null, table);
+        await unlessOver(pool.run({ ...task, learns: true }), this.#over);
+      },
+    });
   }
 
   #readRange(range: OffsetRange) {

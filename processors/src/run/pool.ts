@@ -113,5 +113,8 @@ const emptyTask = (): BatchTask => ({
   grants: [],
   profilesVersion: 0,
   profiles: null,
+  repeats: null,
+  repeatWindow: { recordsMax: 0, secondsMax: 0 },
+  learns: false,
   inHand: null,
 });

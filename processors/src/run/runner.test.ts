@@ -137,6 +137,61 @@ describe('processors', { timeout: 120_000 }, () => {
     expect(store.writes[1]).toEqual({ first: 0, last: 9, verify: true });
   });
 
+  test('stores what comes with one key once: across batches, starts and a range that is redone', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    const keyed = (key: string) => envelopeOf({ dedupKey: key });
+    const reasons = () => store.tables.message_log.map((row) => row.reason || row.stored);
+    log.push(keyed('a'), envelopeOf());
+    const first = await run(log, store);
+    await until(() => settled(log));
+    log.push(keyed('a'), keyed('b'));
+    await until(() => settled(log));
+    expect(reasons()).toEqual(['readings', 'readings', 'duplicate', 'readings']);
+    await first.stop();
+
+    log.push(envelopeOf(), keyed('b'), keyed('c'));
+    let crashed = false;
+    log.beforeCommit = ({ metadata }) => {
+      if (metadata === '' && !crashed) {
+        crashed = true;
+        throw new LogError('LOG_FENCED', 'never');
+      }
+    };
+    const second = await run(log, store);
+    await until(() => crashed);
+    await second.stop();
+    log.push(keyed('c'), keyed('a'), keyed('d'));
+    await run(log, store);
+    await until(() => settled(log));
+    expect(reasons().slice(4)).toEqual(['readings', 'duplicate', 'readings', 'duplicate', 'duplicate', 'readings']);
+    expect(offsets(store)).toEqual(upTo(10));
+  });
+
+  test('tells what repeats from the log alone, also when the store has a batch split', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    const keys = Array.from({ length: 40 }, (_, offset) => `k${offset % 25}`);
+    store.before = (batch) => {
+      if (batch.first <= 30 && batch.last >= 30 && batch.tally.dead.store_refused === undefined)
+        throw new StoreError('STORE_REFUSED', 'never');
+    };
+    log.push(...keys.map((dedupKey) => envelopeOf({ dedupKey })));
+    await run(log, store);
+    await until(() => settled(log));
+    log.push(envelopeOf({ dedupKey: 'k5' }), envelopeOf({ dedupKey: 'k39' }));
+    await until(() => settled(log));
+    const rows = store.tables.message_log.toSorted((a, b) => Number(a.log_offset) - Number(b.log_offset));
+    expect(rows.map((row) => row.reason || row.stored)).toEqual([
+      ...Array(25).fill('readings'),
+      ...Array(5).fill('duplicate'),
+      'store_refused',
+      ...Array(9).fill('duplicate'),
+      'duplicate',
+      'readings',
+    ]);
+  });
+
   test('waits for a store that does not answer, says so, and repeats a write whose answer was lost', async () => {
     const log = new MemoryLog();
     const store = new MemoryStore();

@@ -71,6 +71,10 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
     batchBytesMax: config.MILLRACE_BATCH_BYTES_MAX,
     lingerMs: config.MILLRACE_BATCH_LINGER_MS,
     raw: config.MILLRACE_STORE_RAW,
+    repeatWindow: {
+      recordsMax: config.MILLRACE_DEDUP_RECORDS_MAX,
+      secondsMax: config.MILLRACE_DEDUP_SECONDS_MAX,
+    },
     store,
     directory,
     profiles,

@@ -51,6 +51,17 @@ export class Source {
     });
   }
 
+  /** A part of a range: what of it fits, from its beginning; null if nothing is kept. */
+  readPart(range: OffsetRange, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+    this.#rangesAhead++;
+    this.#waiting?.abort();
+    return this.#next(async () => {
+      this.#rangesAhead--;
+      const options = { bytesMax, last: range.last, waitMsMax: RANGE_WAIT_MS_MAX, signal };
+      return this.#lease.read(range.first, options);
+    });
+  }
+
   #next<T>(read: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(read);
     this.#turn = result.catch(() => undefined);

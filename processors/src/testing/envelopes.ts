@@ -1,4 +1,5 @@
 import { EnvelopeEncoder, type EnvelopeFields, Protocol, parseUuid, uuidV7 } from '@millrace/core';
+import { RepeatTable } from '../batch/repeat-table.ts';
 import type { BatchTask } from '../batch/task.ts';
 import { createSealer } from './plain-enforcer.ts';
 
@@ -69,6 +70,9 @@ export function taskOf(records: readonly Uint8Array[], options: Partial<BatchTas
     grants: [],
     profilesVersion: 0,
     profiles: null,
+    repeats: RepeatTable.create(records.length).buffer,
+    repeatWindow: { recordsMax: 1_000, secondsMax: 3_600 },
+    learns: false,
     inHand: null,
     ...options,
   };

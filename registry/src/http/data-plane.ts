@@ -10,10 +10,18 @@ const headers = z.object({
   'Idempotency-Key': z
     .string()
     .optional()
-    .describe('Kept with the message; a repeat is dropped while both wait in the log.'),
+    .describe(
+      '1 to 128 visible ASCII characters. A message with the key of an earlier one of the same publisher and channel is taken, but not stored again: within a day, and 250,000 messages of the log’s partition, by default.',
+    ),
   traceparent: z.string().optional().describe('W3C trace context; kept with the message.'),
 });
-const PAYLOADS = ['application/senml+json', 'application/senml+cbor', 'application/json', 'application/octet-stream'];
+const PAYLOADS = [
+  'application/senml+json',
+  'application/senml+cbor',
+  'application/json',
+  'application/cbor',
+  'application/octet-stream',
+];
 const REFUSALS: Readonly<Record<number, string>> = {
   400: 'The request is malformed: path, subtopic, head or coding of the body.',
   401: 'Who publishes is not known.',

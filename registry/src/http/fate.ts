@@ -128,8 +128,8 @@ interface Told {
 
 function storedFate(fate: MessageFate | null): Told | null {
   if (fate === null) return null;
-  const filtered = fate.reason === 'filtered';
-  const dead = fate.reason !== '' && !filtered;
+  const dropped = fate.reason === 'filtered' || fate.reason === 'duplicate';
+  const dead = fate.reason !== '' && !dropped;
   return {
     about: fate,
     answer: {
@@ -271,7 +271,7 @@ function textOf(bytes: Buffer): string | null {
   }
 }
 
-const EXPLANATIONS: Readonly<Record<DeadReason | 'filtered', string>> = {
+const EXPLANATIONS: Readonly<Record<DeadReason | 'filtered' | 'duplicate', string>> = {
   bad_envelope: 'The record in the log is no Millrace envelope.',
   forbidden: 'It bears no valid admission, and the policy does not let its publisher publish here.',
   malformed_json: 'The payload is no well-formed JSON.',
@@ -299,5 +299,7 @@ const EXPLANATIONS: Readonly<Record<DeadReason | 'filtered', string>> = {
   time_out_of_range: 'The time of the record is outside of the years 1900 to 2262.',
   bad_time: 'The member of the record that holds its time, by the profile of the channel, holds none.',
   filtered: 'The profile of its channel keeps none of its readings.',
+  duplicate: 'It repeats an earlier message: same publisher, channel and Idempotency-Key. That one counts.',
 };
-const explain = (reason: DeadReason | 'filtered' | ''): string => (reason === '' ? '' : EXPLANATIONS[reason]);
+const explain = (reason: DeadReason | 'filtered' | 'duplicate' | ''): string =>
+  reason === '' ? '' : EXPLANATIONS[reason];
