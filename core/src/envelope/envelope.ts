@@ -1,4 +1,5 @@
 import { Builder } from 'flatbuffers';
+import { DEAD_LETTER_HEADER } from '../outcome.ts';
 import { Admission } from './generated/millrace/admission.ts';
 import { Envelope } from './generated/millrace/envelope.ts';
 import { Header } from './generated/millrace/header.ts';
@@ -199,6 +200,10 @@ export class EnvelopeReader {
   get payload(): Buffer {
     const at = this.#at[PAYLOAD] as number;
     return this.#bytes.subarray(at, at + (this.#size[PAYLOAD] as number));
+  }
+  /** Whether the record says that it is no message but becomes a dead letter. */
+  get isDeadLetter(): boolean {
+    return this.#at[HEADERS] !== 0 && this.headers.some(([name]) => name === DEAD_LETTER_HEADER);
   }
   get headers(): [name: string, value: string][] {
     const first = this.#at[HEADERS] as number;

@@ -2,7 +2,7 @@ import { type DeliveredMessage, EnvelopeReader, type LogBatch, type Protocol, uu
 
 // hot
 
-/** Goes through the records of a batch, one after the other.
+/** Goes through the records of a batch, one after the other; what only becomes a dead letter is passed over.
  *  @holds `reader` is open on the current record if `wellFormed` */
 export class RecordWalk {
   readonly reader = new EnvelopeReader();
@@ -40,6 +40,7 @@ export class RecordWalk {
       this.#at = end;
       if (this.offset < this.#from) continue;
       this.wellFormed = this.reader.open(bytes, start, end);
+      if (this.wellFormed && this.reader.isDeadLetter) continue;
       return true;
     }
     return false;

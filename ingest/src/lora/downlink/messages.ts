@@ -1,6 +1,5 @@
 import {
   type Commands,
-  DEAD_LETTER_HEADER,
   type EnvelopeReader,
   type Gate,
   type Logger,
@@ -43,7 +42,6 @@ export class DownlinkMessages {
   async take(message: EnvelopeReader): Promise<boolean> {
     const { subtopic } = message;
     if (!isDownlink(subtopic)) return false;
-    if (message.headers.some(([name]) => name === DEAD_LETTER_HEADER)) return false;
     const { org, channel, publisher, contentType, receivedUs } = message;
     const id = uuidText(message.id);
     const payload = Uint8Array.from(message.payload);
