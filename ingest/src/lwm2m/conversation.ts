@@ -87,6 +87,7 @@ export class Conversation {
       if (!(error instanceof CoapError)) throw error;
       if (error.code === 'COAP_RESET') return { kind: 'failed', detail: 'The device rejected the request.' };
       if (error.code === 'COAP_TOO_LARGE') return { kind: 'failed', detail: "The device's answer is too large." };
+      if (error.code === 'COAP_BUSY') return { kind: 'failed', detail: 'Too many requests wait for the device.' };
       device.unheard();
       return { kind: 'unheard' };
     }

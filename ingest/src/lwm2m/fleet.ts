@@ -1,3 +1,4 @@
+import type { Peer } from '../coap/contract.ts';
 import type { Device } from './device.ts';
 
 /** The devices that are registered with this node. */
@@ -7,9 +8,12 @@ export class Fleet {
   /** Of plain CoAP: a session is known by its thing. */
   readonly #byPeer = new Map<string, Device>();
   readonly #max: number;
+  /** What we ask of a device is bound to its peer: the same object while it is registered. */
+  readonly #peers: { keep(peer: Peer): void; release(peer: Peer): void };
 
-  constructor(max: number) {
+  constructor(max: number, peers: { keep(peer: Peer): void; release(peer: Peer): void }) {
     this.#max = max;
+    this.#peers = peers;
   }
 
   get size(): number {
@@ -46,10 +50,14 @@ export class Fleet {
     this.#byLocation.set(device.registration.location, device);
     this.#byThing.set(device.thing, device);
     this.#byPeer.set(device.peer.key, device);
+    this.#peers.keep(device.peer);
   }
 
   /** It speaks from elsewhere. */
-  move(device: Device, peer: Device['peer']): void {
+  move(device: Device, peer: Peer): void {
+    if (device.peer === peer) return;
+    this.#peers.keep(peer);
+    this.#peers.release(device.peer);
     if (this.#byPeer.get(device.peer.key) === device) this.#byPeer.delete(device.peer.key);
     device.peer = peer;
     this.#byPeer.set(peer.key, device);
@@ -59,6 +67,7 @@ export class Fleet {
     if (device.gone) return;
     device.gone = true;
     device.dropObservations(true);
+    this.#peers.release(device.peer);
     this.#byLocation.delete(device.registration.location);
     if (this.#byThing.get(device.thing) === device) this.#byThing.delete(device.thing);
     if (this.#byPeer.get(device.peer.key) === device) this.#byPeer.delete(device.peer.key);

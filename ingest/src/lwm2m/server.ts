@@ -17,6 +17,7 @@ import { WallClock } from '../clock.ts';
 import { answerTo, answerToFailure, diagnosis } from '../coap/answers.ts';
 import type { CoapEndpoint, CoapRequest, CoapResource, CoapResponse } from '../coap/contract.ts';
 import { Code, Format, Method } from '../coap/message/message.ts';
+import type { CoapService } from '../coap/server.ts';
 import { IngestCounts } from '../counts.ts';
 import { MessagePublisher } from '../message-publisher.ts';
 import { RateLimit } from '../rate.ts';
@@ -35,7 +36,7 @@ import { Reports } from './reports.ts';
 export interface Lwm2mServerOptions {
   readonly config: Lwm2mConfig;
   /** Where devices speak to: takes the resources in, and asks devices. */
-  readonly coap: { readonly endpoint: CoapEndpoint; mount(resources: readonly CoapResource[]): void };
+  readonly coap: Pick<CoapService, 'endpoint' | 'mount' | 'keep' | 'release'>;
   readonly directory: Lwm2mDirectory;
   readonly commands: Commands;
   /** For devices that are bootstrapped with their own key. */
@@ -108,7 +109,7 @@ class Lwm2mServer implements CoapResource, Lwm2mService {
     const node = randomUUID();
     const awakeMs = config.MILLRACE_LWM2M_AWAKE_MS;
     const requestMs = config.MILLRACE_LWM2M_REQUEST_MS;
-    const fleet = new Fleet(config.MILLRACE_LWM2M_REGISTRATIONS_MAX);
+    const fleet = new Fleet(config.MILLRACE_LWM2M_REGISTRATIONS_MAX, coap);
     this.#fleet = fleet;
     this.#counts = new Lwm2mCounts(metrics, fleet);
     const publisher = new MessagePublisher({
