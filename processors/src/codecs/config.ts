@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 
 export const CodecsConfig = z.object({
@@ -7,10 +6,8 @@ export const CodecsConfig = z.object({
     .int()
     .min(1)
     .max(16)
-    .default(availableParallelism() <= 2 ? 1 : 2)
-    .describe(
-      'Threads that run the codecs of devices, at most; they start when one is needed. Default: one on two cores or fewer, else two.',
-    ),
+    .default(2)
+    .describe('Threads that run the codecs of devices, at most; they start when one is needed and end when none is.'),
   MILLRACE_CODECS_MS_MAX: z.coerce
     .number()
     .int()

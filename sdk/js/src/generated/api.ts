@@ -2878,7 +2878,7 @@ export interface paths {
         put?: never;
         /**
          * End what was observed
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["cancelLwm2m"];
         delete?: never;
@@ -2898,7 +2898,7 @@ export interface paths {
         put?: never;
         /**
          * Make an instance of an object
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["createLwm2mInstance"];
         delete?: never;
@@ -2918,7 +2918,7 @@ export interface paths {
         put?: never;
         /**
          * Delete an instance of an object
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["deleteLwm2mInstance"];
         delete?: never;
@@ -2938,7 +2938,7 @@ export interface paths {
         put?: never;
         /**
          * What a device has, with its attributes
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["discoverLwm2m"];
         delete?: never;
@@ -2958,7 +2958,7 @@ export interface paths {
         put?: never;
         /**
          * Have a device execute something
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["executeLwm2m"];
         delete?: never;
@@ -2978,7 +2978,7 @@ export interface paths {
         put?: never;
         /**
          * Have a device report
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["observeLwm2m"];
         delete?: never;
@@ -2998,7 +2998,7 @@ export interface paths {
         put?: never;
         /**
          * Read from a device
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["readLwm2m"];
         delete?: never;
@@ -3035,7 +3035,7 @@ export interface paths {
         put?: never;
         /**
          * Write to a device
-         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.
+         * @description It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.
          */
         post: operations["writeLwm2m"];
         delete?: never;
@@ -9402,7 +9402,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Kept with the message; a repeat is dropped while both wait in the log. */
+                /** @description 1 to 128 visible ASCII characters. A message with the key of an earlier one of the same publisher and channel is taken, but not stored again: within a day, and 250,000 messages of the log’s partition, by default. */
                 "Idempotency-Key"?: string;
                 /** @description W3C trace context; kept with the message. */
                 traceparent?: string;
@@ -9415,6 +9415,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/cbor": string;
                 "application/json": string;
                 "application/octet-stream": string;
                 "application/senml+cbor": string;
@@ -9524,7 +9525,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Kept with the message; a repeat is dropped while both wait in the log. */
+                /** @description 1 to 128 visible ASCII characters. A message with the key of an earlier one of the same publisher and channel is taken, but not stored again: within a day, and 250,000 messages of the log’s partition, by default. */
                 "Idempotency-Key"?: string;
                 /** @description W3C trace context; kept with the message. */
                 traceparent?: string;
@@ -9539,6 +9540,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/cbor": string;
                 "application/json": string;
                 "application/octet-stream": string;
                 "application/senml+cbor": string;
@@ -9651,7 +9653,7 @@ export interface operations {
                 content_type?: string;
             };
             header?: {
-                /** @description Kept with the message; a repeat is dropped while both wait in the log. */
+                /** @description 1 to 128 visible ASCII characters. A message with the key of an earlier one of the same publisher and channel is taken, but not stored again: within a day, and 250,000 messages of the log’s partition, by default. */
                 "Idempotency-Key"?: string;
                 /** @description W3C trace context; kept with the message. */
                 traceparent?: string;
