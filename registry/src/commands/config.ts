@@ -8,7 +8,7 @@ export const commandsConfig = {
     .min(1)
     .max(10_000)
     .default(64)
-    .describe('Commands that may wait for one thing, or be on their way to it; a further one is refused.'),
+    .describe('Commands that may wait to be carried out for one thing; a further one is refused.'),
   MILLRACE_COMMANDS_RETENTION_DAYS: z.coerce
     .number()
     .int()

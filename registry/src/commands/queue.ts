@@ -106,15 +106,16 @@ export class CommandQueue {
       throw new RegistryError('REGISTRY_INVALID', 'never', { field: 'arguments', because: 'larger than 64 KiB' });
     const [there] = await tx.query('SELECT 1 FROM registry.commands WHERE id = $1', [id]);
     if (there !== undefined) return null;
-    // Those who give one thing commands at once take turns: else each would find room for the last.
+    // Those who give one thing commands at once take turns: else each would find room for the last. What is sent and
+    // only waits for its end takes no room: of some nobody ever hears again.
     const [found] = await tx.query(
       'SELECT 1 FROM registry.things WHERE id = $1 AND org = $2 FOR NO KEY UPDATE OF things',
       [thing, org],
     );
     if (found === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { thing });
     const [waiting] = await tx.query<{ count: number }>(
-      `SELECT count(*)::integer AS count FROM registry.commands WHERE thing = $1 AND ${OPEN}
-         AND (expires_at > now() OR NOT ${FREE})`,
+      `SELECT count(*)::integer AS count FROM registry.commands WHERE thing = $1 AND state IN ('queued', 'sent')
+         AND CASE WHEN ${FREE} THEN expires_at > now() ELSE lease_until > now() END`,
       [thing],
     );
     if ((waiting?.count ?? 0) >= this.#perThingMax)

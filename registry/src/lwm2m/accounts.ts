@@ -1,6 +1,6 @@
 import type { Credentials, Lwm2mAccount, Lwm2mBootstrap, Lwm2mRegistration } from '@millrace/core';
 import { changedFields } from '../audit/changed-fields.ts';
-import type { ChangeFeed } from '../changes.ts';
+import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 import { within } from '../inventory/group-scope.ts';
@@ -91,6 +91,7 @@ export function createAccounts(session: Session, feed: ChangeFeed, credentials: 
                OR (NOT secure AND $3 = 'dtls')) RETURNING 1`,
           [thing, endpoint, security],
         );
+        if (ended.length > 0) tellItsNode(tx, thing, org);
         const after = opened(row);
         const changed = before === null ? {} : changedFields(told(before), told(after));
         const detail = { endpoint, security, ...(before === null ? {} : { changed }), registrations: ended.length };
@@ -105,6 +106,7 @@ export function createAccounts(session: Session, feed: ChangeFeed, credentials: 
         await tx.query('DELETE FROM registry.lwm2m_accounts WHERE thing = $1', [thing]);
         const ended = await tx.query('DELETE FROM registry.lwm2m_registrations WHERE thing = $1 RETURNING 1', [thing]);
         const { org, endpoint } = account;
+        if (ended.length > 0) tellItsNode(tx, thing, org);
         const detail = { endpoint, registrations: ended.length };
         tx.audit({ action: 'things.account_delete', entity: 'things', id: thing, org, detail });
         return ended.length;
@@ -116,6 +118,9 @@ export function createAccounts(session: Session, feed: ChangeFeed, credentials: 
       }),
   };
 }
+
+/** Whoever has the device asks, as for a command, whether it is still registered. */
+const tellItsNode = (tx: ChangeSession, thing: string, org: string): void => tx.changed('command', thing, org, []);
 
 /** What the audit may tell: of a bootstrap the servers, no identities and keys. */
 const told = ({ endpoint, security, channel, observe, bootstrap }: Account) => ({

@@ -15,7 +15,7 @@ import { ResultAnswer, WaitQuery } from './schemas.ts';
 const WAIT_SECONDS = 10;
 
 const description =
-  'It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps or is slow, 202 names it, and it goes on.';
+  'It is a command (GET /commands/{id}): if the device does not answer in time, because it sleeps, is slow or has not registered, 202 names it, and it goes on.';
 const answers = {
   200: { description: 'What the device answered.', schema: ResultAnswer },
   202: { description: 'It has not answered yet: Location names the command.', schema: CommandAnswer },
@@ -53,11 +53,12 @@ function operation(name: Lwm2mOperation, summary: string, examples: RouteExample
     { method: 'post', path, tag: 'lwm2m', summary, description, query: WaitQuery, body, answers, examples },
     async (call, plane) => {
       const thing = await commandedThing(call, plane, 'create');
-      await checkIsLwm2m(plane, thing.id);
+      const isThere = await checkIsLwm2m(plane, thing.id);
       const { expires_in, ...given } = call.body;
       const record = await submit(plane, thing, `lwm2m.${name}`, given, expires_in as number | undefined);
       const seconds = call.query.wait ?? WAIT_SECONDS;
-      if (seconds === 0) return accepted(record);
+      // Nobody answers before it has registered.
+      if (seconds === 0 || !isThere) return accepted(record);
       await plane.registry.commands.ended(record.id, seconds * 1_000, call.request.signal);
       return answered(await current(plane, record.id));
     },

@@ -314,21 +314,32 @@ describe('a registration', () => {
     const renamed = (await account(thing)).body.endpoint;
     expect(await lwm2m.registrationOf(thing)).toBeNull();
     await lwm2m.register(registered(thing, { endpoint: renamed }));
+    const told: string[] = [];
+    const stop = other.registry.commands.onQueued((id) => told.push(id));
     const gone = await admin.call('DELETE', `/things/${thing}/lwm2m`);
     expect(gone.headers.get('deleted')).toBe('registrations=1');
     expect(await lwm2m.registrationOf(thing)).toBeNull();
+    // Its node looks after it, wherever that is.
+    await eventually(() => told.includes(thing));
+    stop();
   });
 });
 
 describe('a request to a device', () => {
   const read = (thing: string, query = '', asker = admin): Promise<Answered> =>
     asker.call('POST', `/things/${thing}/lwm2m/read${query}`, { path: TEMPERATURE });
+  /** A device that has registered. */
+  async function newRegistered(): Promise<{ thing: string }> {
+    const { thing, endpoint } = await newDevice();
+    await node.registry.lwm2m.register(registered(thing, { endpoint }));
+    return { thing };
+  }
   const values = [{ path: TEMPERATURE, value: 21.5, unit: 'Cel', name: 'Sensor Value' }];
   const done: CommandOutcome = { state: 'done', result: { code: '2.05', values } };
 
   test('is answered by the device that is there, whichever node has it', async () => {
     for (const at of [node, other]) {
-      const { thing } = await newDevice();
+      const { thing } = await newRegistered();
       const device = answering(at, thing, done);
       const answered = await read(thing, '?wait=30');
       device.stop();
@@ -341,7 +352,7 @@ describe('a request to a device', () => {
   });
 
   test('holds no connection to the database while it waits', async () => {
-    const { thing } = await newDevice();
+    const { thing } = await newRegistered();
     // More than there are connections.
     const asked = Array.from({ length: 20 }, () => read(thing, '?wait=60'));
     await eventually(async () => (await admin.call('GET', `/things/${thing}/commands?state=open`)).body.total === 20);
@@ -352,7 +363,7 @@ describe('a request to a device', () => {
   });
 
   test('goes on as a command when the device sleeps', async () => {
-    const { thing } = await newDevice();
+    const { thing } = await newRegistered();
     for (const query of ['?wait=0', '?wait=1']) {
       const answered = await read(thing, query);
       expect([answered.status, answered.body.state]).toEqual([202, 'queued']);
@@ -366,7 +377,7 @@ describe('a request to a device', () => {
   });
 
   test('tells of a refusal with the code of the device', async () => {
-    const { thing } = await newDevice();
+    const { thing } = await newRegistered();
     const device = answering(node, thing, { state: 'failed', result: { code: '4.05' }, detail: 'It can not be read.' });
     const refused = await read(thing, '?wait=30');
     device.stop();
@@ -378,7 +389,7 @@ describe('a request to a device', () => {
   });
 
   test('ends with the thing', async () => {
-    const { thing } = await newDevice();
+    const { thing } = await newRegistered();
     const asked = read(thing, '?wait=60');
     await eventually(async () => (await admin.call('GET', `/things/${thing}/commands`)).body.total === 1);
     await admin.call('DELETE', `/things/${thing}`);
@@ -392,6 +403,13 @@ describe('a request to a device', () => {
     expect((await admin.call('GET', `/things/${thing}/commands`)).body.total).toBe(0);
     await node.registry.lwm2m.register(registered(thing));
     expect((await read(thing, '?wait=0')).status).toBe(202);
+  });
+
+  test('does not wait for one that has not registered', async () => {
+    const { thing } = await newDevice();
+    const begun = performance.now();
+    expect((await read(thing, '?wait=60')).status).toBe(202);
+    expect(performance.now() - begun).toBeLessThan(30_000);
   });
 
   test('writes what the audit must not tell', async () => {
