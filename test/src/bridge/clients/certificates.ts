@@ -46,6 +46,14 @@ export class CertificateMaker {
     return read(certFile, keyFile);
   }
 
+  /** Writes down what somebody else has made. */
+  keep(cert: string, key: string): KeyPair {
+    const { certFile, keyFile } = this.#files();
+    writeFileSync(certFile, cert);
+    writeFileSync(keyFile, key, { mode: 0o600 });
+    return read(certFile, keyFile);
+  }
+
   #files(): { certFile: string; keyFile: string; requestFile: string; extensionsFile: string } {
     const path = join(this.#directory, String(++this.#made));
     return {

@@ -1,0 +1,125 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { missingOpenssl } from '../bridge/clients/certificates.ts';
+import { counted } from '../coap/counted.ts';
+import { eventually, freePort } from '../millrace.ts';
+import { ask, CoapsNode, missingLibcoaps } from './coaps-node.ts';
+
+const SOURCE = new URL('../../../deploy/dtls/', import.meta.url).pathname;
+const CACHED_GO = new URL('../../../.ci/go/bin/go', import.meta.url).pathname;
+const GO = existsSync(CACHED_GO) ? CACHED_GO : 'go';
+const missing = missingLibcoaps ?? missingOpenssl ?? missingGo();
+const PACK = ['-m', 'post', '-t', '110', '-e', '[{"n":"temperature","v":21.5}]'];
+const BUILD_MS_MAX = 240_000;
+
+/** Why the terminator can't be built here, or null. @see .ci/run */
+function missingGo(): string | null {
+  const told = spawnSync(GO, ['version'], { encoding: 'utf8' });
+  if (told.status === 0) return null;
+  if (process.env.MILLRACE_TEST_NO_SKIP === '1') throw new Error('go is missing: .ci/run gets one');
+  return 'go is missing';
+}
+
+describe.skipIf(missing !== null)(`the terminator on pion${missing === null ? '' : ` (${missing})`}`, () => {
+  let node: CoapsNode;
+  let program: string;
+  let terminator: ChildProcess | null = null;
+  let log = '';
+  let port = 0;
+  const url = (rest = ''): string => `coaps://127.0.0.1:${port}/channels/${node.publisher.channel}/messages${rest}`;
+  const psk = (key = node.publisher.key): string[] => ['-k', key, '-u', node.publisher.thing];
+  const start = async (): Promise<void> => {
+    const own = await node.maker.issue(node.root, '127.0.0.1', 'IP:127.0.0.1');
+    const control = join(node.millrace.directory, 'run', 'dtls.sock');
+    expect(statSync(control).mode & 0o777).toBe(0o600);
+    const words = ['-listen', `127.0.0.1:${port}`, '-coap', node.millrace.coap.replace('coap://', '')];
+    log = '';
+    terminator = spawn(program, [...words, '-control', control, '-cert', own.certFile, '-key', own.keyFile]);
+    for (const stream of [terminator.stderr, terminator.stdout])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        log += text;
+      });
+    await eventually('the terminator', 20_000, async () => log.includes('ready') && log.includes('connected'));
+  };
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    const running = terminator;
+    terminator = null;
+    if (running === null || running.exitCode !== null) return;
+    await new Promise((resolve) => running.once('exit', resolve).kill(signal));
+  };
+
+  beforeAll(async () => {
+    node = await CoapsNode.start({ MILLRACE_COAPS_PORT: 'off', MILLRACE_COAP_TERMINATOR: 'on' });
+    program = join(node.directory, 'terminator');
+    await built(program);
+    // TCP and UDP ports are given out alike.
+    port = await freePort();
+    await start();
+  }, BUILD_MS_MAX + 60_000);
+  afterAll(async () => {
+    await end('SIGTERM');
+    await node?.dispose();
+  }, 120_000);
+
+  test.each(['coap-client-openssl', 'coap-client-gnutls'] as const)('%s publishes by its key alone', async (client) => {
+    const { codes } = await ask(client, ...psk(), ...PACK, url());
+    expect(codes.at(-1)).toBe('2.04');
+  });
+  test('a wrong key gets nowhere', async () => {
+    const { codes } = await ask('coap-client-openssl', ...psk('another'), '-B', '5', ...PACK, url());
+    expect(codes).toEqual([]);
+  });
+  test('a certificate stands for its thing', async () => {
+    const { certificate, private_key } = await node.admin.json<{ certificate: string; private_key: string }>(
+      'POST',
+      '/certs',
+      { thing_id: node.publisher.thing, ttl: '1d' },
+    );
+    const files = node.maker.keep(certificate, private_key);
+    const shown = ['-c', files.certFile, '-j', files.keyFile, '-C', node.root.certFile];
+    const { codes } = await ask('coap-client-openssl', ...shown, ...PACK, url());
+    expect(codes.at(-1)).toBe('2.04');
+  });
+  test('a session ends with its key', async () => {
+    const before = await counted(node.admin, 'millrace_coap_observers');
+    const { id, key } = await node.admin.json<{ id: string; key: string }>('POST', '/things', { name: 'observer' });
+    await node.admin.json('POST', '/connect', { channel_ids: [node.publisher.channel], thing_ids: [id] });
+    const words = ['-v', '0', '-s', '100', '-k', key, '-u', id, '-m', 'get', url('/observed')];
+    const observing = spawn('coap-client-openssl', words, { stdio: 'ignore' });
+    const over = new Promise((resolve) => observing.once('exit', resolve));
+    try {
+      const observers = (): Promise<number> => counted(node.admin, 'millrace_coap_observers');
+      await eventually('the observation', 30_000, async () => (await observers()) === before + 1);
+      await node.admin.json('PATCH', `/things/${id}/key`, {});
+      await eventually('its end', 30_000, async () => (await observers()) === before);
+    } finally {
+      observing.kill();
+      await over;
+    }
+  }, 90_000);
+  test('what it told is forgotten when it dies, and another takes its place', async () => {
+    await end('SIGKILL');
+    await start();
+    const { codes } = await ask('coap-client-openssl', ...psk(), ...PACK, url());
+    expect(codes.at(-1)).toBe('2.04');
+  }, 60_000);
+});
+
+function built(program: string): Promise<void> {
+  // What it needs comes from the module proxy once, and from the cache later.
+  const go = spawn(GO, ['build', '-o', program, '.'], { cwd: SOURCE, env: { ...process.env, CGO_ENABLED: '0' } });
+  let text = '';
+  go.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  const timer = setTimeout(() => go.kill('SIGKILL'), BUILD_MS_MAX);
+  return new Promise((resolve, reject) =>
+    go.once('close', (code) => {
+      clearTimeout(timer);
+      if (code === 0) resolve();
+      else reject(new Error(`go build ended with ${code}: ${text.slice(-2_000)}`));
+    }),
+  );
+}
