@@ -128,7 +128,7 @@ export class BatchNormaliser {
     return { kind: 'rows', rows: packBatch(this.#blocks, tally.close()), last, messages };
   }
 
-  /** Puts the keys of a batch into its table of them, and does nothing else. */
+  /** Puts the keys of a batch, up to its `last`, into its table of them, and does nothing else. */
   learn(task: BatchTask): BatchAnswer {
     const repeats = this.#repeats;
     repeats.restart(task.repeats, task.repeatWindow);
@@ -139,12 +139,13 @@ export class BatchNormaliser {
       const start = at + 4;
       const end = start + view.readUInt32LE(at);
       at = end;
+      const offset = offsets === null ? task.first + index : (offsets[index] as number);
+      if (offset > task.last) break;
       if (!envelope.open(view, start, end) || !isPlausible(envelope.receivedUs)) continue;
       const { dedupKey } = envelope;
       if (dedupKey === '') continue;
       const { org, channel, subtopic, publisher } = envelope;
       if (!this.#isAdmitted(envelope, org, channel, subtopic, publisher)) continue;
-      const offset = offsets === null ? task.first + index : (offsets[index] as number);
       repeats.learn(publisher, channel, dedupKey, offset, envelope.receivedUs);
     }
     return { kind: 'learned' };

@@ -253,7 +253,7 @@ export class Lane {
         for (const { channel, org } of answer.channels) channels.set(channel, org);
         const asked = [...channels].map(([channel, org]) => ({ channel, org }));
         told = await this.#patiently('asking the registry', () => profiles.resolve(asked));
-        if (answer.repeats) await this.#patiently('reading the log back', () => repeats.build(range.first));
+        if (answer.repeats) await this.#patiently('reading the log back', () => repeats.build(range.first, first));
         continue;
       }
       if (answer.kind === 'learned') throw new RangeError('rows were asked for');

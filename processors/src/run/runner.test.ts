@@ -2,6 +2,7 @@ import {
   type ChannelProfile,
   createLogger,
   createMetrics,
+  DEAD_LETTER_HEADER,
   type Directory,
   type DirectoryChange,
   LogError,
@@ -250,6 +251,22 @@ describe('processors', { timeout: 120_000 }, () => {
       'forbidden',
     ]);
     expect(store.tables.readings.map((row) => row.channel)).toEqual(['channel', 'channel', 'channel']);
+  });
+
+  test('buries what the ingress could not make a message of, also of a channel that there is not', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    const headers = [[DEAD_LETTER_HEADER, 'unknown_application 7']] as const;
+    log.push(envelopeOf({ channel: 'nowhere', headers }), envelopeOf());
+    const { metrics } = await run(log, store);
+    await until(() => settled(log));
+    expect(store.tables.dead_letters).toMatchObject([
+      { org: 'org', channel: 'nowhere', reason: 'unknown_application', detail: '7' },
+    ]);
+    expect(store.tables.message_log).toMatchObject([{ reason: 'unknown_application' }, { stored: 'readings' }]);
+    expect(await metrics.registry.getSingleMetricAsString('millrace_processor_messages_total')).toContain(
+      'outcome="dead",reason="unknown_application"} 1',
+    );
   });
 
   test('cuts a batch at the month of reception', async () => {

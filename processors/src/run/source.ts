@@ -51,7 +51,7 @@ export class Source {
     });
   }
 
-  /** A part of a range: what of it fits, from its beginning; null if nothing is kept. */
+  /** A part of a range: what of it fits, from its beginning; null if none came in time. */
   readPart(range: OffsetRange, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
     this.#rangesAhead++;
     this.#waiting?.abort();
