@@ -18,6 +18,8 @@ export function urlProblem(text: string, schemes: readonly string[]): string | n
   // They would be shown to whoever may read the server.
   if (url.username !== '' || url.password !== '') return 'holds credentials: they have members of their own';
   if (url.hash !== '') return 'has a fragment';
+  // What its paths are put behind.
+  if (url.search !== '' && /^https?:/.test(url.protocol)) return 'has a query';
   return null;
 }
 

@@ -176,6 +176,11 @@ describe('network servers', () => {
     expect([status, told.detail]).toEqual([422, expect.stringContaining(path)]);
   });
 
+  test.each(['ftp://a', 'https://u:p@a', 'https://a?x=1', 'https://a#x', 'a'])('have no API at %s', async (url) => {
+    const { status, body: told } = await owner.call('POST', '/networkservers', body({ http: { url } }));
+    expect([status, told.detail]).toEqual([422, expect.stringContaining('http.url')]);
+  });
+
   test('take a client certificate only with its own key', async () => {
     const [one, other] = [await makeClientCertificate(), await makeClientCertificate()];
     const url = 'mqtts://broker.example.org';
