@@ -9,7 +9,8 @@ const WAIT_SECONDS_MAX = 60;
 
 const endpoint = text(256)
   .min(1)
-  .regex(/^[^\s\p{Cc}/?#&]+$/u, 'must hold no spaces, control characters, or any of / ? # &')
+  .regex(/^[^\s/?#&]+$/, 'must hold no spaces, or any of / ? # &')
+  .refine((value) => !/\p{Cc}/u.test(value), 'must hold no control characters')
   .refine((value) => Buffer.byteLength(value) <= ENDPOINT_BYTES_MAX, `is larger than ${ENDPOINT_BYTES_MAX} bytes`)
   .describe(
     'Endpoint name, as the device says it (ep); unique in the whole installation. An UUID can be the own id only.',
