@@ -10,7 +10,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Database, openDatabase } from '../database/database.ts';
 import type { Registry } from '../registry.ts';
 import { logger, startRegistry, temporaryPostgres } from '../testing/fixture.ts';
-import { until } from '../testing/until.ts';
 import type { NewServerBody } from './server-schemas.ts';
 import { newSettings } from './server-settings.ts';
 
@@ -335,7 +334,7 @@ describe('an unknown device', () => {
 });
 
 describe('a change', () => {
-  test('is told on the node that made it before it answers, and on the other soon', async () => {
+  test('is told on the node that made it before it answers, and on the other soon', { timeout: 120_000 }, async () => {
     const told: { node: string; kind: string; org: string | null; id: string | null }[] = [];
     const ends = [
       here.lora.onChange((change) => told.push({ node: 'here', ...change })),
@@ -345,7 +344,7 @@ describe('a change', () => {
       told.some((each) => each.node === node && each.kind === kind && each.id === id && each.org === org);
     const both = async (kind: string, id: string): Promise<void> => {
       expect(heard('here', kind, id)).toBe(true);
-      await until(() => heard('there', kind, id));
+      await expect.poll(() => heard('there', kind, id), { timeout: 20_000 }).toBe(true);
     };
     await both('devices', await thing({ externalId: DEV_EUI }));
     await both('devices', await channel({ app_id: 1 }));
