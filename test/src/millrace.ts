@@ -15,6 +15,8 @@ const OUTPUT_CHARS_MAX = 4_000_000;
 export class Millrace {
   readonly directory: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** A program that prepares what the node inherits and becomes it. */
+  launcher: readonly string[] = [];
   url = '';
   /** Of the MQTT listener. */
   mqtt = '';
@@ -43,7 +45,8 @@ export class Millrace {
   }
 
   launch(): void {
-    const child = spawn(process.execPath, [MAIN, 'start'], {
+    const [program = '', ...words] = [...this.launcher, process.execPath, MAIN, 'start'];
+    const child = spawn(program, words, {
       env: environmentOf({
         MILLRACE_DATA_DIR: this.directory,
         MILLRACE_HTTP_PORT: '0',

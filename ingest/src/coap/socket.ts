@@ -97,10 +97,10 @@ export class UdpSocket {
   #bind(): Promise<void> {
     const { source, logger, onDatagram } = this.#options;
     const socket = this.#socket;
+    const { kind: _kind, ...facts } = source;
     return new Promise((resolve, reject) => {
       socket.once('error', (cause: NodeJS.ErrnoException) => {
         const code = cause.code === 'EADDRINUSE' ? 'COAP_PORT_IN_USE' : 'COAP_LISTEN_FAILED';
-        const { kind: _kind, ...facts } = source;
         reject(new IngestError(code, 'later', facts, { cause }));
       });
       socket.once('listening', () => {
@@ -117,8 +117,14 @@ export class UdpSocket {
         if (from.port === 0) counts.unanswerable++;
         else onDatagram(datagram, from);
       });
-      if (source.kind === 'inherited') socket.bind({ fd: source.fd });
-      else socket.bind({ address: source.host, port: source.port });
+      try {
+        if (source.kind === 'inherited') socket.bind({ fd: source.fd });
+        else socket.bind({ address: source.host, port: source.port });
+      } catch (cause) {
+        // Nobody will hand over another one.
+        const problem = 'MILLRACE_COAP_FD (or LISTEN_FDS) names no UDP socket';
+        reject(new IngestError('COAP_LISTEN_FAILED', 'never', { ...facts, problem }, { cause }));
+      }
       logger.debug({ source: source.kind }, 'coap: opening a socket');
     });
   }
