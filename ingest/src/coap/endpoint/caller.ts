@@ -91,7 +91,8 @@ export class Caller {
       const known = state.calls.get(key) === watch;
       forget();
       // The answer has a token that nobody waits for any more, and is dropped.
-      if (known && !quietly && !this.closed) this.#tell(state, asked.method, token, [...rest, [Option.Observe, uintBytes(1)]]);
+      if (known && !quietly && !this.closed)
+        this.#tell(state, asked.method, token, [...rest, [Option.Observe, uintBytes(1)]]);
     };
     const first = await this.#askWithBody(errand, token, watch);
     try {
@@ -240,6 +241,11 @@ export class Caller {
     if (call === undefined) return false;
     call.take(message);
     return true;
+  }
+
+  /** It can't be understood. */
+  reject(state: PeerState, message: CoapMessage): void {
+    state.calls.get(message.token.toString('latin1'))?.fail(new CoapError('COAP_RESET', 'never'));
   }
 
   closeAll(state: PeerState): void {

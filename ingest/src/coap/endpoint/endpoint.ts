@@ -115,7 +115,9 @@ class MessageLayer implements Endpoint {
     // Only who got our message knows its number.
     if (!exchanges.acknowledge(state, messageId)) return;
     peer.verified = true;
-    if (response !== null) this.#caller.take(state, response);
+    if (response === null) return;
+    if (understood(response)) this.#caller.take(state, response);
+    else this.#caller.reject(state, response);
   }
 
   #takeResponse(datagram: Buffer, peer: Peer): void {

@@ -154,12 +154,12 @@ export class Observations implements ObservationKeeper {
     if (quietMs < options.confirmIntervalMs || observation.owes || exchanges.full) return;
     const messageId = state.nextMessageId();
     const ping = Buffer.from(new Uint8Array(bareMessage(Type.Con, messageId)));
-    const heard = (): void => {
-      observation.confirmedMs = options.now();
-    };
+    // That someone is there does not say that it is still interested: the next notification has to be acknowledged.
     exchanges.send(state, messageId, ping, {
-      acknowledged: heard,
-      failed: (why) => (why === 'reset' ? heard() : this.close(observation, why)),
+      acknowledged: () => {},
+      failed: (why) => {
+        if (why !== 'reset') this.close(observation, why);
+      },
     });
   }
 
