@@ -89,7 +89,7 @@ describe('a read', () => {
     on(Method.Get, '/3/0/9', { code: Code.MethodNotAllowed, payload: Buffer.from('no') });
     expect(await lwm2m.commanded('lwm2m.read', { path: '/3/0/9' })).toEqual({
       state: 'failed',
-      detail: 'The device answered 4.05 Method Not Allowed: no',
+      detail: 'Method Not Allowed: no',
       result: { code: '4.05' },
     });
   });

@@ -230,9 +230,8 @@ const DIAGNOSIS_CHARACTERS_MAX = 200;
 export function refusalOf(answer: CoapAnswer): Told | null {
   if (answer.code >> 5 === 2) return null;
   const code = codeText(answer.code);
-  const reason = REASONS[answer.code];
+  const reason = REASONS[answer.code] ?? 'The device gave a code that is not known';
   // Without a content format, the payload is a sentence for people.
   const said = answer.format === null ? answer.payload.toString('utf8').slice(0, DIAGNOSIS_CHARACTERS_MAX) : '';
-  const sentence = `The device answered ${code}${reason === undefined ? '' : ` ${reason}`}`;
-  return failed(said === '' ? `${sentence}.` : `${sentence}: ${said}`, { code });
+  return failed(said === '' ? `${reason}.` : `${reason}: ${said}`, { code });
 }
