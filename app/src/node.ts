@@ -189,6 +189,15 @@ export async function startNode(
             }),
           );
     if (http !== null) registry.listensAt(http.url);
+    // Drained before the listener: that waits for what is under way, and a request may wait a minute for a device.
+    await assembly.start({
+      name: 'registry/waiting',
+      start: async () => ({
+        value: null,
+        drain: async () => registry.commands.answerNow(),
+        stop: async () => registry.commands.answerNow(),
+      }),
+    });
     const started = has('registry') ? await registry.gettingStarted() : null;
     return {
       http: http?.url ?? null,

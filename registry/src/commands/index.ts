@@ -21,6 +21,8 @@ export interface CommandStore extends Commands, Topic {
   cancel(id: string): Promise<boolean | null>;
   /** Resolves when it has ended, or is gone, at the latest after `ms`. */
   ended(id: string, ms: number, signal?: AbortSignal): Promise<void>;
+  /** This node is going down: nobody waits any more, and who asks from now on does not. */
+  answerNow(): void;
 }
 
 const SWEEP_MS = 5_000;
@@ -138,6 +140,7 @@ export function createCommands({ database, feed, credentials, config, metrics, l
     },
 
     ended: (id, ms, signal) => waiting.ended(id, ms, signal),
+    answerNow: () => waiting.stop(),
 
     async start() {
       schedule();

@@ -17,6 +17,7 @@ export class Waiting {
   readonly #waiting = new Map<string, Set<() => void>>();
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(session: Session, logger: Logger) {
     this.#session = session;
@@ -30,7 +31,7 @@ export class Waiting {
   /** Until it has ended, is gone, or the time is over; not at all where too many wait.
    *  @param signal of who asked: no longer than they are there */
   async ended(id: string, ms: number, signal?: AbortSignal): Promise<void> {
-    if (ms <= 0 || this.#count >= WAITING_MAX || signal?.aborted === true) return;
+    if (ms <= 0 || this.#stopped || this.#count >= WAITING_MAX || signal?.aborted === true) return;
     this.#count++;
     const { promise, resolve } = withResolvers();
     const others = this.#waiting.get(id) ?? new Set();
@@ -51,8 +52,9 @@ export class Waiting {
     for (const resolve of this.#waiting.get(id) ?? []) resolve();
   }
 
-  /** Nobody waits any more. */
+  /** Nobody waits any more, nor from now on. */
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     for (const id of this.#waiting.keys()) this.tell(id);
@@ -70,7 +72,7 @@ export class Waiting {
       this.#logger.debug({ err: error }, 'can not ask what became of commands; tries again');
     } finally {
       this.#timer = undefined;
-      if (this.#waiting.size > 0) this.#schedule();
+      if (this.#waiting.size > 0 && !this.#stopped) this.#schedule();
     }
   }
 }

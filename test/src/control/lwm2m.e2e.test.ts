@@ -388,6 +388,19 @@ describe('a request to a device', () => {
     expect(refused.headers.get('location')).toMatch(/^\/commands\//);
   });
 
+  test('is answered at once by a node that goes down', async () => {
+    const { thing } = await newRegistered();
+    const dying = await plane.node();
+    const asker = dying.stranger.with(admin.headers);
+    const asked = read(thing, '?wait=60', asker);
+    await eventually(async () => (await admin.call('GET', `/things/${thing}/commands`)).body.total === 1);
+    const begun = performance.now();
+    dying.registry.commands.answerNow();
+    for (const answered of [await asked, await read(thing, '?wait=60', asker)]) expect(answered.status).toBe(202);
+    expect(performance.now() - begun).toBeLessThan(30_000);
+    await dying.stop();
+  });
+
   test('ends with the thing', async () => {
     const { thing } = await newRegistered();
     const asked = read(thing, '?wait=60');
