@@ -67,6 +67,9 @@ export interface CoapService {
   ): Peer;
   /** That session is over. */
   dismiss(peer: Peer): void;
+  /** Somebody whom we ask, or will: it stays the same object until each `keep` has had its `release`. */
+  keep(peer: Peer): void;
+  release(peer: Peer): void;
 }
 
 /** CoAP over UDP, and the resources of messages for everything that speaks CoAP.
@@ -111,8 +114,8 @@ class CoapServer implements CoapService {
     );
     this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
     this.endpoint = createEndpoint((request) => this.#counted(request), {
-      maxBody: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
-      conEvery: config.MILLRACE_COAP_OBSERVE_CONFIRM_EVERY,
+      bodyBytesMax: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
+      confirmEvery: config.MILLRACE_COAP_OBSERVE_CONFIRM_EVERY,
       ackTimeoutMs: config.MILLRACE_COAP_ACK_TIMEOUT_MS,
       maxRetransmit: config.MILLRACE_COAP_RETRANSMIT_MAX,
     });
@@ -165,6 +168,14 @@ class CoapServer implements CoapService {
   dismiss(peer: Peer): void {
     this.#peers.dismiss(peer);
     this.endpoint.forget(peer);
+  }
+
+  keep(peer: Peer): void {
+    this.#peers.keep(peer);
+  }
+
+  release(peer: Peer): void {
+    this.#peers.release(peer);
   }
 
   async drain(deadlineMs: number): Promise<void> {
