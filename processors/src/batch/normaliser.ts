@@ -1,8 +1,6 @@
 import {
   type Block,
   blockOf,
-  DEAD_LETTER_HEADER,
-  DEAD_REASONS,
   type DeadReason,
   type Decision,
   deadLettersColumns,
@@ -16,13 +14,14 @@ import {
   readingsColumns,
   type Sealer,
 } from '@millrace/core';
-import { Bignum } from '../cbor/decode.ts';
 import type { RawPolicy } from '../config.ts';
 import { KnownProfiles } from '../profile/known-profiles.ts';
 import type { ReadingProfile } from '../profile/reading-profile.ts';
 import { MessageRows, type RowOrigin, TIME_US_MAX } from '../rows/message-rows.ts';
 import type { Refusal } from '../senml/resolve.ts';
 import { type Dialect, dialectOf, readPayload } from './content.ts';
+import { shownAsJson, toldDead } from './dead-letters.ts';
+import { firstReceived, isPlausible, monthOf } from './reception.ts';
 import { Repeats } from './repeats.ts';
 import { Tally } from './tally.ts';
 import { type BatchAnswer, type BatchTask, type ChannelNeed, type Grant, grantKey, type Need } from './task.ts';
@@ -35,9 +34,6 @@ const CONTENT_TYPES_MAX = 1_024;
 const GRANTS_MAX = 20_000;
 /** Channels of which a worker asks in one run how they are read. */
 const CHANNEL_NEEDS_MAX = 20_000;
-/** Reception outside of 2000–2199 is no clock's: the envelope is refused, or it would open a month of its own. */
-const RECEIVED_US_MIN = Date.UTC(2000, 0) * 1_000;
-const RECEIVED_US_MAX = Date.UTC(2200, 0) * 1_000;
 const ID_UNKNOWN = new Uint8Array(16);
 const NO_BYTES = Buffer.alloc(0);
 
@@ -478,60 +474,3 @@ export class BatchNormaliser {
 
 /** As in MessageFate. */
 type LogReason = DeadReason | 'filtered' | 'duplicate' | '';
-
-const isPlausible = (receivedUs: number): boolean => receivedUs >= RECEIVED_US_MIN && receivedUs < RECEIVED_US_MAX;
-
-/** Why the ingress could make no message of it; null: it is one. The ingress is believed as to that, not as to the name
- *  of the reason: it is a label and a column. */
-function toldDead(envelope: EnvelopeReader): Refusal | null {
-  for (const [name, value] of envelope.headers) {
-    if (name !== DEAD_LETTER_HEADER) continue;
-    const space = value.indexOf(' ');
-    const reason = space === -1 ? value : value.slice(0, space);
-    const detail = (space === -1 ? '' : value.slice(space + 1)).slice(0, DETAIL_SIZE_MAX);
-    return DEAD_REASON_NAMES.has(reason)
-      ? { reason: reason as DeadReason, detail }
-      : { reason: 'bad_event', detail: value.slice(0, DETAIL_SIZE_MAX) };
-  }
-  return null;
-}
-const DEAD_REASON_NAMES: ReadonlySet<string> = new Set(DEAD_REASONS);
-/** Characters that a dead letter says of itself. */
-const DETAIL_SIZE_MAX = 1_024;
-
-/** Reception of the first message that can be opened: what can't be takes its month, at every try the same. */
-function firstReceived(view: Buffer, envelope: EnvelopeReader): number | null {
-  for (let at = 0; at < view.length; ) {
-    const end = at + 4 + view.readUInt32LE(at);
-    if (envelope.open(view, at + 4, end) && isPlausible(envelope.receivedUs)) return envelope.receivedUs;
-    at = end;
-  }
-  return null;
-}
-
-/** Start (inclusive) and end (exclusive) of the month, UTC. */
-function monthOf(us: number): [startUs: number, endUs: number] {
-  const date = new Date(us / 1_000);
-  const year = date.getUTCFullYear();
-  const month = date.getUTCMonth();
-  return [Date.UTC(year, month) * 1_000, Date.UTC(year, month + 1) * 1_000];
-}
-
-/** A dead record as JSON; undefined if it is nested more deeply than can be written, which parsing it can be. */
-function shownAsJson(record: unknown): string | undefined {
-  try {
-    return JSON.stringify(record, showBytes) as string | undefined;
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
-}
-
-/** Bytes as base64url, large integers as text: what JSON has no way to say. */
-function showBytes(this: unknown, key: string, value: unknown): unknown {
-  // Buffer#toJSON has run already: look at what it was called on.
-  const given = (this as Record<string, unknown>)[key];
-  if (given instanceof Uint8Array)
-    return Buffer.from(given.buffer, given.byteOffset, given.length).toString('base64url');
-  return value instanceof Bignum ? String(value.integer) : value;
-}
