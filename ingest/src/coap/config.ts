@@ -26,17 +26,20 @@ export const CoapIngestConfig = z.object({
   MILLRACE_COAP_PEERS_MAX: count(64, 10_000_000)
     .default(65_536)
     .describe('Addresses and ports that are remembered; the ones that were quiet for longest are forgotten.'),
-  MILLRACE_COAP_DEDUPLICATION_BYTES_MAX: count(MIB, 4_096 * MIB)
-    .default(64 * MIB)
-    .describe('Memory for answers that a repeated datagram is given again.'),
+  MILLRACE_COAP_DEDUPLICATION_ENTRIES_MAX: count(1_024, 2 ** 26)
+    .default(2 ** 19)
+    .describe('Messages that are remembered to know a repeat, 63 bytes each, taken at the start.'),
+  MILLRACE_COAP_DEDUPLICATION_BYTES_MAX: count(65_536, 4_096 * MIB)
+    .default(16 * MIB)
+    .describe('Bytes of answers over 28 bytes that are remembered with them, to be given again.'),
   MILLRACE_COAP_EXCHANGE_LIFETIME_MS: count(1_000, 3_600_000)
     .default(247_000)
     .describe('For so long a repeated datagram is told by its message id, while the memory suffices.'),
   MILLRACE_COAP_REQUESTS_MAX: count(1, 10_000_000)
-    .default(65_536)
+    .default(16_384)
     .describe('Requests under way at once, most of them waiting for the log; further ones are answered 5.03.'),
   MILLRACE_COAP_REQUESTS_PER_PEER_MAX: count(1, 65_536)
-    .default(64)
+    .default(256)
     .describe('Requests of one address and port under way at once; further ones are answered 4.29.'),
   MILLRACE_COAP_TRANSFERS_MAX: count(1, 1_000_000)
     .default(4_096)
@@ -56,7 +59,9 @@ export const CoapIngestConfig = z.object({
     .describe('Each n-th notification is confirmable: an observer that does not acknowledge it is dropped.'),
   MILLRACE_COAP_OBSERVE_CONFIRM_SECONDS: count(1, 86_400)
     .default(3_600)
-    .describe('The first notification after so long is confirmable too.'),
+    .describe(
+      'The first notification after so long is confirmable too; who is sent none in that time is asked whether it still lives.',
+    ),
   MILLRACE_COAP_ACK_TIMEOUT_MS: count(100, 60_000)
     .default(2_000)
     .describe('A confirmable datagram is sent again after this time (up to half as much more), then after twice that.'),
@@ -72,6 +77,12 @@ export const CoapIngestConfig = z.object({
   MILLRACE_COAP_RATE_BURST: count(1, 1_000_000)
     .default(1_000)
     .describe('Messages that a client may publish at once before MILLRACE_COAP_RATE_PER_SECOND counts.'),
+  MILLRACE_COAP_ADDRESS_PROOF: z
+    .enum(['ping', 'echo'])
+    .default('ping')
+    .describe(
+      'How an address shows that it is its own before it is sent anything large: it answers a ping, as every client does, or repeats its request with the Echo option of a 4.01 (RFC 9175), which few do.',
+    ),
   MILLRACE_COAP_FLOOD_PER_SECOND: z.coerce
     .number()
     .min(1)
@@ -80,5 +91,9 @@ export const CoapIngestConfig = z.object({
     .describe(
       'Malformed datagrams and requests without a valid credential that an address (IPv6: a /64) may send a second; beyond it all of its datagrams are ignored for seconds.',
     ),
+  MILLRACE_COAP_FLOOD_BURST: count(1, 1_000_000).default(100).describe('How many of them it may send at once.'),
+  MILLRACE_COAP_FLOOD_MS_MAX: count(1_000, 60_000)
+    .default(10_000)
+    .describe('For so long at most an address is ignored; the first time a second, then twice as long each time.'),
 });
 export type CoapIngestConfig = Readonly<z.infer<typeof CoapIngestConfig>>;

@@ -1,6 +1,6 @@
 import type { Counter, Metrics, SubscriptionEnd } from '@millrace/core';
 import type { ObserveEnd } from './contract.ts';
-import type { EndpointCounts } from './endpoint/endpoint.ts';
+import { type EndpointCounts, REJECTIONS } from './endpoint/endpoint.ts';
 import type { UdpCounts } from './socket.ts';
 
 // hot
@@ -33,6 +33,15 @@ export class CoapMeasures {
       gauge.set(sources.observers());
       this.#settle(sources);
     });
+    metrics.gauge('millrace_coap_requests_under_way', 'Requests that are not answered yet.', [], (gauge) =>
+      gauge.set(sources.endpoint.underWay),
+    );
+    metrics.gauge('millrace_coap_transfers', 'Messages and answers that are moved block by block.', [], (gauge) =>
+      gauge.set(sources.endpoint.transfers),
+    );
+    metrics.gauge('millrace_coap_unacknowledged', 'Confirmable datagrams of ours that wait.', [], (gauge) =>
+      gauge.set(sources.endpoint.outstanding),
+    );
     metrics.gauge('millrace_coap_peers', 'Addresses and ports that are remembered.', [], (gauge) =>
       gauge.set(sources.peers()),
     );
@@ -46,6 +55,11 @@ export class CoapMeasures {
       dropped: counter(
         'dropped_datagrams_total',
         'Datagrams that were not answered or not sent: malformed, of an address that floods, from port 0, or because the kernel took no more.',
+        ['reason'],
+      ),
+      rejected: counter(
+        'rejected_total',
+        'Requests that the message layer refused itself, and addresses that did not prove to be their own.',
         ['reason'],
       ),
       duplicates: counter('duplicates_total', 'Requests that came again and were answered from memory.'),
@@ -69,7 +83,7 @@ export class CoapMeasures {
   }
 
   #settle(sources: CountSources): void {
-    const { requests, datagrams, bytes, dropped, ...plain } = this.#counters;
+    const { requests, datagrams, bytes, dropped, rejected, ...plain } = this.#counters;
     for (const [index, count] of this.#requests.entries()) {
       if (count === 0) continue;
       const method = METHODS[index >> 3] ?? 'other';
@@ -89,6 +103,7 @@ export class CoapMeasures {
     }
     dropped.inc({ reason: 'malformed' }, this.#since('malformed', endpoint.malformed));
     dropped.inc({ reason: 'flood' }, this.#since('flood', sources.flooded()));
+    for (const reason of REJECTIONS) rejected.inc({ reason }, this.#since(reason, endpoint.rejected[reason]));
     plain.duplicates.inc(this.#since('duplicates', endpoint.duplicates));
     plain.retransmissions.inc(this.#since('retransmissions', endpoint.retransmissions));
     plain.timeouts.inc(this.#since('timeouts', endpoint.timeouts));

@@ -17,6 +17,8 @@ import type { CoapIngestConfig } from './config.ts';
 import type { CoapEndpoint, CoapRequest, CoapResource, CoapResponse, Peer, PeerIdentity } from './contract.ts';
 import { wellKnownCore } from './discovery.ts';
 import { createEndpoint, type Endpoint } from './endpoint/endpoint.ts';
+import { FloodLimiter } from './endpoint/flood.ts';
+import { endpointOptions } from './endpoint-options.ts';
 import { CoapMeasures } from './measures.ts';
 import { Code, Method } from './message/message.ts';
 import { Observing } from './observing.ts';
@@ -95,6 +97,7 @@ class CoapServer implements CoapService {
   readonly endpoint: Endpoint;
   readonly #options: CoapServerOptions;
   readonly #peers: Peers;
+  readonly #flood: FloodLimiter;
   readonly #publishing: Publishing;
   readonly #observing: Observing;
   readonly #reader: Reader;
@@ -113,18 +116,22 @@ class CoapServer implements CoapService {
       this.#socket?.send(datagram, port, address),
     );
     this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
+    this.#flood = new FloodLimiter({
+      ratePerSecond: config.MILLRACE_COAP_FLOOD_PER_SECOND,
+      burst: config.MILLRACE_COAP_FLOOD_BURST,
+      holdMsMax: config.MILLRACE_COAP_FLOOD_MS_MAX,
+    });
     this.endpoint = createEndpoint((request) => this.#counted(request), {
-      bodyBytesMax: config.MILLRACE_COAP_PAYLOAD_BYTES_MAX,
-      confirmEvery: config.MILLRACE_COAP_OBSERVE_CONFIRM_EVERY,
-      ackTimeoutMs: config.MILLRACE_COAP_ACK_TIMEOUT_MS,
-      maxRetransmit: config.MILLRACE_COAP_RETRANSMIT_MAX,
+      ...endpointOptions(config),
+      onMalformed: ({ address }) => this.#flood.penalize(address, performance.now()),
+      onFault: (error) => options.logger.error({ err: error }, 'coap: the message layer met a fault'),
     });
     this.#measures = new CoapMeasures(metrics, {
       endpoint: this.endpoint.counts,
       socket: () => this.#socket?.counts ?? null,
       observers: () => this.#observing.count,
       peers: () => this.#peers.size,
-      flooded: () => 0,
+      flooded: () => this.#flood.ignored,
     });
     const maxAge = config.MILLRACE_COAP_MAX_AGE_S;
     this.#observing = new Observing({ ...options, maxAge, measures: this.#measures, peers: this.#peers });
@@ -145,12 +152,16 @@ class CoapServer implements CoapService {
     if (source === null) return null;
     const { endpoint } = this;
     const peers = this.#peers;
+    const flood = this.#flood;
     this.#socket = await UdpSocket.open({
       source,
       receiveBufferBytes: config.MILLRACE_COAP_RECEIVE_BUFFER_BYTES,
       sendQueueBytesMax: config.MILLRACE_COAP_SEND_QUEUE_BYTES_MAX,
       logger,
-      onDatagram: (datagram, { address, port }) => endpoint.receive(datagram, peers.of(address, port)),
+      onDatagram: (datagram, { address, port }) => {
+        if (flood.isIgnored(address, performance.now())) return;
+        endpoint.receive(datagram, peers.of(address, port));
+      },
     });
     return `coap://${this.#socket.address}`;
   }
@@ -206,18 +217,22 @@ class CoapServer implements CoapService {
       const answer = this.#answer(request);
       if (answer instanceof Promise) {
         return answer.then(
-          (response) => {
-            this.#measures.answered(method, response.code);
-            return response;
-          },
+          (response) => this.#answered(request, response),
           (error: unknown) => this.#fault(method, error),
         );
       }
-      this.#measures.answered(method, answer.code);
-      return answer;
+      return this.#answered(request, answer);
     } catch (error) {
       return this.#fault(method, error);
     }
+  }
+
+  #answered({ method, peer }: CoapRequest, response: CoapResponse): CoapResponse {
+    const { code } = response;
+    this.#measures.answered(method, code);
+    // Who tries one credential after the other is not listened to for a while.
+    if (code === Code.Unauthorized && peer.identity === null) this.#flood.penalize(peer.address, performance.now());
+    return response;
   }
 
   #fault(method: number, error: unknown): CoapResponse {
