@@ -131,10 +131,7 @@ test('an answer that overtakes its acknowledgement stands for it', async () => {
 });
 
 test.each([
-  [
-    'COAP_RESET',
-    ({ stage, device }: ReturnType<typeof asking>) => (device.reply(Type.Rst, device.last().messageId), stage),
-  ],
+  ['COAP_RESET', ({ device }: ReturnType<typeof asking>) => device.reply(Type.Rst, device.last().messageId)],
   ['COAP_TIMEOUT', ({ stage }: ReturnType<typeof asking>) => stage.pass(100_000)],
   ['COAP_CLOSED', ({ stage, device }: ReturnType<typeof asking>) => stage.endpoint.forget(device.peer)],
   ['COAP_CLOSED', ({ stage }: ReturnType<typeof asking>) => stage.endpoint.close()],

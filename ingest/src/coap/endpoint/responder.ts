@@ -181,18 +181,11 @@ export class Responder {
       this.#send(pending, cut, false, null);
       return;
     }
-    this.#prove(pending, response, cut, observes, etag, sizeMax);
+    this.#prove(pending, cut, observes, sizeMax);
   }
 
   /** It would be large, or go on and on, and may be meant for someone who did not ask. */
-  #prove(
-    pending: Pending,
-    response: CoapResponse,
-    cut: Cut,
-    observes: boolean,
-    etag: Buffer | null,
-    sizeMax: number,
-  ): void {
+  #prove(pending: Pending, cut: Cut, observes: boolean, sizeMax: number): void {
     const { options, counts, wheel } = this.#parts;
     const { request, state } = pending;
     const { peer } = state;
@@ -218,21 +211,18 @@ export class Responder {
         return;
       }
       const echo = this.#echo.make(peer, options.now());
-      this.#send(pending, this.#fit(pending, response, etag, sizeMax, echo), observes, echo);
+      this.#send(pending, this.#fit(pending, cut, sizeMax, echo), observes, echo);
     });
   }
 
-  /** The largest blocks that stay within the bound. */
-  #fit(pending: Pending, response: CoapResponse, etag: Buffer | null, sizeMax: number, echo: Buffer): Cut {
+  /** The largest blocks that stay within the bound.  @param whole as it would go to anyone else */
+  #fit(pending: Pending, whole: Cut, sizeMax: number, echo: Buffer): Cut {
     const { request, state } = pending;
-    const whole = this.#cutter.cut(state, request, response, request.block2Number, etag);
     const room = sizeMax - this.#encode(pending, { ...whole, end: whole.start }, Type.Ack, 0, 0, echo, false).length;
     if (whole.end - whole.start <= room) return whole;
-    const szx = Math.max(
-      0,
-      Math.min(6, Math.floor(Math.log2(Math.max(16, room - (whole.block2 < 0 ? BLOCK_OPTIONS_BYTES : 8)))) - 4),
-    );
-    return this.#cutter.cut(state, request, response, request.block2Number, etag ?? whole.etag, szx);
+    const blockBytes = Math.max(16, room - (whole.block2 < 0 ? BLOCK_OPTIONS_BYTES : 8));
+    const szx = Math.min(6, Math.floor(Math.log2(blockBytes)) - 4);
+    return this.#cutter.cut(state, request, whole.response, request.block2Number, whole.etag, szx);
   }
 
   #send(pending: Pending, cut: Cut, observes: boolean, echo: Buffer | null): void {

@@ -4,14 +4,14 @@ import { Timer, TimerWheel } from './timer-wheel.ts';
 
 class Note extends Timer {
   readonly times: number[] = [];
-  readonly then: (() => void) | undefined;
-  constructor(then?: () => void) {
+  readonly work: (() => void) | undefined;
+  constructor(work?: () => void) {
     super();
-    this.then = then;
+    this.work = work;
   }
   onDue(nowMs: number): void {
     this.times.push(nowMs);
-    this.then?.();
+    this.work?.();
   }
 }
 
