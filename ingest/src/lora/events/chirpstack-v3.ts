@@ -108,15 +108,7 @@ function uplinkId(event: Members): string | null {
   return ids[0] ?? null;
 }
 
-function objectOf(event: Members): unknown {
-  const text = event.raw('objectJSON');
-  if (typeof text !== 'string' || text === '') return event.raw('object') ?? null;
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new EventFault('objectJSON is no JSON.');
-  }
-}
+const objectOf = (event: Members): unknown => event.jsonText('objectJSON') ?? event.value('object');
 
 function radioOf(event: Members): Radio {
   const receptions = event.children('rxInfo').map((each) => ({

@@ -19,7 +19,7 @@ export function chirpStackV4Event(type: string, event: Members, digest: string):
         fCnt: event.integer('fCnt', COUNTER_MAX),
         confirmed: event.boolean('confirmed'),
         data: event.bytes('data'),
-        object: event.raw('object') ?? null,
+        object: event.value('object'),
         radio: radioOf(event),
       };
     case 'join':
@@ -74,7 +74,7 @@ export function chirpStackV4Event(type: string, event: Members, digest: string):
         type,
         name: event.text('integrationName'),
         eventType: event.text('eventType'),
-        object: event.raw('object') ?? null,
+        object: event.value('object'),
       };
     default:
       throw new EventFault('ChirpStack has no event of this name.');

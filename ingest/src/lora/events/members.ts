@@ -8,6 +8,8 @@ export class EventFault extends Error {}
 const LIST_MAX = 256;
 /** Names and identifiers longer than this are cut. */
 const TEXT_CHARACTERS_MAX = 512;
+/** Of what a codec made. */
+const DEPTH_MAX = 64;
 
 /** Reads an object as proto3 JSON means it: what is absent or null is the zero of its kind, numbers may come as text,
  *  bytes as Base64 or hex. Also reads decoded protobuf, where bytes are bytes and times are objects.
@@ -30,6 +32,24 @@ export class Members {
   raw(name: string): unknown {
     const value = Object.hasOwn(this.#value, name) ? this.#value[name] : undefined;
     return value === null ? undefined : value;
+  }
+
+  /** Whatever is there, null if nothing is, but not nested without end. */
+  value(name: string): unknown {
+    return this.#shallow(name, this.raw(name) ?? null);
+  }
+
+  /** What a text says as JSON; null if it is absent or empty. */
+  jsonText(name: string): unknown {
+    const value = this.raw(name);
+    if (value === undefined || value === '') return null;
+    if (typeof value !== 'string') throw this.#fault(name, 'JSON as text');
+    try {
+      return this.#shallow(name, JSON.parse(value));
+    } catch (error) {
+      if (error instanceof EventFault) throw error;
+      throw this.#fault(name, 'JSON');
+    }
   }
 
   text(name: string): string {
@@ -150,6 +170,11 @@ export class Members {
     return this.text(name);
   }
 
+  #shallow(name: string, value: unknown): unknown {
+    if (!isShallow(value, DEPTH_MAX)) throw new EventFault(`${this.#at(name)} is nested too deeply.`);
+    return value;
+  }
+
   #at(name: string): string {
     return this.#path === '' ? name : `${this.#path}.${name}`;
   }
@@ -184,6 +209,11 @@ export function timeUsOf(text: string): number | null {
   if (seconds === undefined || zone === undefined) return null;
   const ms = Date.parse(`${seconds}${zone.toUpperCase()}`);
   return Number.isNaN(ms) ? null : ms * 1_000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
+}
+
+function isShallow(value: unknown, depthMax: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  return depthMax > 0 && Object.values(value).every((each) => isShallow(each, depthMax - 1));
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

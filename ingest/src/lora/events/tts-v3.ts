@@ -20,7 +20,7 @@ export function theThingsStackEvent(event: Members, digest: string): LoraEvent {
       fCnt: uplink.integer('f_cnt', COUNTER_MAX),
       confirmed: uplink.boolean('confirmed'),
       data: uplink.bytes('frm_payload'),
-      object: uplink.raw('decoded_payload') ?? null,
+      object: uplink.value('decoded_payload'),
       radio: radioOf(uplink),
     };
   }
@@ -80,7 +80,7 @@ function otherEvent(event: Members, origin: LoraOrigin): LoraEvent {
   }
   const service = event.child('service_data');
   if (service !== null) {
-    const object = service.raw('data') ?? null;
+    const object = service.value('data');
     return { ...origin, type: 'integration', name: service.text('service'), eventType: 'service_data', object };
   }
   throw new EventFault(
