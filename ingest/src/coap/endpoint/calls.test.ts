@@ -166,6 +166,17 @@ test('an answer with a wrong token, or from someone else, is none', async () => 
   expect((await asked).answer.payload.toString()).toBe('right');
 });
 
+test('an acknowledgement that carries a request, or an RST that carries anything, is none', async () => {
+  const { stage, device, answer } = asking();
+  const asked = stage.endpoint.request(device.peer, { method: Method.Get, path: '/x' });
+  const request = device.last();
+  answer(request, { code: Method.Get });
+  answer(request, { type: Type.Rst });
+  expect(stage.endpoint.counts.outstanding).toBe(1);
+  answer(request, {});
+  await asked;
+});
+
 test('too many requests to one peer are refused', async () => {
   const { stage, device } = asking({ callsPerPeerMax: 2 });
   const request = { method: Method.Get, path: '/x' };

@@ -64,7 +64,8 @@ class MessageLayer implements Endpoint {
     const { type, code, messageId } = scanner;
     const codeClass = code >> 5;
     if (type === Type.Ack || type === Type.Rst) {
-      this.#takeReply(datagram, peer);
+      // An RST is empty, an acknowledgement too unless it carries a response. Anything else means nothing.
+      if (code === 0 || (type === Type.Ack && codeClass >= 2 && codeClass <= 5)) this.#takeReply(datagram, peer);
     } else if (code !== 0 && codeClass === 0) {
       this.#takeRequest(datagram, peer);
     } else if (codeClass >= 2 && codeClass <= 5) {

@@ -88,6 +88,7 @@ test('an observation ends by Observe: 1 and by a plain GET with its token, not b
   given.device.say({ observe: 0, token: 'b' });
   given.device.say({ token: 'c' });
   given.device.say({ token: 'a', block2: block(1, false, 6) });
+  given.device.say({ token: 'a', code: Method.Put });
   expect(given.ends).toEqual([]);
   given.device.say({ observe: 1, token: 'a' });
   given.device.say({ token: 'b' });

@@ -170,6 +170,13 @@ test.each([
   expect(codeText(answer.code)).toBe(code);
 });
 
+test('an unknown critical option in a message that nobody has to confirm is rejected, not answered', () => {
+  using stage = new Stage(() => OK);
+  const device = stage.device();
+  const options = [[65_001, Buffer.from('x')]] as const;
+  expect(shape(device.ask({ type: Type.Non, messageId: 7, options }))).toEqual([Type.Rst, '0.00', 7]);
+});
+
 test('a request says what its options say', () => {
   const seen: CoapRequest[] = [];
   using stage = new Stage((request) => {

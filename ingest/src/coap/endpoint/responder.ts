@@ -10,10 +10,13 @@ import type { Pending } from './pending.ts';
 import { Proofs } from './proof.ts';
 import { ReceivedBodies } from './received-bodies.ts';
 import { SentBodies } from './sent-bodies.ts';
+import type { ServerRequest } from './server-request.ts';
 import { Sweeper } from './sweeper.ts';
 
 /** What block-wise options take when a body is cut smaller, with some room. */
 const BLOCK_OPTIONS_BYTES = 20;
+const isRead = ({ method }: ServerRequest): boolean => method === Method.Get || method === Method.Fetch;
+
 /** The answering half: requests in, from the first look at their options to the answer's datagram. */
 export class Responder {
   readonly observations: Observations;
@@ -66,7 +69,7 @@ export class Responder {
     state.underWay++;
     pending.counted = true;
 
-    if (request.observe === 1 || (request.observe === null && request.block2Number === 0))
+    if (request.observe === 1 || (request.observe === null && isRead(request) && request.block2Number === 0))
       this.observations.cancel(state, request.token);
     if (request.block2Number > 0) {
       const kept = this.sent.find(request.transferKey(state.id), options.now());
@@ -75,7 +78,7 @@ export class Responder {
         return;
       }
       // Who asks for a part of what is not kept any more may have it made again, if that changes nothing.
-      if (request.method !== Method.Get && request.method !== Method.Fetch) {
+      if (!isRead(request)) {
         this.#reject(pending, { code: Code.RequestEntityIncomplete }, 'incomplete');
         return;
       }
@@ -90,7 +93,14 @@ export class Responder {
   }
 
   #refuseOptions(pending: Pending): void {
-    const { refusal, refusedOption } = pending.request;
+    const { refusal, refusedOption, confirmable, messageId } = pending.request;
+    if (!confirmable && refusal === Code.BadOption) {
+      // RFC 7252 §5.4.1: a message that nobody has to confirm is rejected, not answered.
+      this.#parts.counts.rejected.bad_option++;
+      this.#parts.dedup.settle(pending.number, pending, null);
+      pending.state.peer.send(bareMessage(Type.Rst, messageId));
+      return;
+    }
     const payload = Buffer.from(`option ${refusedOption}`);
     this.#reject(pending, { code: refusal, payload }, refusal === Code.ProxyingNotSupported ? 'proxy' : 'bad_option');
   }
