@@ -51,6 +51,14 @@ public class TestClient {
     System.out.flush();
   }
 
+  static void pause(long ms) {
+    try {
+      Thread.sleep(ms);
+    } catch (InterruptedException over) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
   public static class Temperature extends BaseInstanceEnabler {
     volatile double value = 20;
 
@@ -139,7 +147,11 @@ public class TestClient {
       if (id != 2 || state != 2) return ExecuteResponse.methodNotAllowed();
       say("EXECUTED /5/0/2");
       move(3, 0);
-      new Thread(() -> move(0, 1)).start();
+      // Not before this answer is out: what changes until then is told once.
+      new Thread(() -> {
+        pause(500);
+        move(0, 1);
+      }).start();
       return ExecuteResponse.success();
     }
 
