@@ -51,6 +51,8 @@ export const COMMAND_COLUMNS = `commands.id, commands.org, commands.thing, comma
 
 /** Nobody has it: it was never taken, or who took it has said nothing in time. */
 export const FREE = `(state = 'queued' OR (state = 'sent' AND lease_until <= now()))`;
+/** What the indexes of what waits are of. @holds whatever is free waits */
+const WAITS = `(state = 'queued' OR lease_until IS NOT NULL)`;
 const OPEN = `state NOT IN ('done', 'failed', 'expired', 'cancelled')`;
 /** A thing that is let in, as the gate sees it. */
 const LET_IN = `things.enabled AND NOT orgs.frozen
@@ -61,7 +63,7 @@ const LET_IN = `things.enabled AND NOT orgs.frozen
 const takeSql = (which: string): string => `WITH due AS (
     SELECT commands.id FROM registry.commands
     JOIN registry.things ON things.id = commands.thing JOIN registry.orgs ON orgs.id = commands.org
-    WHERE ${which} AND commands.kind = ANY ($1::text[]) AND commands.state IN ('queued', 'sent') AND ${FREE}
+    WHERE ${which} AND commands.kind = ANY ($1::text[]) AND ${WAITS} AND ${FREE}
       AND commands.expires_at > now() AND ${LET_IN}
     ORDER BY commands.created_at, commands.id LIMIT $3 FOR UPDATE OF commands SKIP LOCKED)
   UPDATE registry.commands SET state = 'sent', attempts = attempts + 1, lease_until = now() + $2 * interval '1 ms'
@@ -114,7 +116,7 @@ export class CommandQueue {
     );
     if (found === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { thing });
     const [waiting] = await tx.query<{ count: number }>(
-      `SELECT count(*)::integer AS count FROM registry.commands WHERE thing = $1 AND state IN ('queued', 'sent')
+      `SELECT count(*)::integer AS count FROM registry.commands WHERE thing = $1 AND ${WAITS}
          AND CASE WHEN ${FREE} THEN expires_at > now() ELSE lease_until > now() END`,
       [thing],
     );
