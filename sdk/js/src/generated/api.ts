@@ -1695,6 +1695,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/lora/chirpstack": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take an event of ChirpStack
+         * @description The endpoint of ChirpStack’s HTTP integration, v4 or v3, in JSON or protobuf. Answered once the event is on the durable log. Who sends it may publish to the channel whose `metadata.lora.app_id` is the event’s application; the message’s publisher is the device.
+         */
+        post: operations["takeChirpstackEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/lora/tts/{event}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take an event of The Things Stack
+         * @description The base URL of a webhook of The Things Stack v3 is `/lora/tts`; whatever path its events have below, they say themselves which they are.
+         */
+        post: operations["takeTheThingsStackEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/lwm2m/registrations": {
         parameters: {
             query?: never;
@@ -4108,6 +4148,24 @@ export interface components {
                 name: string;
                 url: string;
             }[];
+        };
+        LoraAccepted: {
+            /**
+             * @description It became a dead letter, for this reason: no use in sending it again.
+             * @enum {string}
+             */
+            dead_letter?: "unknown_device" | "forbidden" | "bad_event";
+            detail?: string;
+            /**
+             * Format: uuid
+             * @description Of the first message that the event became, or of the dead letter.
+             */
+            id: string;
+            /**
+             * @description It had been taken already.
+             * @enum {boolean}
+             */
+            repeated?: true;
         };
         Lwm2mAccount: {
             bootstrap: {
@@ -17531,6 +17589,244 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoginProviders"];
+                };
+            };
+        };
+    };
+    takeChirpstackEvent: {
+        parameters: {
+            query: {
+                /** @description As ChirpStack adds it: up, join, ack, txack, log, status, … */
+                event: string;
+                /** @description Organisation; things and API keys bound to one say it themselves. */
+                org?: string;
+                /** @description A network server of the organisation, by whose settings unknown devices are provisioned. */
+                server?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": string;
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description All of it is durable. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoraAccepted"];
+                };
+            };
+            /** @description The event is malformed, or does not say which it is. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who sends it is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It may not publish to the channel of the event’s application. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No channel stands for the event’s application, or there is no such network server. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request was not complete in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content encoding is not one of gzip, deflate, br, zstd. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many messages on the channel; try again after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The log can take no more now; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    takeTheThingsStackEvent: {
+        parameters: {
+            query?: {
+                /** @description Organisation; things and API keys bound to one say it themselves. */
+                org?: string;
+                /** @description A network server of the organisation, by whose settings unknown devices are provisioned. */
+                server?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the tt. */
+                event: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": string;
+            };
+        };
+        responses: {
+            /** @description All of it is durable. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoraAccepted"];
+                };
+            };
+            /** @description The event is malformed, or does not say which it is. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who sends it is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It may not publish to the channel of the event’s application. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No channel stands for the event’s application, or there is no such network server. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request was not complete in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content encoding is not one of gzip, deflate, br, zstd. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many messages on the channel; try again after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The log can take no more now; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
