@@ -7,6 +7,7 @@ export function environmentWith(flags: Flags): Record<string, string | undefined
     MILLRACE_HOST: flags.host,
     MILLRACE_HTTP_PORT: flags.httpPort,
     MILLRACE_MQTT_PORT: flags.mqttPort,
+    MILLRACE_COAP_PORT: flags.coapPort,
     MILLRACE_ROLES: flags.roles,
     MILLRACE_LOG_LEVEL: flags.logLevel,
   };

@@ -56,6 +56,7 @@ function createCommands(): Command {
     .option('--host <address>', 'address that all listeners bind (MILLRACE_HOST, default 127.0.0.1)')
     .option('-p, --http-port <port>', 'HTTP port, 0 for any free one (MILLRACE_HTTP_PORT, default 8080)')
     .option('--mqtt-port <port>', 'MQTT port, the same (MILLRACE_MQTT_PORT, default 1883)')
+    .option('--coap-port <port>', 'CoAP port (UDP), the same (MILLRACE_COAP_PORT, default 5683)')
     .option('--roles <roles>', 'ingest,processors,registry (MILLRACE_ROLES, default all)')
     .option('--log-level <level>', 'trace, debug, info, warn, error (MILLRACE_LOG_LEVEL)')
     .action(guarded(async (flags) => (await import('./start.ts')).start(flags)));
