@@ -56,7 +56,7 @@ export const CoapsIngestConfig = z.object({
   MILLRACE_COAPS_HANDSHAKE_S_MAX: count(1, 600).default(30).describe('A handshake must be done within this time.'),
   MILLRACE_COAPS_SESSIONS_MAX: count(1, 10_000_000)
     .default(100_000)
-    .describe('Sessions; beyond them the one that was silent for longest ends. Each takes some 2 KiB.'),
+    .describe('Sessions; beyond them the one that was silent for longest ends. Each takes some 4 KiB.'),
   MILLRACE_COAPS_IDENTITY_SESSIONS_MAX: count(1, 1_000_000)
     .default(64)
     .describe('Sessions of one thing; beyond them its oldest ends.'),

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Component, DeviceKeys, Gate, Logger, Started } from '@millrace/core';
 import type { Peer, PeerIdentity } from '../coap/contract.ts';
@@ -47,7 +47,7 @@ export function terminatorSocket(options: TerminatorOptions): Component<null> {
       if (path === null) return { value: null, drain: async () => {}, stop: async () => {} };
       const listener = new TerminatorListener(options);
       await listener.listen(path);
-      return { value: null, drain: async () => {}, stop: () => listener.stop(path) };
+      return { value: null, drain: async () => {}, stop: () => listener.stop() };
     },
   };
 }
@@ -75,8 +75,9 @@ class TerminatorListener {
   }
 
   async listen(path: string): Promise<void> {
-    // Left behind by a process that was killed.
-    await rm(path, { force: true });
+    // Left behind by a process that was killed; nothing else that is there is touched.
+    const there = await lstat(path).catch(() => null);
+    if (there?.isSocket() === true) await rm(path, { force: true });
     try {
       await new Promise<void>((resolve, reject) => {
         this.#server.once('error', reject);
@@ -96,11 +97,10 @@ class TerminatorListener {
     this.#server.on('error', (error) => this.#options.logger.warn({ err: error }, 'terminator: the socket failed'));
   }
 
-  async stop(path: string): Promise<void> {
+  async stop(): Promise<void> {
     clearInterval(this.#sweeper);
     for (const terminator of this.#terminators) terminator.end();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    await rm(path, { force: true });
   }
 
   #accept(socket: Socket): void {

@@ -55,3 +55,10 @@ export const u24 = (value: number): Buffer => Buffer.from([value >> 16, (value >
 export const vector8 = (bytes: Buffer): Buffer => Buffer.concat([Buffer.from([bytes.length]), bytes]);
 export const vector16 = (bytes: Buffer): Buffer => Buffer.concat([u16(bytes.length), bytes]);
 export const vector24 = (bytes: Buffer): Buffer => Buffer.concat([u24(bytes.length), bytes]);
+
+/** A copy for what is kept for days: Node's small buffers are slices of 8 KiB, all of which one slice keeps. */
+export function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
+}

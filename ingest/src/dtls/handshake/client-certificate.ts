@@ -1,6 +1,6 @@
 import { createHash, type KeyObject, verify, X509Certificate } from 'node:crypto';
 import { Alert } from '../alert.ts';
-import { WireReader } from '../wire.ts';
+import { ownCopy, WireReader } from '../wire.ts';
 import { ECDSA_SECP256R1_SHA256 } from './client-hello.ts';
 import { allowsSignatures } from './key-usage.ts';
 
@@ -28,8 +28,7 @@ export function readClientCertificate(body: Buffer, nowMs: number): ReadCertific
   const list = new WireReader(reader.vector24());
   reader.end();
   if (list.left === 0) return { kind: 'none' };
-  // A copy: it outlives the handshake.
-  const raw = Buffer.from(list.vector24());
+  const raw = ownCopy(list.vector24());
   for (let count = 1; list.left > 0; count++) {
     list.vector24();
     if (count >= CHAIN_MAX) return { kind: 'refused', alert: Alert.badCertificate };

@@ -5,7 +5,7 @@ import { CIPHER_SUITES, type CipherSuite, RENEGOTIATION_SCSV } from '../cipher-s
 import type { Authority, DtlsSettings, HandshakeOutcome, Standing } from '../contract.ts';
 import { ContentType, type DtlsRecord, ENCRYPTED_EPOCH, openRecord, plainRecord } from '../record.ts';
 import { ReplayWindow } from '../replay-window.ts';
-import { MalformedError, WireReader } from '../wire.ts';
+import { MalformedError, ownCopy, WireReader } from '../wire.ts';
 import { type ClientCertificate, provesPossession, readClientCertificate } from './client-certificate.ts';
 import {
   ECDSA_SECP256R1_SHA256,
@@ -229,7 +229,7 @@ export class ServerHandshake {
     const { connectionIdBytes } = this.#host.settings.limits;
     if (extension === undefined || connectionIdBytes === 0) return;
     const reader = new WireReader(extension);
-    this.peerConnectionId = Buffer.from(reader.vector8());
+    this.peerConnectionId = ownCopy(reader.vector8());
     reader.end();
     this.connectionId = randomBytes(connectionIdBytes);
   }
@@ -431,11 +431,13 @@ export class ServerHandshake {
 
   #establish(chosen: Candidate, standing: Standing | null): void {
     this.#expected = 'nothing';
-    const finished = wholeMessage({
-      type: HandshakeType.finished,
-      sequence: this.#messageSequence,
-      body: verifyData(chosen.secrets.master, 'server', this.#transcript.hash()),
-    });
+    const finished = ownCopy(
+      wholeMessage({
+        type: HandshakeType.finished,
+        sequence: this.#messageSequence,
+        body: verifyData(chosen.secrets.master, 'server', this.#transcript.hash()),
+      }),
+    );
     chosen.secrets.master.fill(0);
     this.#forget(chosen);
     this.#host.established(this, {
