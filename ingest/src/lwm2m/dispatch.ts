@@ -202,7 +202,7 @@ export class Dispatch {
       const told = await conversation.observe(device, path, attributes, undefined);
       if (told.kind === 'unheard' || device.gone) return false;
       if (told.kind === 'failed') {
-        logger.info({ thing: device.thing, path: text, detail: told.detail }, 'lwm2m: a path is not observed');
+        logger.debug({ thing: device.thing, path: text, detail: told.detail }, 'lwm2m: a path is not observed');
       }
     }
     return true;
