@@ -34,6 +34,56 @@ const REFUSALS: Readonly<Record<number, string>> = {
   503: 'The log can take no more now; try again after Retry-After.',
 };
 
+const LoraAccepted = z
+  .object({
+    id: z.uuid().describe('Of the first message that the event became, or of the dead letter.'),
+    repeated: z.literal(true).optional().describe('It had been taken already.'),
+    dead_letter: z
+      .enum(['unknown_device', 'forbidden', 'bad_event'])
+      .optional()
+      .describe('It became a dead letter, for this reason: no use in sending it again.'),
+    detail: z.string().optional(),
+  })
+  .openapi('LoraAccepted');
+const loraQuery = z.object({
+  org: z.uuid().optional().describe('Organisation; things and API keys bound to one say it themselves.'),
+  server: z
+    .uuid()
+    .optional()
+    .describe('A network server of the organisation, by whose settings unknown devices are provisioned.'),
+});
+const LORA_REFUSALS = {
+  400: 'The event is malformed, or does not say which it is.',
+  401: 'Who sends it is not known.',
+  403: 'It may not publish to the channel of the event’s application.',
+  404: 'No channel stands for the event’s application, or there is no such network server.',
+  408: 'The request was not complete in time.',
+  413: 'The event is too large.',
+  415: REFUSALS[415] as string,
+  429: 'Too many messages on the channel; try again after Retry-After.',
+  503: 'The log can take no more now; try again after Retry-After.',
+};
+
+/** What network servers of LoRaWAN send by HTTP. */
+const loraPaths = [
+  loraEvent('/lora/chirpstack', {
+    summary: 'Take an event of ChirpStack',
+    description:
+      'The endpoint of ChirpStack’s HTTP integration, v4 or v3, in JSON or protobuf. Answered once the event is on the durable log. Who sends it may publish to the channel whose `metadata.lora.app_id` is the event’s application; the message’s publisher is the device.',
+    query: loraQuery.extend({
+      event: z.string().describe('As ChirpStack adds it: up, join, ack, txack, log, status, …'),
+    }),
+    types: ['application/json', 'application/octet-stream'],
+  }),
+  loraEvent('/lora/tts/{event}', {
+    summary: 'Take an event of The Things Stack',
+    description:
+      'The base URL of a webhook of The Things Stack v3 is `/lora/tts`; whatever path its events have below, they say themselves which they are.',
+    query: loraQuery,
+    types: ['application/json'],
+  }),
+];
+
 /** What the ingress answers, told beside our own routes: to its users it is one API. */
 export const dataPlanePaths = [
   publish('/channels/{id}/messages', {
@@ -60,7 +110,30 @@ export const dataPlanePaths = [
     answer: AcceptedBatch,
     query: z.object({ content_type: z.string().optional().describe('Of every line; told by the line if absent.') }),
   }),
+  ...loraPaths,
 ];
+
+function loraEvent(
+  path: string,
+  {
+    summary,
+    description,
+    query,
+    types,
+  }: Pick<Publishing, 'summary' | 'description' | 'types'> & { query: z.ZodObject },
+) {
+  const { request, responses, ...rest } = publish(path, {
+    summary,
+    description,
+    types,
+    accepted: 'All of it is durable.',
+    answer: LoraAccepted,
+    query,
+  });
+  const { 202: accepted } = responses;
+  const { headers: _, ...asked } = request;
+  return { ...rest, tags: ['lorawan'], request: asked, responses: { 202: accepted, ...problems(LORA_REFUSALS) } };
+}
 
 interface Publishing {
   readonly summary: string;

@@ -91,6 +91,8 @@ const NAMES: Readonly<Record<string, string>> = {
   'post /channels/{id}/messages': 'publish',
   'post /channels/{id}/messages/{subtopic}': 'publishToSubtopic',
   'post /channels/{id}/messages/batch': 'publishBatch',
+  'post /lora/chirpstack': 'takeChirpstackEvent',
+  'post /lora/tts/{event}': 'takeTheThingsStackEvent',
 };
 const ONE: Readonly<Record<string, string>> = { get: 'get', put: 'replace', patch: 'update', delete: 'delete' };
 const LINK: Readonly<Record<string, string>> = { get: 'get', put: 'put', patch: 'update', delete: 'remove' };
