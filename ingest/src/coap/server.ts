@@ -227,11 +227,17 @@ class CoapServer implements CoapService {
     }
   }
 
-  #answered({ method, peer }: CoapRequest, response: CoapResponse): CoapResponse {
+  #answered({ method, path, peer }: CoapRequest, response: CoapResponse): CoapResponse {
     const { code } = response;
     this.#measures.answered(method, code);
-    // Who tries one credential after the other is not listened to for a while.
-    if (code === Code.Unauthorized && peer.identity === null) this.#flood.penalize(peer.address, performance.now());
+    // Who tries one credential after the other is not listened to for a while; nor who tries names of devices, and
+    // places where they are registered: each is a question to the registry.
+    if (peer.identity === null && code >> 5 === 4) {
+      const guessed =
+        code === Code.Unauthorized ||
+        ((code === Code.Forbidden || code === Code.NotFound) && this.#resources.has(path[0] ?? ''));
+      if (guessed) this.#flood.penalize(peer.address, performance.now());
+    }
     return response;
   }
 
