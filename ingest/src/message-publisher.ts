@@ -1,4 +1,5 @@
 import {
+  type Admission,
   type AppendReceipt,
   type AuditTrail,
   type DenyReason,
@@ -99,12 +100,14 @@ export class MessagePublisher {
     destination: Destination,
   ): PublishTarget | PublishRefusal | Promise<PublishTarget | PublishRefusal> {
     const { gate } = this.#options;
+    let asked: Promise<Admission> | null = null;
     if (!client.principal.revoked) {
       const { channel, subtopic } = destination;
       const admission = gate.may(client.principal, 'publish', channel, subtopic, client.context);
       if (!(admission instanceof Promise)) return this.#targetOf(destination, admission);
+      asked = admission;
     }
-    return this.#decideLater(client, destination);
+    return this.#decideLater(client, destination, asked);
   }
 
   /** Why the log would not take it now. null: it would */
@@ -155,9 +158,16 @@ export class MessagePublisher {
     auditRefusal(this.#options.audit, client.principal, 'publish', to, refusal.denied, client.context);
   }
 
-  async #decideLater(client: PublishingClient, destination: Destination): Promise<PublishTarget | PublishRefusal> {
+  /** @param asked what the gate is about to say; null: who it is must be found out first */
+  async #decideLater(
+    client: PublishingClient,
+    destination: Destination,
+    asked: Promise<Admission> | null,
+  ): Promise<PublishTarget | PublishRefusal> {
     const { gate, logger } = this.#options;
     try {
+      // Awaited here and nowhere else: it may reject, and nobody must miss that.
+      if (asked !== null) return this.#targetOf(destination, await asked);
       const renewed = await client.renew();
       if (renewed !== 'known') {
         return renewed === 'later' ? REGISTRY_AWAY : refused(401, 'unauthenticated', UNAUTHENTICATED);

@@ -200,6 +200,22 @@ test('while the registry is away, or for who guesses keys, a request is to come 
   expect(await publish()).toEqual([Code.Changed, undefined]);
 });
 
+test('a decision that cannot be made now is a 5.03, and nothing is left unheard', async () => {
+  await using coap = await openCoap();
+  const client = await coap.client();
+  let asked = 0;
+  coap.gate.undecided.set(THING, () => {
+    asked++;
+    return Promise.reject(new MillraceError('POLICY_BUSY', 'later'));
+  });
+  for (let round = 0; round < 3; round++) {
+    expect((await client.request({ uri: MESSAGES + AUTH, payload: '1' })).code).toBe(Code.ServiceUnavailable);
+  }
+  expect(asked).toBe(3);
+  coap.gate.undecided.set(THING, () => new Promise((resolve) => setTimeout(resolve, 10)));
+  expect((await client.request({ uri: MESSAGES + AUTH, payload: '1' })).code).toBe(Code.Changed);
+});
+
 test('a message that is not to be confirmed is published as well, and answered', async () => {
   await using coap = await openCoap();
   const client = await coap.client();
