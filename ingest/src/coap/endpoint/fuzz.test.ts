@@ -1,8 +1,19 @@
 import { randomBytes, randomInt } from 'node:crypto';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import type { CoapObserver, CoapOption } from '../contract.ts';
 import { buildMessage, Code, Method, Option, uintBytes } from '../message/message.ts';
-import { Stage } from './testing/stage.ts';
+import { Stage, settle } from './testing/stage.ts';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+/** What is really in use: garbage is collected first. */
+const usedBytes = (): number => {
+  collect();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+};
 
 const token = () => randomBytes(randomInt(9));
 const PATH = [Option.UriPath, Buffer.from('x')] as const;
@@ -48,7 +59,7 @@ test('100,000 random and mutated datagrams of many peers throw nothing, are no f
   );
   const devices = Array.from({ length: 100 }, (_, index) => stage.device(String(index), index % 2 === 0));
   const { counts } = stage.endpoint;
-  let heapMid = 0;
+  let bytesMid = 0;
   for (let count = 0; count < 100_000; count++) {
     const device = devices[randomInt(devices.length)] ?? stage.device();
     let datagram: Buffer;
@@ -65,7 +76,7 @@ test('100,000 random and mutated datagrams of many peers throw nothing, are no f
     if (count % 50 === 0)
       observers[randomInt(observers.length + 1)]?.notify({ code: Code.Content, payload: randomBytes(10) });
     if (count % 1_000 === 0) stage.pass(500);
-    if (count === 50_000) heapMid = process.memoryUsage().arrayBuffers;
+    if (count === 50_000) bytesMid = usedBytes();
   }
   expect(faults).toEqual([]);
   expect(counts.malformed).toBeGreaterThan(10_000);
@@ -73,9 +84,54 @@ test('100,000 random and mutated datagrams of many peers throw nothing, are no f
   expect(counts.observers).toBeLessThanOrEqual(500);
   expect(counts.transfers).toBeLessThanOrEqual(600);
   expect(counts.outstanding).toBeLessThanOrEqual(500);
-  expect(process.memoryUsage().arrayBuffers - heapMid).toBeLessThan(64 << 20);
+  expect(usedBytes() - bytesMid).toBeLessThan(32 << 20);
   stage.pass(400_000);
   expect([counts.transfers, counts.outstanding, counts.underWay]).toEqual([0, 0, 0]);
+});
+
+test('10,000 hostile answers to what we ask end in an answer or an error each', async () => {
+  using stage = new Stage(() => ({ code: Code.NotFound }), { bodyBytesMax: 4_096 });
+  const device = stage.device();
+  const outcomes = { answered: 0, failed: 0 };
+  for (let count = 0; count < 10_000; count++) {
+    const observes = count % 5 === 0 ? { onNotification: () => {} } : {};
+    void stage.endpoint.request(device.peer, { method: Method.Get, path: '/x', ...observes }).then(
+      () => outcomes.answered++,
+      () => outcomes.failed++,
+    );
+    for (let answers = randomInt(4); answers > 0 && device.heard.length > 0; answers--) {
+      const asked = device.heard.at(-1 - randomInt(Math.min(3, device.heard.length)));
+      if (asked === undefined) break;
+      const datagram = buildMessage({
+        ...asked,
+        type: randomInt(4),
+        code: count % 3 === 0 ? Code.Unauthorized : Code.Content,
+        messageId: randomInt(2) === 0 ? asked.messageId : randomInt(0x1_00_00),
+        options: [
+          some(Option.Block2),
+          some(Option.Block1),
+          some(Option.Observe),
+          [Option.Echo, randomBytes(8)] as const,
+        ].filter(() => randomInt(2) === 0),
+        payload: randomBytes(randomInt(3) * 512),
+      });
+      if (randomInt(4) === 0) datagram[randomInt(datagram.length)] = randomInt(256);
+      device.raw(datagram);
+    }
+    if (device.heard.length > 50) device.take();
+    if (count % 100 === 0) {
+      await settle();
+      stage.pass(70_000);
+    }
+  }
+  await settle();
+  stage.pass(100_000);
+  await settle();
+  stage.endpoint.forget(device.peer);
+  await settle();
+  expect(outcomes.answered + outcomes.failed).toBe(10_000);
+  expect(outcomes.answered).toBeGreaterThan(100);
+  expect([stage.endpoint.counts.outstanding, stage.endpoint.counts.faults]).toEqual([0, 0]);
 });
 
 test('a burst from 20,000 made-up addresses keeps nothing of them but what has a bound', () => {

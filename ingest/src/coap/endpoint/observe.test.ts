@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { CoapObserver, CoapResponse } from '../contract.ts';
 import { Code, codeText, Method, Option, Type } from '../message/message.ts';
 import type { EndpointOptions } from './options.ts';
-import { block, Stage, textOf, uintOf } from './testing/stage.ts';
+import { block, Stage, settle, textOf, uintOf } from './testing/stage.ts';
 
 const HOUR_MS = 3_600_000;
 const told = (text: string | Buffer): CoapResponse => ({ code: Code.Content, payload: Buffer.from(text) });
@@ -184,4 +184,33 @@ test('only GET and FETCH observe', () => {
   given.device.say({ code: Method.Post, observe: 0, token: 'a' });
   given.device.say({ code: Method.Fetch, observe: 0, token: 'b' });
   expect(given.observers.map(({ request }) => request.method)).toEqual([Method.Fetch]);
+});
+
+test('no notification overtakes an answer that takes long', async () => {
+  let answer: (response: CoapResponse) => void = () => {};
+  const observers: CoapObserver[] = [];
+  using stage = new Stage(() => new Promise((resolve) => (answer = resolve)));
+  const device = stage.device();
+  device.say({ observe: 0 });
+  stage.pass(2_000);
+  answer({ ...told('late'), onObserve: (observer) => observers.push(observer) });
+  await settle();
+  const separate = device.last();
+  expect([separate.type, textOf(separate), uintOf(separate, Option.Observe)]).toEqual([Type.Con, 'late', 1]);
+  expect(observers[0]?.notify(told('a'))).toBe(false);
+  device.reply(Type.Ack, separate.messageId);
+  expect(observers[0]?.notify(told('a'))).toBe(true);
+  expect(textOf(device.last())).toBe('a');
+});
+
+test('who rejects an answer that takes long does not observe', async () => {
+  const ends: string[] = [];
+  using stage = new Stage(async () => ({ ...told('x'), onObserve: (o) => (o.onEnd = (why) => ends.push(why)) }));
+  const device = stage.device();
+  // A repeat has it acknowledged before the answer is there.
+  device.say({ observe: 0, messageId: 7 });
+  device.say({ observe: 0, messageId: 7 });
+  await settle();
+  device.reply(Type.Rst, device.last().messageId);
+  expect([ends, stage.endpoint.counts.observers]).toEqual([['reset'], 0]);
 });

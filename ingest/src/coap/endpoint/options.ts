@@ -85,7 +85,7 @@ export const ENDPOINT_DEFAULTS: EndpointOptions = {
   confirmEvery: 10,
   confirmIntervalMs: 24 * 3_600_000,
   proof: 'ping',
-  proofTimeoutMs: 330,
+  proofTimeoutMs: 300,
   proofsMax: 4_096,
   distrustMs: 60_000,
   unprovenBytesMax: 256 << 10,

@@ -27,7 +27,7 @@ export interface Proof {
 
 /** Lets nothing large go to an address that may not have asked for it: who claims an address is pinged there first, with
  *  four bytes. Needs nothing of clients but what every one has.
- *  @source RFC 7252 §4.3 (ping) and §11.3, RFC 9175 §2.4 and §2.6 (the threat) */
+ *  @source docs/adr/0021, RFC 7252 §4.3 and §11.3, RFC 9175 §2.4 and §2.6 */
 export class Proofs {
   readonly #exchanges: Exchanges;
   readonly #counts: EndpointCounts;
