@@ -1,6 +1,6 @@
 // hot
 import type { CoapOption, CoapResponse } from '../contract.ts';
-import { buildMessage, Option, Type, uintBytes } from '../message/message.ts';
+import { buildMessage, Option, uintBytes } from '../message/message.ts';
 
 const EMPTY = Buffer.alloc(0);
 const ETAG_BYTES_MAX = 8;
@@ -130,10 +130,3 @@ export const isUnwanted = (noResponse: number, code: number): boolean => (noResp
 
 /** What a message of that size may be answered with, to a peer whose address is not proven.  @source RFC 9175 §2.6 */
 export const allowanceBytes = (requestSize: number): number => Math.max(3 * requestSize, 136);
-
-/** `type` of the message that a datagram is; for one that was encoded as another. */
-export function retype(datagram: Buffer, type: number): void {
-  datagram[0] = ((datagram[0] as number) & 0xcf) | (type << 4);
-}
-
-export const isConfirmable = (datagram: Buffer): boolean => (((datagram[0] as number) >> 4) & 3) === Type.Con;
