@@ -1,4 +1,4 @@
-import type { CommandKind, Commands, Logger, Lwm2mDirectory } from '@millrace/core';
+import type { CommandKind, CommandOutcome, Commands, Logger, Lwm2mDirectory } from '@millrace/core';
 import type { Conversation, Told } from './conversation.ts';
 import type { Lwm2mCounts } from './counts.ts';
 import type { Device } from './device.ts';
@@ -20,6 +20,8 @@ const KINDS: readonly CommandKind[] = [
 const LEASE_MARGIN_MS = 30_000;
 /** So often a command that came to no answer is tried. */
 const RETRY_MS = 5_000;
+const SETTLE_ATTEMPTS = 10;
+const SETTLE_RETRY_MS = 1_000;
 
 export interface DispatchOptions {
   readonly commands: Commands;
@@ -150,12 +152,12 @@ export class Dispatch {
     command: NonNullable<Device['held']>['command'],
     leaseUntilMs: number,
   ): Promise<void> {
-    const { commands, execution, counts } = this.#options;
+    const { execution, counts } = this.#options;
     const { id, kind, expiresMs } = command;
     // Whoever keeps them sees to what is over.
     if (expiresMs <= Date.now()) return;
-    // From here on nobody else may begin it, even if we do not come to its end.
-    if (isOnce(kind)) await commands.settle(id, { state: 'sent' });
+    // From here on nobody else may begin it, even if we do not come to its end; and nobody has called it off.
+    if (isOnce(kind) && !(await this.#options.commands.settle(id, { state: 'sent' }))) return;
     const told = await this.#safely(() => execution.carryOut(device, command));
     if (told.kind === 'unheard' && !isOnce(kind)) {
       counts.commanded(kind, 'asleep');
@@ -163,22 +165,19 @@ export class Dispatch {
       return;
     }
     counts.commanded(kind, told.kind === 'done' ? 'done' : 'failed');
-    switch (told.kind) {
-      case 'done':
-        await commands.settle(id, { state: 'done', result: told.result });
-        break;
-      case 'failed':
-        await commands.settle(id, {
-          state: 'failed',
-          detail: told.detail,
-          ...(told.result === undefined ? {} : { result: told.result }),
-        });
-        break;
-      default:
-        await commands.settle(id, {
-          state: 'failed',
-          detail: 'The device did not answer: whether it has done it is not known.',
-        });
+    await this.#settle(id, outcomeOf(told));
+  }
+
+  /** What a device has done is done: the registry hears of it, if it is away for a moment only. */
+  async #settle(id: string, outcome: CommandOutcome): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#options.commands.settle(id, outcome);
+        return;
+      } catch (error) {
+        if (attempt >= SETTLE_ATTEMPTS || this.#stopped) throw error;
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_RETRY_MS).unref());
+      }
     }
   }
 
@@ -206,5 +205,16 @@ export class Dispatch {
       }
     }
     return true;
+  }
+}
+
+function outcomeOf(told: Told): CommandOutcome {
+  switch (told.kind) {
+    case 'done':
+      return { state: 'done', result: told.result };
+    case 'failed':
+      return { state: 'failed', detail: told.detail, ...(told.result === undefined ? {} : { result: told.result }) };
+    default:
+      return { state: 'failed', detail: 'The device did not answer: whether it has done it is not known.' };
   }
 }

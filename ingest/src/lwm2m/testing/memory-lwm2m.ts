@@ -63,6 +63,8 @@ const FINAL = ['done', 'failed', 'expired', 'cancelled'];
 export class MemoryCommands implements Commands {
   readonly kept = new Map<string, Kept>();
   taken = 0;
+  /** The next answers to `settle` are this failure. */
+  readonly failures: Error[] = [];
   readonly #listeners = new Set<(thing: string) => void>();
 
   async put(command: Command): Promise<boolean> {
@@ -91,6 +93,8 @@ export class MemoryCommands implements Commands {
   }
 
   async settle(id: string, outcome: CommandOutcome): Promise<boolean> {
+    const failure = this.failures.shift();
+    if (failure !== undefined) throw failure;
     const kept = this.kept.get(id);
     if (kept === undefined || FINAL.includes(kept.state)) return false;
     kept.state = outcome.state;
