@@ -199,6 +199,22 @@ describe.skipIf(missingLeshan !== null)(`Eclipse Leshan${missingLeshan === null 
     }
   }, 240_000);
 
+  test('is bootstrapped with the external key of its thing, which is good for nothing else', async () => {
+    const publisher = await newPublisher(admin, 'leshan');
+    const [name, key] = [`factory-${publisher.thing}`, 'external-key-of-the-factory'];
+    await admin.json('PATCH', `/things/${publisher.thing}`, { external_id: name, external_key: key });
+    await account(publisher, `urn:test:${name}`, {
+      security: 'dtls',
+      bootstrap: { servers: [{ short_id: 7, uri: coaps(), lifetime: 300 }] },
+    });
+    const words = [`urn:test:${name}`, '--psk', name, hexKey(key)];
+    expect(await start(coaps(), ...words).said('REGISTRATION FAILED')).toContain('FORBIDDEN');
+    const client = start(coaps(), ...words, '--bootstrap');
+    await client.said('BOOTSTRAPPED');
+    await client.said('REGISTERED /rd/');
+    expect(await registration(publisher)).toBe(200);
+  }, 120_000);
+
   test('goes on after the node was killed: its update finds the registration, and it is observed anew', async () => {
     const publisher = await newPublisher(admin, 'leshan');
     await account(publisher, 'urn:test:restart', OBSERVED);
