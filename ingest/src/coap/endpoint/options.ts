@@ -12,6 +12,8 @@ export interface EndpointOptions {
   readonly maxRetransmit: number;
   /** A request that takes longer is acknowledged first and answered in a message of its own. */
   readonly piggybackMs: number;
+  /** A request that its handler does not answer in that time is answered 5.03; a client waits for 93 s at most. */
+  readonly answerTimeoutMs: number;
   /** Confirmable messages of ours that wait for acknowledgement; beyond, they are sent once. */
   readonly outstandingMax: number;
   /** Requests whose handler is at work; beyond: 5.03. */
@@ -70,6 +72,7 @@ export const ENDPOINT_DEFAULTS: EndpointOptions = {
   ackRandomFactor: 1.5,
   maxRetransmit: 4,
   piggybackMs: 1_500,
+  answerTimeoutMs: 90_000,
   outstandingMax: 65_536,
   underWayMax: 16_384,
   underWayPerPeerMax: 256,
@@ -105,6 +108,7 @@ export const REJECTIONS = [
   'busy',
   'peer_busy',
   'draining',
+  'late',
   'unproven',
 ] as const;
 export type Rejection = (typeof REJECTIONS)[number];
@@ -141,6 +145,7 @@ export class EndpointCounts {
     busy: 0,
     peer_busy: 0,
     draining: 0,
+    late: 0,
     unproven: 0,
   };
 }

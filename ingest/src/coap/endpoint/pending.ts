@@ -2,7 +2,16 @@ import type { PeerState } from './peer-state.ts';
 import type { ServerRequest } from './server-request.ts';
 import { Timer } from './timer-wheel.ts';
 
-/** A request that is not answered yet. Due when the client should hear at least that it came. */
+/** Whose request it is that waits. */
+export interface PendingOwner {
+  /** The client should hear that it came. */
+  acknowledge(pending: Pending): void;
+  /** Its answer does not come in time. */
+  giveUp(pending: Pending): void;
+}
+
+/** A request that is not answered yet. Due first when the client should hear at least that it came, then when it has waited
+ *  for too long. */
 export class Pending extends Timer {
   readonly state: PeerState;
   readonly request: ServerRequest;
@@ -11,11 +20,13 @@ export class Pending extends Timer {
   /** An empty acknowledgement went out: the answer goes in a message of its own. */
   acknowledged = false;
   counted = false;
+  /** What its handler says after that is not heard. */
+  answered = false;
   /** Block1 of the answer; -1 without. */
   block1 = -1;
-  readonly #owner: { acknowledge(pending: Pending): void };
+  readonly #owner: PendingOwner;
 
-  constructor(owner: { acknowledge(pending: Pending): void }, state: PeerState, request: ServerRequest) {
+  constructor(owner: PendingOwner, state: PeerState, request: ServerRequest) {
     super();
     this.#owner = owner;
     this.state = state;
@@ -23,6 +34,7 @@ export class Pending extends Timer {
   }
 
   onDue(): void {
-    this.#owner.acknowledge(this);
+    if (this.request.confirmable && !this.acknowledged) this.#owner.acknowledge(this);
+    else this.#owner.giveUp(this);
   }
 }

@@ -270,6 +270,27 @@ test('a handler that throws or rejects is a fault of ours, and nothing else stop
   expect([faults.length, stage.endpoint.counts.faults, stage.endpoint.counts.underWay]).toEqual([2, 2, 0]);
 });
 
+test.each([
+  ['confirmable', Type.Con],
+  ['not confirmable', Type.Non],
+])(
+  'a request, %s, whose handler never answers is given up, and what it says later is not heard',
+  async (_what, type) => {
+    let finish: (response: CoapResponse) => void = () => {};
+    using stage = new Stage(() => new Promise((resolve) => (finish = resolve)));
+    const device = stage.device();
+    device.acknowledges = true;
+    device.say({ type });
+    stage.pass(92_000);
+    expect(codeText(device.last().code)).toBe('5.03');
+    expect([stage.endpoint.counts.underWay, stage.endpoint.counts.rejected.late]).toEqual([0, 1]);
+    device.take();
+    finish(OK);
+    await settle();
+    expect(device.heard).toEqual([]);
+  },
+);
+
 test('Max-Age and further options of an answer go through', () => {
   using stage = new Stage(() => ({
     code: Code.TooManyRequests,

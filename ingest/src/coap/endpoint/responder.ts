@@ -158,7 +158,8 @@ export class Responder {
       this.#answer(pending, response, null);
       return;
     }
-    if (pending.request.confirmable) this.#parts.wheel.add(pending, this.#parts.options.piggybackMs);
+    const { piggybackMs, answerTimeoutMs } = this.#parts.options;
+    this.#parts.wheel.add(pending, pending.request.confirmable ? piggybackMs : answerTimeoutMs);
     response.then(
       (settled) => this.#answer(pending, settled, null),
       (error: unknown) => this.#answer(pending, this.#fault(error), null),
@@ -173,6 +174,8 @@ export class Responder {
 
   /** @param etag of a body that was cut before */
   #answer(pending: Pending, response: CoapResponse, etag: Buffer | null): void {
+    if (pending.answered) return;
+    pending.answered = true;
     const { request, state } = pending;
     const observes =
       request.observe === 0 &&
@@ -297,9 +300,14 @@ export class Responder {
 
   /** Tells a client whose request is still worked on that it came. */
   acknowledge(pending: Pending): void {
-    this.#parts.wheel.cancel(pending);
     pending.acknowledged = true;
     pending.state.peer.send(bareMessage(Type.Ack, pending.request.messageId));
+    this.#parts.wheel.add(pending, this.#parts.options.answerTimeoutMs);
+  }
+
+  /** Its handler may have been lost: what it holds is given back. */
+  giveUp(pending: Pending): void {
+    this.#refuse(pending, Code.ServiceUnavailable, 'late');
   }
 
   #release(pending: Pending): void {
