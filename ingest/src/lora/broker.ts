@@ -19,6 +19,8 @@ export interface BrokerHost {
   readonly node: string;
   readonly privateAddresses: boolean;
 }
+type StreamBuilder = ConstructorParameters<typeof MqttClient>[0];
+
 /** A network server that has a broker. */
 export type BrokeredServer = NetworkServer & { readonly mqtt: NetworkServerMqtt };
 
@@ -131,17 +133,22 @@ export class Broker {
     this.#unacknowledged = [];
     this.#openedMs = performance.now();
     let client: MqttClient;
+    let reason = '';
+    const open = (): Duplex => {
+      const stream = openBrokerStream(mqtt, privateAddresses, config.MILLRACE_LORA_EVENT_BYTES_MAX);
+      // MQTT.js tells of some of them only.
+      stream.on('error', (error: NodeJS.ErrnoException) => {
+        reason = error.message || (error.code ?? '');
+      });
+      return stream;
+    };
     try {
-      client = new MqttClient(
-        () => openBrokerStream(mqtt, privateAddresses, config.MILLRACE_LORA_EVENT_BYTES_MAX),
-        this.#options(),
-      );
+      client = new MqttClient(open as unknown as StreamBuilder, this.#options());
     } catch (error) {
       this.#lost(error instanceof Error ? error.message : String(error));
       return;
     }
     this.#client = client;
-    let reason = '';
     client.on('error', (error) => {
       const code = (error as { code?: unknown }).code;
       if (typeof code === 'number' && OTHER_PROTOCOL.has(code) && this.#protocol === 5) {
