@@ -49,7 +49,7 @@ async function open(options: CoapsServerOptions, port: number): Promise<Started<
     authority: gateAuthority(gate, keys),
     listener: coapListener(endpoint),
     send: (datagram, address, to) => socket?.send(datagram, to, address),
-    counts: dtlsCounts(metrics, () => ({ handshakes: server.handshakeCount, sessions: server.sessionCount })),
+    counts: dtlsCounts(metrics, logger, () => ({ handshakes: server.handshakeCount, sessions: server.sessionCount })),
     now: () => performance.now(),
     wallClock: Date.now,
   });

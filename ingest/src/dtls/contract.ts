@@ -29,7 +29,7 @@ export interface DtlsListener {
   closed(session: DtlsSession): void;
 }
 
-/** A key that may be meant by an identity, and who its holder is. */
+/** A key that may be meant by an identity, and who its holder is.  @holds the key is overwritten once it was used */
 export interface PskCandidate {
   readonly key: Buffer;
   readonly identity: PeerIdentity;
@@ -87,6 +87,7 @@ export const HANDSHAKE_OUTCOMES = [
   'refused',
   'peer_alert',
   'away',
+  'fault',
   'closed',
 ] as const;
 export type HandshakeOutcome = (typeof HANDSHAKE_OUTCOMES)[number];

@@ -26,7 +26,7 @@ export function gateAuthority(gate: Gate, keys: DeviceKeys): Authority {
       ];
     },
     async admit(identity, address): Promise<Standing | null> {
-      const identified = await gate.identify(credentialOf(identity), address);
+      const identified = await gate.identify(credentialOf(identity), address.replace(/^::ffff:(?=\d+\.)/, ''));
       return identified.kind === 'refused' ? null : new GateStanding(gate, identity, identified.principal);
     },
   };

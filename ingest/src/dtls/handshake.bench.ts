@@ -31,7 +31,9 @@ class Clocked {
     this.server = new DtlsServer({
       settings: { psk: true, certificate, clientCertificates: 'required', limits },
       authority: {
-        candidates: async () => [{ key: KEY, identity: { kind: 'key', identity: 'thing', key: KEY.toString() } }],
+        candidates: async () => [
+          { key: Buffer.from(KEY), identity: { kind: 'key', identity: 'thing', key: KEY.toString() } },
+        ],
         admit: async () => standing,
       },
       listener: {
@@ -43,7 +45,7 @@ class Clocked {
         closed: () => {},
       },
       send: (datagram) => setImmediate(() => this.#deliver(datagram)),
-      counts: { handshake: () => {}, refused: () => {}, moved: () => {} },
+      counts: { handshake: () => {}, refused: () => {}, moved: () => {}, fault: console.error },
       now: () => performance.now(),
       wallClock: Date.now,
     });

@@ -33,7 +33,7 @@ export class Holders {
 }
 
 /** @holds the same as long as the session lasts: also who has no identity does not move between holders */
-function holderOf({ identity, first }: Session): string {
+export function holderOf({ identity, first }: Session): string {
   if (identity === null) return `address ${networkOf(first)}`;
   switch (identity.kind) {
     case 'key':

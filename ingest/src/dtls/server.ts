@@ -7,7 +7,7 @@ import { readClientHelloFront } from './handshake/client-hello.ts';
 import { type HandshakeFragment, HandshakeType, readFragments, wholeMessage } from './handshake/message.ts';
 import { type Established, type HandshakeHost, ServerHandshake } from './handshake/server-handshake.ts';
 import { helloVerifyRequest } from './handshake/server-messages.ts';
-import { Holders } from './holders.ts';
+import { Holders, holderOf } from './holders.ts';
 import {
   ContentType,
   DTLS_1_0,
@@ -18,6 +18,7 @@ import {
   readRecord,
 } from './record.ts';
 import { Session, type SessionHost } from './session.ts';
+import { MalformedError } from './wire.ts';
 
 // hot
 
@@ -44,7 +45,19 @@ export interface DtlsCounts {
   /** `unknown`: of no session; `limit`: a handshake that may not begin. */
   refused(reason: 'malformed' | 'replayed' | 'forged' | 'unknown' | 'limit'): void;
   moved(): void;
+  /** An error of our own. */
+  fault(error: unknown): void;
 }
+
+/** Ends that count against an address: who brings about one after the other is guessing, or burning our time. */
+const BLAMED: ReadonlySet<HandshakeOutcome> = new Set([
+  'no_common_suite',
+  'malformed',
+  'unexpected',
+  'wrong_key',
+  'bad_certificate',
+  'refused',
+]);
 
 /** A DTLS 1.2 server over any datagrams: no socket and no timer of its own, `tick` is called about four times a second.
  *  Nothing is kept of who has not shown by a cookie that its address is its own.
@@ -98,17 +111,10 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   /** One datagram. @throws never, whatever is in it */
   receive(datagram: Buffer, address: string, port: number): void {
     if (port === 0 || this.#closing) return;
-    const key = `${address}|${port}`;
-    let offset = 0;
-    for (let count = 0; offset < datagram.length && count < RECORDS_MAX; count++) {
-      const record = readRecord(datagram, offset, this.settings.limits.connectionIdBytes);
-      if (record === null) {
-        this.#counts.refused('malformed');
-        return;
-      }
-      offset = record.end;
-      if (record.epoch === ENCRYPTED_EPOCH) this.#encrypted(record, key, address, port);
-      else if (record.epoch === 0) this.#plain(record, key, address, port);
+    try {
+      this.#records(datagram, address, port);
+    } catch (error) {
+      this.fault(error);
     }
   }
 
@@ -206,7 +212,26 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#counts.refused(reason);
   }
 
+  fault(error: unknown): void {
+    this.#counts.fault(error);
+  }
+
   // ---- records
+
+  #records(datagram: Buffer, address: string, port: number): void {
+    const key = `${address}|${port}`;
+    let offset = 0;
+    for (let count = 0; offset < datagram.length && count < RECORDS_MAX; count++) {
+      const record = readRecord(datagram, offset, this.settings.limits.connectionIdBytes);
+      if (record === null) {
+        this.#counts.refused('malformed');
+        return;
+      }
+      offset = record.end;
+      if (record.epoch === ENCRYPTED_EPOCH) this.#encrypted(record, key, address, port);
+      else if (record.epoch === 0) this.#plain(record, key, address, port);
+    }
+  }
 
   #encrypted(record: DtlsRecord, key: string, address: string, port: number): void {
     const known =
@@ -241,8 +266,8 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     if (record.type === ContentType.handshake && record.body[0] === HandshakeType.clientHello) {
       try {
         for (const fragment of readFragments(record.body)) this.#hello(fragment, record.sequence, key, address, port);
-      } catch {
-        // It throws for what is malformed only.
+      } catch (error) {
+        if (!(error instanceof MalformedError)) throw error;
         this.#counts.refused('malformed');
       }
       return;
@@ -299,16 +324,18 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     if (this.#handshakes.get(key) !== handshake) return;
     this.#handshakes.delete(key);
     if (!established && handshake.connectionId !== null) this.#byId.delete(idKey(handshake.connectionId));
-    this.#limits.end(handshake.address, outcome === 'wrong_key', this.#now());
+    this.#limits.end(handshake.address, BLAMED.has(outcome), this.#now());
     this.#counts.handshake(outcome);
   }
 
-  /** The address is this session's now. One without a connection id that was there can't be reached any more. */
+  /** The address is this session's now. One without a connection id that was there can't be reached any more; one of the
+   *  same device has been replaced. */
   #claim(session: Session): void {
     const key = addressKey(session);
     const before = this.#sessions.get(key);
     this.#sessions.set(key, session);
-    if (before !== undefined && before !== session && before.connectionId === null) before.end();
+    if (before === undefined || before === session) return;
+    if (before.connectionId === null || holderOf(before) === holderOf(session)) before.end();
   }
 
   #ask(session: Session): void {

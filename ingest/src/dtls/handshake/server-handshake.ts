@@ -49,6 +49,8 @@ export interface HandshakeHost {
   send(datagram: Buffer, address: string, port: number): void;
   established(handshake: ServerHandshake, session: Established): void;
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
+  /** An error of our own, which ends this handshake and nothing else. */
+  fault(error: unknown): void;
 }
 /** What a session begins with. */
 export interface Established {
@@ -377,6 +379,7 @@ export class ServerHandshake {
         const keys = candidates.length > 0 ? candidates : [{ key: randomBytes(32), identity: null }];
         const derived = keys.map(({ key, identity }) => {
           const premaster = shared === null ? pskPremaster(key) : ecdhePskPremaster(shared, key);
+          key.fill(0);
           return {
             secrets: deriveSecrets(suite, premaster, randoms, sessionHash),
             identity,
@@ -464,8 +467,12 @@ export class ServerHandshake {
     try {
       step();
     } catch (error) {
-      if (!(error instanceof MalformedError)) throw error;
-      this.fail('malformed', Alert.decodeError);
+      if (error instanceof MalformedError) {
+        this.fail('malformed', Alert.decodeError);
+        return;
+      }
+      this.#host.fault(error);
+      this.fail('fault', Alert.internalError);
     }
   }
 

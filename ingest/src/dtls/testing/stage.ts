@@ -17,6 +17,7 @@ export class Stage {
   readonly server: DtlsServer;
   readonly outcomes: HandshakeOutcome[] = [];
   readonly refused: string[] = [];
+  readonly faults: unknown[] = [];
   readonly sessions: DtlsSession[] = [];
   readonly closed: DtlsSession[] = [];
   readonly heard: string[] = [];
@@ -49,7 +50,7 @@ export class Stage {
     const authority: Authority = {
       candidates: async (identity) =>
         (this.keys.get(identity.toString()) ?? []).map((key) => ({
-          key,
+          key: Buffer.from(key),
           identity: { kind: 'key', identity: identity.toString(), key: key.toString() },
         })),
       admit: async (identity): Promise<Standing | null> => {
@@ -79,6 +80,7 @@ export class Stage {
         handshake: (outcome) => this.outcomes.push(outcome),
         refused: (reason) => this.refused.push(reason),
         moved: () => {},
+        fault: (error) => this.faults.push(error),
       },
       now: () => this.nowMs,
       wallClock: Date.now,
@@ -118,7 +120,7 @@ export class Stage {
     return made;
   }
 
-  /** Until nothing is on its way any more. */
+  /** Until nothing is on its way any more.  @throws the first fault of the server */
   async settle(): Promise<void> {
     for (let idle = 0, turns = 0; idle < 10 && turns < SETTLED_TURNS_MAX; turns++) {
       await new Promise((resolve) => setImmediate(resolve));
@@ -129,6 +131,7 @@ export class Stage {
         else this.#queue.push(each);
       }
     }
+    for (const fault of this.faults) throw fault;
   }
 
   /** Lets time pass, with retransmissions of both sides. */
