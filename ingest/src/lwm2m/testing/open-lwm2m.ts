@@ -53,7 +53,11 @@ export class TestDevice {
 
   constructor(server: Endpoint, options: { readonly port: number; readonly identity?: PeerIdentity | null }) {
     const common = { address: '192.0.2.1', verified: true };
-    this.endpoint = createEndpoint((request) => this.#handle(request), { ackTimeoutMs: 100 });
+    this.endpoint = createEndpoint((request) => this.#handle(request), {
+      ackTimeoutMs: 100,
+      dedupEntries: 64,
+      dedupBytes: 65_536,
+    });
     const here: Peer = {
       ...common,
       key: `192.0.2.1|${options.port}`,
