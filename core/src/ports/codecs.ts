@@ -33,5 +33,5 @@ export interface CodecRunner {
     input: { readonly data: unknown; readonly fPort: number; readonly variables: Readonly<Record<string, string>> },
   ): Promise<Encoded>;
 }
-/** @shape id and version: what may be kept compiled; a draft has the id "" */
-export type CodecInput = Pick<CodecRecord, 'id' | 'version' | 'kind' | 'script'>;
+/** @shape id: of a draft ""; org: whose time it takes */
+export type CodecInput = Pick<CodecRecord, 'id' | 'org' | 'version' | 'kind' | 'script'>;

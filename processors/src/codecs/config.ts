@@ -37,6 +37,8 @@ export const CodecsConfig = z.object({
     .min(1)
     .max(100_000)
     .default(1_000)
-    .describe('Runs of codecs that may wait for a thread, a quarter of them of one codec; beyond, they are refused.'),
+    .describe(
+      'Runs of codecs that may wait for a thread, half of them of one organisation, a quarter of one codec; beyond, they are refused.',
+    ),
 });
 export type CodecsConfig = z.infer<typeof CodecsConfig>;

@@ -11,6 +11,7 @@ export const HARNESS = `(function (sink) {
   const Failure = TypeError;
   const DateOf = Date;
   const textOf = String;
+  const slice = Function.prototype.call.bind(String.prototype.slice);
   const shown = (value) => {
     if (typeof value === 'string') return value;
     if (typeof value === 'object' && value !== null) return stringify(value) + '';
@@ -19,7 +20,8 @@ export const HARNESS = `(function (sink) {
   const log = (...values) => {
     let line = '';
     for (let index = 0; index < values.length; index++) line += (index === 0 ? '' : ' ') + shown(values[index]);
-    sink(line);
+    // What is handed over can not be interrupted: it is short.
+    sink(slice(line, 0, 500));
   };
   globalThis.console = { log, info: log, warn: log, error: log, debug: log };
   const listed = (bytes) => (isView(bytes) ? arrayFrom(bytes) : bytes);

@@ -1,46 +1,121 @@
 import { ProcessorsError } from '../errors.ts';
 
-/** Lets so many in at a time; the others wait in order.
- *  Full means: refuse. Of one key only a quarter of the room may be taken, so that nobody's codec keeps out all others. */
+/** An organisation that had to be stopped by force may have one place at a time for so long. */
+const PROBATION_MS = 60_000;
+const PROBATIONS_MAX = 1_000;
+
+interface Waiting {
+  readonly codec: string;
+  readonly enter: () => void;
+}
+/** An organisation that has something running or waiting. */
+interface Owner {
+  readonly waiting: Waiting[];
+  running: number;
+  /** Time of threads that it has had, as far as it counts: who comes anew has no credit for having been away. */
+  hadMs: number;
+}
+/** Gives the place back.  @param byForce whether the run had to be ended so */
+export type Leave = (byForce?: boolean) => void;
+
+/** Lets so many in at a time; the others wait. Whoever has had the least time of the threads is next, so that an
+ *  organisation whose codecs are slow waits for itself and not the others for it.
+ *  Full means: refuse. Of one organisation only half of the room may be taken, of one codec a quarter.
+ *  @holds whose run had to be ended by force has one place at a time for a minute: such a run lasts for seconds, and with
+ *         all places taken by them nobody could go on */
 export class RunQueue {
   readonly #waitingMax: number;
-  readonly #keyWaitingMax: number;
-  readonly #waiting: { readonly key: string; readonly enter: () => void }[] = [];
-  readonly #perKey = new Map<string, number>();
+  readonly #ownerWaitingMax: number;
+  readonly #codecWaitingMax: number;
+  readonly #now: () => number;
+  readonly #owners = new Map<string, Owner>();
+  readonly #perCodec = new Map<string, number>();
+  /** Until when.  @units ms of `now` */
+  readonly #probations = new Map<string, number>();
   #free: number;
+  #waiting = 0;
+  /** What the last one that was let in had had. */
+  #reachedMs = 0;
 
-  constructor(places: number, waitingMax: number) {
+  constructor(places: number, waitingMax: number, now: () => number = () => performance.now()) {
     this.#free = places;
     this.#waitingMax = waitingMax;
-    this.#keyWaitingMax = Math.max(1, Math.ceil(waitingMax / 4));
+    this.#ownerWaitingMax = Math.max(1, Math.ceil(waitingMax / 2));
+    this.#codecWaitingMax = Math.max(1, Math.ceil(waitingMax / 4));
+    this.#now = now;
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting;
   }
 
   /** @throws ProcessorsError CODECS_BUSY */
-  async enter(key: string): Promise<void> {
-    if (this.#free > 0) {
-      this.#free--;
-      return;
+  async enter(org: string, codec: string): Promise<Leave> {
+    const owner = this.#owners.get(org) ?? { waiting: [], running: 0, hadMs: this.#reachedMs };
+    if (this.#free === 0 || !this.#mayRun(org, owner)) {
+      const ofCodec = this.#perCodec.get(codec) ?? 0;
+      const full =
+        this.#waiting >= this.#waitingMax ||
+        owner.waiting.length >= this.#ownerWaitingMax ||
+        ofCodec >= this.#codecWaitingMax;
+      if (full) throw new ProcessorsError('CODECS_BUSY', 'later', { waiting: this.#waiting, ofCodec });
+      this.#owners.set(org, owner);
+      this.#perCodec.set(codec, ofCodec + 1);
+      this.#waiting++;
+      // Whoever lets it in has taken its place for it.
+      await new Promise<void>((enter) => owner.waiting.push({ codec, enter }));
+    } else {
+      this.#owners.set(org, owner);
+      this.#take(owner);
     }
-    const ofKey = this.#perKey.get(key) ?? 0;
-    if (this.#waiting.length >= this.#waitingMax || ofKey >= this.#keyWaitingMax)
-      throw new ProcessorsError('CODECS_BUSY', 'later', { waiting: this.#waiting.length, ofCodec: ofKey });
-    this.#perKey.set(key, ofKey + 1);
-    await new Promise<void>((enter) => this.#waiting.push({ key, enter }));
+    const startMs = this.#now();
+    return (byForce = false) => {
+      owner.hadMs += this.#now() - startMs;
+      owner.running--;
+      this.#free++;
+      if (byForce) this.#putOnProbation(org);
+      if (owner.running === 0 && owner.waiting.length === 0) this.#owners.delete(org);
+      this.#letIn();
+    };
   }
 
-  leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) {
-      this.#free++;
-      return;
+  #take(owner: Owner): void {
+    owner.running++;
+    this.#free--;
+  }
+
+  #letIn(): void {
+    while (this.#free > 0) {
+      let next: Owner | null = null;
+      for (const [org, owner] of this.#owners)
+        if (owner.waiting.length > 0 && this.#mayRun(org, owner) && (next === null || owner.hadMs < next.hadMs))
+          next = owner;
+      const first = next?.waiting.shift();
+      if (next === null || first === undefined) return;
+      const left = (this.#perCodec.get(first.codec) ?? 1) - 1;
+      if (left === 0) this.#perCodec.delete(first.codec);
+      else this.#perCodec.set(first.codec, left);
+      this.#waiting--;
+      this.#reachedMs = Math.max(this.#reachedMs, next.hadMs);
+      this.#take(next);
+      first.enter();
     }
-    const left = (this.#perKey.get(next.key) ?? 1) - 1;
-    if (left === 0) this.#perKey.delete(next.key);
-    else this.#perKey.set(next.key, left);
-    next.enter();
+  }
+
+  #mayRun(org: string, owner: Owner): boolean {
+    return owner.running === 0 || !this.#isOnProbation(org);
+  }
+
+  #isOnProbation(org: string): boolean {
+    const until = this.#probations.get(org);
+    if (until === undefined) return false;
+    if (this.#now() < until) return true;
+    this.#probations.delete(org);
+    return false;
+  }
+
+  #putOnProbation(org: string): void {
+    if (this.#probations.size >= PROBATIONS_MAX) this.#probations.clear();
+    this.#probations.set(org, this.#now() + PROBATION_MS);
   }
 }

@@ -134,13 +134,14 @@ class SandboxedCodecs implements CodecRunner {
       const detail = 'it had to be ended by force a moment ago, and is not run again yet';
       return this.#failed(direction, 'failed', detail);
     }
-    try {
-      await this.#queue.enter(key);
-    } catch (error) {
-      this.#runs.inc({ direction, outcome: 'refused' });
-      throw error;
-    }
+    const leave = await this.#queue
+      .enter(codec.org, codec.id === '' ? `draft of ${codec.org}` : codec.id)
+      .catch((error) => {
+        this.#runs.inc({ direction, outcome: 'refused' });
+        throw error;
+      });
     const startMs = performance.now();
+    let byForce = false;
     try {
       if (this.#isStopped) throw new ProcessorsError('CODECS_BUSY', 'later', { stopped: true });
       const answer = await this.#inThread({ script: codec.script, forms, input: json });
@@ -148,13 +149,14 @@ class SandboxedCodecs implements CodecRunner {
       return answer;
     } catch (error) {
       if (this.#isStopped) throw new ProcessorsError('CODECS_BUSY', 'later', { stopped: true }, { cause: error });
+      byForce = true;
       this.#logger.warn({ err: error, codec: codec.id, version: codec.version }, 'a codec had to be ended by force');
       // A draft is somebody's who is trying things out: the next one is another.
       if (codec.id !== '') this.#rest(key);
       return this.#failed(direction, 'killed', 'it does not come to an end, or breaks its sandbox');
     } finally {
       this.#seconds.observe({ direction }, (performance.now() - startMs) / 1_000);
-      this.#queue.leave();
+      leave(byForce);
     }
   }
 

@@ -16,9 +16,10 @@ export async function startCodecs(
 }
 
 let made = 0;
-/** A codec of its own. */
-export const codecOf = (script: string): CodecInput => ({
+/** A codec of its own, and of an organisation of its own. */
+export const codecOf = (script: string, org = `org-${made}`): CodecInput => ({
   id: `codec-${made++}`,
+  org,
   version: 1,
   kind: 'javascript',
   script,

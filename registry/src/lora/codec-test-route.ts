@@ -62,11 +62,12 @@ export const codecTestRoute: Route = route(
 async function codecOf(call: Call<unknown, CodecTestBody>, plane: Plane): Promise<CodecInput> {
   const { codec: asked, kind = 'javascript', script = '' } = call.body;
   if (asked !== undefined) {
-    const { id, version, kind: of, script: kept } = await codecFor(call, plane, 'read', asked);
-    return { id, version, kind: of, script: kept };
+    const { id, org, version, kind: of, script: kept } = await codecFor(call, plane, 'read', asked);
+    return { id, org, version, kind: of, script: kept };
   }
-  await permit(call, plane, await orgOf(call, plane), 'codecs', 'codecs.create');
-  return { id: '', version: 0, kind, script };
+  const org = await orgOf(call, plane);
+  await permit(call, plane, org, 'codecs', 'codecs.create');
+  return { id: '', org, version: 0, kind, script };
 }
 
 /** @throws Refusal 429 */
