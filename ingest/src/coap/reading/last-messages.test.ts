@@ -1,4 +1,4 @@
-import { createLogger, createMetrics, type Log, type ReadingsStore } from '@millrace/core';
+import { createLogger, createMetrics, type Log, type ReadingsStore, StoreError } from '@millrace/core';
 import { expect, test } from 'vitest';
 import { createDelivery } from '../../delivery/delivery.ts';
 import { recordMaker } from '../../delivery/testing/stage.ts';
@@ -89,6 +89,30 @@ test('asks the store once for what was not there, and again once what is newer h
   place.log.processed = 3;
   expect(await place.text('a')).toBeUndefined();
   expect(place.store.asked).toHaveLength(2);
+});
+
+test('a crowd asks the store once for one address, and a few at a time for many', async () => {
+  await using place = stage();
+  let [atOnce, atOnceMax] = [0, 0];
+  place.store.before = async () => {
+    atOnceMax = Math.max(atOnceMax, ++atOnce);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    atOnce--;
+  };
+  await Promise.all(Array.from({ length: 300 }, () => place.text('one')));
+  expect(place.store.asked).toHaveLength(1);
+  await Promise.all(Array.from({ length: 300 }, (_, index) => place.text(`s${index}`)));
+  expect(place.store.asked).toHaveLength(301);
+  expect(atOnceMax).toBeLessThanOrEqual(4);
+});
+
+test('a question that fails is asked again by the next', async () => {
+  await using place = stage();
+  place.store.failure = new StoreError('STORE_UNREACHABLE', 'later');
+  const failed = await Promise.allSettled([place.text('a'), place.text('a')]);
+  expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  place.store.failure = null;
+  expect(await place.text('a')).toBeUndefined();
 });
 
 test('gives nothing of another organisation, and nothing that bears another address', async () => {

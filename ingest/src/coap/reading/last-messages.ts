@@ -42,7 +42,16 @@ interface Remembered {
   asOf: number;
 }
 
+/** What the store is being asked. Whoever comes meanwhile may wait for the same answer, as far as it reaches. */
+interface Asking {
+  readonly fate: Promise<MessageFate | null>;
+  readonly asOf: number;
+}
+
 const REMEMBERED_MAX = 16_384;
+/** Questions that the store is asked at the same time, and those that wait for their turn. */
+const AT_ONCE_MAX = 4;
+const ASKING_MAX = 8_192;
 const MESSAGES_MAX = 4_096;
 const MESSAGES_BYTES_MAX = 16 * 1_024 * 1_024;
 /** Readings of which a message that the log has forgotten is put together again. */
@@ -56,6 +65,10 @@ export class LastMessages {
   readonly #options: LastMessagesOptions;
   readonly #tails = new Map<number, PartitionTail>();
   readonly #remembered = new Generations<string, Remembered>({ entries: REMEMBERED_MAX });
+  /** By whom the store is being asked about. */
+  readonly #asking = new Map<string, Asking>();
+  readonly #turns: (() => void)[] = [];
+  #atOnce = 0;
   readonly #messages = new Generations<string, ReadMessage>(
     { entries: MESSAGES_MAX, bytes: MESSAGES_BYTES_MAX },
     (key, message) => key.length + message.payload.length + 200,
@@ -96,9 +109,30 @@ export class LastMessages {
     }
     if (view.from > view.committed)
       throw new IngestError('COAP_BACKLOG', 'later', { waiting: view.to - view.committed });
-    const fate = await this.#options.store.lastMessage(of);
-    this.#remembered.set(key, { fate, asOf: view.to });
-    return fate;
+    const running = this.#asking.get(key);
+    if (running !== undefined && running.asOf >= view.from) return running.fate;
+    const asking: Asking = { fate: this.#ask(of), asOf: view.to };
+    this.#asking.set(key, asking);
+    try {
+      const fate = await asking.fate;
+      this.#remembered.set(key, { fate, asOf: asking.asOf });
+      return fate;
+    } finally {
+      if (this.#asking.get(key) === asking) this.#asking.delete(key);
+    }
+  }
+
+  /** A few at a time: a thousand devices that observe anew after a restart shall not shut everybody else out. */
+  async #ask(of: MessageOrigin): Promise<MessageFate | null> {
+    if (this.#asking.size >= ASKING_MAX) throw new IngestError('COAP_BACKLOG', 'later', { asking: ASKING_MAX });
+    while (this.#atOnce >= AT_ONCE_MAX) await new Promise<void>((resolve) => this.#turns.push(resolve));
+    this.#atOnce++;
+    try {
+      return await this.#options.store.lastMessage(of);
+    } finally {
+      this.#atOnce--;
+      this.#turns.shift()?.();
+    }
   }
 
   async #onLog({ org, channel, subtopic }: MessageOrigin, position: Position): Promise<ReadMessage | null> {

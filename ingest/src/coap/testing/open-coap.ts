@@ -39,9 +39,12 @@ export class AnsweringStore {
   readonly asked: (MessageOrigin | ReadingsQuery)[] = [];
   /** What every question meets. */
   failure: Error | null = null;
+  /** What is waited for before one is answered. */
+  before: () => Promise<void> = async () => {};
 
   async lastMessage(of: MessageOrigin): Promise<MessageFate | null> {
     this.#ask(of);
+    await this.before();
     const { org, channel, subtopic } = of;
     return (
       this.fates.findLast((fate) => fate.org === org && fate.channel === channel && fate.subtopic === subtopic) ?? null
