@@ -421,3 +421,12 @@ test('what was called off before it began is not begun, and what was done is tol
   expect(device.asked).toEqual(['PUT /3303/0/5750']);
   expect(settle).toHaveBeenCalledTimes(3);
 });
+
+test('a registration that somebody ended is over at once, also while the device sleeps', async () => {
+  await open({}, ['lwm2m=1.1', 'Q'], { MILLRACE_LWM2M_AWAKE_MS: '100' });
+  await new Promise((resolve) => setTimeout(resolve, 250));
+  lwm2m.directory.registrations.clear();
+  await lwm2m.command('lwm2m.read', { path: '/3/0/9' });
+  const send = { method: Method.Post, path: '/dp', format: Format.SenmlJson, payload: Buffer.from('[]') };
+  await vi.waitFor(async () => expect((await device.ask(send)).code).toBe(Code.NotFound), WAIT);
+});

@@ -54,7 +54,8 @@ export class Dispatch {
       const device = options.fleet.byThing(thing);
       if (device === undefined) return;
       device.commandsWait = true;
-      this.wake(device);
+      if (device.hears(Date.now())) this.wake(device);
+      else void this.#check(device);
     });
   }
 
@@ -119,7 +120,7 @@ export class Dispatch {
   }
 
   async #serve(device: Device): Promise<void> {
-    const { commands, directory, fleet, node, requestMs, logger } = this.#options;
+    const { commands, requestMs } = this.#options;
     if (this.#anew.delete(device) && !(await this.#observeAll(device))) this.#anew.add(device);
     while (!this.#stopped && device.hears(Date.now())) {
       const { held } = device;
@@ -132,19 +133,38 @@ export class Dispatch {
       if (held !== null) this.#wakeAfter(device, held.leaseUntilMs - Date.now());
       if (!device.commandsWait) return;
       device.commandsWait = false;
-      // It may have gone to another node, which then takes its commands.
-      const registration = await directory.registrationOf(device.thing);
-      if (registration?.location !== device.registration.location || registration.node !== node) {
-        logger.debug({ thing: device.thing }, 'lwm2m: the device has gone to another node, or is over');
-        fleet.remove(device);
-        return;
-      }
+      if (!(await this.#isOurs(device))) return;
       const leaseMs = 2 * requestMs + LEASE_MARGIN_MS;
       const [command] = await commands.take(device.thing, KINDS, leaseMs, 1);
       if (command === undefined) continue;
       device.commandsWait = true;
       await this.#carryOut(device, command, Date.now() + leaseMs);
     }
+  }
+
+  /** What was told of a device that sleeps may be the end of its registration: by people, or by another node. */
+  async #check(device: Device): Promise<void> {
+    try {
+      await this.#isOurs(device);
+    } catch (error) {
+      // It is asked again before anything is done for the device.
+      this.#options.logger.debug(
+        { err: error, thing: device.thing },
+        'lwm2m: whether it is registered is not known now',
+      );
+    }
+  }
+
+  /** Whether it is still registered here. If not, it is forgotten: another node has it, or its account is over. */
+  async #isOurs(device: Device): Promise<boolean> {
+    const { directory, fleet, node, logger } = this.#options;
+    const registration = await directory.registrationOf(device.thing);
+    if (registration?.location === device.registration.location && registration.node === node) return true;
+    // What was read may be older than what it has said meanwhile.
+    if (registration !== null && registration.updatedMs < device.registration.updatedMs) return true;
+    logger.debug({ thing: device.thing }, 'lwm2m: the device has gone to another node, or is over');
+    fleet.remove(device);
+    return false;
   }
 
   async #carryOut(

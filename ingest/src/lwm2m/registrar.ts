@@ -76,8 +76,8 @@ export class Registrar {
         updatedMs: nowMs,
         expiresMs: nowMs + lifetimeSeconds * 1_000,
       };
-      await directory.register(registration);
       const earlier = fleet.byThing(account.thing);
+      await directory.register(registration);
       const device = new Device(registration, account, client, request.peer);
       for (const [path, attributes] of earlier?.commanded ?? []) device.commanded.set(path, attributes);
       fleet.put(device);
