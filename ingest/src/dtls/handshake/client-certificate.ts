@@ -1,4 +1,5 @@
 import { createHash, type KeyObject, verify, X509Certificate } from 'node:crypto';
+import type { PeerIdentity } from '../../coap/contract.ts';
 import { Alert } from '../alert.ts';
 import { ownCopy, WireReader } from '../wire.ts';
 import { ECDSA_SECP256R1_SHA256 } from './client-hello.ts';
@@ -9,10 +10,7 @@ const CHAIN_MAX = 5;
 const CLIENT_USES = ['1.3.6.1.5.5.7.3.2', '2.5.29.37.0'];
 
 export interface ClientCertificate {
-  /** DER */
-  readonly raw: Buffer;
-  /** SHA-256, hex in lower case */
-  readonly fingerprint: string;
+  readonly identity: Extract<PeerIdentity, { readonly kind: 'certificate' }>;
   readonly publicKey: KeyObject;
 }
 export type ReadCertificate =
@@ -50,7 +48,10 @@ export function readClientCertificate(body: Buffer, nowMs: number): ReadCertific
     return { kind: 'refused', alert: Alert.unsupportedCertificate };
   if (!allowsSignatures(raw)) return { kind: 'refused', alert: Alert.unsupportedCertificate };
   const fingerprint = createHash('sha256').update(raw).digest('hex');
-  return { kind: 'shown', certificate: { raw, fingerprint, publicKey } };
+  return {
+    kind: 'shown',
+    certificate: { identity: { kind: 'certificate', fingerprint, certificate: raw }, publicKey },
+  };
 }
 
 /** Whether a CertificateVerify is its key's.  @param transcript all messages before it  @throws MalformedError */

@@ -1,21 +1,14 @@
 import { createECDH, type ECDH, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { PeerIdentity } from '../../coap/contract.ts';
 import { Alert, alertBody, isFinal } from '../alert.ts';
-import { CIPHER_SUITES, type CipherSuite, RENEGOTIATION_SCSV } from '../cipher-suites.ts';
 import type { Authority, DtlsSettings, HandshakeOutcome, Standing } from '../contract.ts';
-import { ContentType, type DtlsRecord, ENCRYPTED_EPOCH, openRecord, plainRecord } from '../record.ts';
+import { ContentType, type DtlsRecord, ENCRYPTED_EPOCH, plainRecord } from '../record.ts';
 import { ReplayWindow } from '../replay-window.ts';
 import { MalformedError, ownCopy, WireReader } from '../wire.ts';
+import { type Candidate, Candidates, pskCandidates } from './candidates.ts';
 import { type ClientCertificate, provesPossession, readClientCertificate } from './client-certificate.ts';
-import {
-  ECDSA_SECP256R1_SHA256,
-  Extension,
-  lists,
-  readClientHello,
-  SECP256R1,
-  type WholeClientHello,
-} from './client-hello.ts';
-import { deriveSecrets, ecdhePskPremaster, pskPremaster, type Secrets, verifyData } from './key-schedule.ts';
+import { readClientHello, type WholeClientHello } from './client-hello.ts';
+import { deriveSecrets, type Randoms, type Secrets, verifyData } from './key-schedule.ts';
 import {
   FINISHED_BYTES,
   flightDatagrams,
@@ -25,8 +18,8 @@ import {
   readFragments,
   wholeMessage,
 } from './message.ts';
+import { type Agreement, negotiate, serverFlight } from './negotiation.ts';
 import { Reassembly } from './reassembly.ts';
-import * as answer from './server-messages.ts';
 import { Transcript } from './transcript.ts';
 
 /** Bounds of what a stranger can make us hold. */
@@ -67,12 +60,6 @@ export interface Established {
   /** What came while it was being let in. */
   readonly waiting: readonly DtlsRecord[];
 }
-interface Candidate {
-  readonly secrets: Secrets;
-  /** null: of no such identity, or of a client without a certificate. */
-  readonly identity: PeerIdentity | null;
-  readonly known: boolean;
-}
 type Expected = 'hello' | 'certificate' | 'key' | 'verify' | 'finished' | 'nothing';
 
 /** One handshake, from a ClientHello with a good cookie on. Everything in it comes from strangers: each step is checked
@@ -82,14 +69,10 @@ export class ServerHandshake {
   readonly address: string;
   readonly port: number;
   readonly startedMs: number;
-  readonly clientRandom: Buffer;
-  /** Ours, by which the client will say who it is; null: none was agreed. */
-  connectionId: Buffer | null = null;
-  peerConnectionId: Buffer | null = null;
   retryAtMs = Number.POSITIVE_INFINITY;
   readonly #host: HandshakeHost;
   readonly #transcript = new Transcript();
-  readonly #serverRandom = randomBytes(32);
+  readonly #randoms: Randoms;
   readonly #window = new ReplayWindow();
   #reassembly: Reassembly;
   #expected: Expected = 'hello';
@@ -97,12 +80,10 @@ export class ServerHandshake {
   #plainSequence = 0;
   #messageSequence = 0;
   #retryMs = RETRY_MS_MIN;
-  #suite: CipherSuite | null = null;
-  #extendedMaster = false;
+  #agreement: Agreement | null = null;
   #ecdh: ECDH | null = null;
   #certificate: ClientCertificate | null = null;
-  #candidates: Candidate[] = [];
-  #chosen: Candidate | null = null;
+  readonly #candidates = new Candidates();
   #flight: HandshakeMessage[] = [];
   readonly #waiting: DtlsRecord[] = [];
   #aheadOfKeys: DtlsRecord[] = [];
@@ -113,10 +94,20 @@ export class ServerHandshake {
     this.address = address;
     this.port = port;
     this.startedMs = host.now();
-    this.clientRandom = Buffer.from(clientRandom);
+    this.#randoms = { client: Buffer.from(clientRandom), server: randomBytes(32) };
     this.#reassembly = new Reassembly(first.sequence, MESSAGE_BYTES_MAX);
   }
 
+  get clientRandom(): Buffer {
+    return this.#randoms.client;
+  }
+  /** Ours, by which the client will say who it is; null: none was agreed. */
+  get connectionId(): Buffer | null {
+    return this.#agreement?.connectionId ?? null;
+  }
+  get peerConnectionId(): Buffer | null {
+    return this.#agreement?.peerConnectionId ?? null;
+  }
   get over(): boolean {
     return this.#expected === 'nothing';
   }
@@ -167,73 +158,25 @@ export class ServerHandshake {
 
   #answer(message: HandshakeMessage, hello: WholeClientHello): void {
     const { settings } = this.#host;
-    const suite = this.#choose(hello);
-    if (suite === null) {
+    const agreement = negotiate(hello, settings);
+    if (agreement === null) {
       this.fail('no_common_suite', Alert.handshakeFailure);
       return;
     }
-    this.#suite = suite;
+    this.#agreement = agreement;
     this.#transcript.add(message);
-    const { extensions } = hello;
-    this.#extendedMaster = extensions.has(Extension.extendedMasterSecret);
-    this.#agreeConnectionIds(extensions.get(Extension.connectionId));
-    const certified = suite.keyExchange === 'ecdhe_ecdsa';
-    const asks = certified && settings.clientCertificates !== 'off';
-    this.#reassembly = new Reassembly(this.#reassembly.next, asks ? CERTIFICATE_BYTES_MAX : MESSAGE_BYTES_MAX);
-
-    const flight: [type: number, body: Buffer][] = [];
-    flight.push([
-      HandshakeType.serverHello,
-      answer.serverHello({
-        random: this.#serverRandom,
-        suite: suite.id,
-        renegotiationInfo: extensions.has(Extension.renegotiationInfo) || hello.suites.includes(RENEGOTIATION_SCSV),
-        extendedMasterSecret: this.#extendedMaster,
-        connectionId: this.connectionId,
-        pointFormats: suite.keyExchange !== 'psk' && extensions.has(Extension.pointFormats),
-      }),
-    ]);
-    if (suite.keyExchange !== 'psk') {
-      this.#ecdh = createECDH('prime256v1');
-      const parameters = answer.ecdhParameters(this.#ecdh.generateKeys());
-      if (certified && settings.certificate !== null) {
-        const randoms = Buffer.concat([this.clientRandom, this.#serverRandom]);
-        flight.push([HandshakeType.certificate, answer.certificate(settings.certificate.chain)]);
-        flight.push([
-          HandshakeType.serverKeyExchange,
-          answer.signedKeyExchange(parameters, randoms, settings.certificate.key),
-        ]);
-        if (asks) flight.push([HandshakeType.certificateRequest, answer.certificateRequest()]);
-      } else flight.push([HandshakeType.serverKeyExchange, answer.pskKeyExchange(parameters)]);
-    }
-    flight.push([HandshakeType.serverHelloDone, Buffer.alloc(0)]);
-    this.#flight = flight.map(([type, body]) => ({ type, body, sequence: this.#messageSequence++ }));
+    const { suite, asksCertificate } = agreement;
+    const bytesMax = asksCertificate ? CERTIFICATE_BYTES_MAX : MESSAGE_BYTES_MAX;
+    this.#reassembly = new Reassembly(this.#reassembly.next, bytesMax);
+    this.#ecdh = suite.keyExchange === 'psk' ? null : createECDH('prime256v1');
+    this.#flight = serverFlight(hello, agreement, settings, this.#randoms, this.#ecdh).map(([type, body]) => ({
+      type,
+      body,
+      sequence: this.#messageSequence++,
+    }));
     for (const each of this.#flight) this.#transcript.add(each);
-    this.#expected = asks ? 'certificate' : 'key';
+    this.#expected = asksCertificate ? 'certificate' : 'key';
     this.resend();
-  }
-
-  #choose(hello: WholeClientHello): CipherSuite | null {
-    const { psk, certificate } = this.#host.settings;
-    const curve = lists(hello.extensions.get(Extension.supportedGroups), SECP256R1);
-    const signature = lists(hello.extensions.get(Extension.signatureAlgorithms), ECDSA_SECP256R1_SHA256);
-    for (const id of hello.suites) {
-      const suite = CIPHER_SUITES.get(id);
-      if (suite === undefined) continue;
-      if (suite.keyExchange === 'ecdhe_ecdsa' ? certificate === null || !curve || !signature : !psk) continue;
-      if (suite.keyExchange === 'ecdhe_psk' && !curve) continue;
-      return suite;
-    }
-    return null;
-  }
-
-  #agreeConnectionIds(extension: Buffer | undefined): void {
-    const { connectionIdBytes } = this.#host.settings.limits;
-    if (extension === undefined || connectionIdBytes === 0) return;
-    const reader = new WireReader(extension);
-    this.peerConnectionId = ownCopy(reader.vector8());
-    reader.end();
-    this.connectionId = randomBytes(connectionIdBytes);
   }
 
   #work(): void {
@@ -250,14 +193,14 @@ export class ServerHandshake {
       else if (record.type === ContentType.alert && isFinal(record.body)) this.fail('peer_alert');
       return;
     }
-    if (this.#candidates.length === 0) {
+    if (this.#candidates.isEmpty) {
       // Ahead of the message that its keys come from.
       if (this.#aheadOfKeys.length < AHEAD_MAX) this.#aheadOfKeys.push(record);
       return;
     }
     if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
     if (!this.#window.isFresh(record.sequence)) return;
-    const opened = this.#open(record);
+    const opened = this.#candidates.open(record);
     if (opened === null) {
       // Only a Finished tells that the keys differ: the rest may be of the session before.
       if (record.type !== ContentType.handshake && record.connectionId === null) return;
@@ -271,18 +214,6 @@ export class ServerHandshake {
     else if (opened.type === ContentType.alert && isFinal(opened.data)) this.fail('peer_alert');
     else if (opened.type === ContentType.applicationData && this.#ahead.length < AHEAD_MAX)
       this.#ahead.push(opened.data);
-  }
-
-  /** The first record that opens tells which key the client has. */
-  #open(record: DtlsRecord): { readonly type: number; readonly data: Buffer } | null {
-    if (this.#chosen !== null) return openRecord(this.#chosen.secrets.client, record);
-    for (const candidate of this.#candidates) {
-      const opened = openRecord(candidate.secrets.client, record);
-      if (opened === null || !candidate.known) continue;
-      this.#chosen = candidate;
-      return opened;
-    }
-    return null;
   }
 
   #fragments(body: Buffer, encrypted: boolean): void {
@@ -351,7 +282,7 @@ export class ServerHandshake {
   }
 
   #exchange(message: HandshakeMessage): void {
-    const suite = this.#suite as CipherSuite;
+    const { suite, extendedMaster } = this.#agreement as Agreement;
     const reader = new WireReader(message.body);
     const pskIdentity = suite.keyExchange === 'ecdhe_ecdsa' ? null : Buffer.from(reader.vector16());
     if (pskIdentity !== null && pskIdentity.length > PSK_IDENTITY_BYTES_MAX) throw new MalformedError();
@@ -359,36 +290,18 @@ export class ServerHandshake {
     reader.end();
     const shared = point === null ? null : this.#computeShared(point);
     this.#transcript.add(message);
-    const sessionHash = this.#extendedMaster ? this.#transcript.hash() : null;
-    const randoms = { client: this.clientRandom, server: this.#serverRandom };
-    this.#expected = this.#certificate === null ? 'finished' : 'verify';
+    const sessionHash = extendedMaster ? this.#transcript.hash() : null;
+    const randoms = this.#randoms;
+    const certificate = this.#certificate;
+    this.#expected = certificate === null ? 'finished' : 'verify';
     if (pskIdentity === null) {
       const secrets = deriveSecrets(suite, shared as Buffer, randoms, sessionHash);
-      const certificate = this.#certificate;
-      const identity =
-        certificate === null
-          ? null
-          : ({ kind: 'certificate', fingerprint: certificate.fingerprint, certificate: certificate.raw } as const);
-      this.#keyed([{ secrets, identity, known: true }]);
+      this.#keyed([{ secrets, identity: certificate?.identity ?? null, known: true }]);
       return;
     }
     this.#busy = true;
     this.#host.authority.candidates(pskIdentity, this.address).then(
-      (candidates) => {
-        // Who is nobody goes on with a key that nobody has, and fails where a wrong key does.
-        const keys = candidates.length > 0 ? candidates : [{ key: randomBytes(32), identity: null }];
-        const derived = keys.map(({ key, identity }) => {
-          const premaster = shared === null ? pskPremaster(key) : ecdhePskPremaster(shared, key);
-          key.fill(0);
-          return {
-            secrets: deriveSecrets(suite, premaster, randoms, sessionHash),
-            identity,
-            known: identity !== null,
-          };
-        });
-        shared?.fill(0);
-        this.#resume(() => this.#keyed(derived));
-      },
+      (found) => this.#resume(() => this.#keyed(pskCandidates(suite, found, shared, randoms, sessionHash))),
       () => this.#resume(() => this.fail('away', Alert.internalError)),
     );
   }
@@ -402,14 +315,14 @@ export class ServerHandshake {
     }
   }
 
-  #keyed(candidates: Candidate[]): void {
-    this.#candidates = candidates;
+  #keyed(candidates: readonly Candidate[]): void {
+    this.#candidates.set(candidates);
     this.#waiting.unshift(...this.#aheadOfKeys);
     this.#aheadOfKeys = [];
   }
 
   #finish(message: HandshakeMessage): void {
-    const chosen = this.#chosen as Candidate;
+    const chosen = this.#candidates.chosen as Candidate;
     const { master } = chosen.secrets;
     const expected = verifyData(master, 'client', this.#transcript.hash());
     if (message.body.length !== FINISHED_BYTES || !timingSafeEqual(expected, message.body)) {
@@ -476,14 +389,8 @@ export class ServerHandshake {
     }
   }
 
-  /** Overwrites the secrets that were not chosen. */
   #forget(chosen: Candidate | null): void {
-    for (const candidate of this.#candidates) {
-      if (candidate === chosen) continue;
-      const { master, client, server } = candidate.secrets;
-      for (const secret of [master, client.key, client.salt, server.key, server.salt]) secret.fill(0);
-    }
-    this.#candidates = [];
+    this.#candidates.forget(chosen);
     this.#ecdh = null;
     this.#flight = [];
   }
