@@ -98,6 +98,12 @@ export interface CommandOutcome {
   readonly detail?: string;
 }
 
+export interface CommandShare {
+  readonly perOrgMax: number;
+  /** Organisations that are being served already. */
+  readonly except: readonly string[];
+}
+
 /** @throws RegistryError REGISTRY_UNREACHABLE (retry later), from each method that asks */
 export interface Commands {
   /** Makes one, unless there is one with this id.  @returns whether it was made
@@ -108,11 +114,19 @@ export interface Commands {
    *  Nothing of a thing that is disabled, or whose organisation is frozen.
    *  @param kinds only these  @param max at most so many (64) */
   take(thing: string, kinds: readonly CommandKind[], leaseMs: number, max?: number): Promise<readonly Command[]>;
-  /** The same of any thing that this node's network servers reach. @param max at most so many */
-  takeAny(kinds: readonly CommandKind[], leaseMs: number, max: number): Promise<readonly Command[]>;
+  /** The same of any thing, of the organisations in turn.
+   *  @param max at most so many  @param share of which so many of one organisation, and none of some */
+  takeAny(
+    kinds: readonly CommandKind[],
+    leaseMs: number,
+    max: number,
+    share?: CommandShare,
+  ): Promise<readonly Command[]>;
   /** Says what became of it; what is final stays. After `sent` and `acknowledged` nobody else is given it either: it has
-   *  five minutes beyond its expiry to come to an end.  @returns false if it is gone or final already */
-  settle(id: string, outcome: CommandOutcome): Promise<boolean>;
+   *  five minutes beyond its expiry to come to an end.
+   *  @param thing where somebody else told which command it is: one of another thing is none
+   *  @returns false if it is gone or final already */
+  settle(id: string, outcome: CommandOutcome, thing?: string): Promise<boolean>;
   /** Called when a command may wait for a thing: at once on the node that made it, within a second on the others. A node
    *  that was away may have missed some: ask at a start, and when the device is heard of. */
   onQueued(listener: (thing: string) => void): () => void;

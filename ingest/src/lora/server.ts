@@ -71,7 +71,7 @@ export function loraServer(options: LoraServerOptions): Component<LoraIngress> {
           about: (org, event) => sent.about(org, event),
           taken(source, event, thing, about) {
             routes.learn(thing, source.server?.id ?? '', event);
-            if (about !== null) void settleDownlink(commands, event, about, logger);
+            if (about !== null) void settleDownlink(commands, event, thing, about, logger);
           },
         },
       });

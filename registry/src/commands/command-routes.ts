@@ -70,7 +70,9 @@ export const commandRoutes: readonly Route[] = [
     async (call, plane) => {
       const thing = await commandedThing(call, plane, 'list');
       const { kind, state: states, ...query } = call.query;
-      const found = await plane.registry.commands.list({ ...listOf(thing.org, query), thing: thing.id, kind, states });
+      // Nothing else of a command can be ordered by, whatever a cursor says.
+      const page = listOf(thing.org, { ...query, order: 'created', dir: 'desc' });
+      const found = await plane.registry.commands.list({ ...page, thing: thing.id, kind, states });
       const whole = await mayCommand(call, plane, thing);
       return json(
         200,

@@ -75,10 +75,10 @@ export function createCommands({ database, feed, credentials, config, metrics, l
   return {
     put: async (command) => (await feed.transaction((tx) => insert(tx, command))) !== null,
     take: (thing, kinds, leaseMs, max) => queue.take(thing, kinds, leaseMs, max),
-    takeAny: (kinds, leaseMs, max) => queue.takeAny(kinds, leaseMs, max),
+    takeAny: (kinds, leaseMs, max, share) => queue.takeAny(kinds, leaseMs, max, share),
 
-    async settle(id, outcome) {
-      const settled = await queue.settle(id, outcome);
+    async settle(id, outcome, thing) {
+      const settled = await queue.settle(id, outcome, thing ?? null);
       if (settled === null) return false;
       counted.inc(settled);
       waiting.tell(id);

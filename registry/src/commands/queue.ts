@@ -2,6 +2,7 @@ import {
   type Command,
   type CommandKind,
   type CommandOutcome,
+  type CommandShare,
   type CommandState,
   type Credentials,
   FINAL_COMMAND_STATES,
@@ -58,24 +59,35 @@ const OPEN = `state NOT IN ('done', 'failed', 'expired', 'cancelled')`;
 const LET_IN = `things.enabled AND NOT orgs.frozen
   AND coalesce((SELECT place.active FROM registry.groups AS place WHERE place.id = things.group_id), true)`;
 
-/** @param which condition on commands; $1 kinds, $2 lease in ms, $3 how many
- *  @holds nodes that take at once take different ones */
-const takeSql = (which: string): string => `WITH due AS (
-    SELECT commands.id FROM registry.commands
+/** Ids of what can be taken, the oldest first.  @holds nodes that take at once take different ones */
+const dueSql = (which: string, limit: string): string => `SELECT commands.id FROM registry.commands
     JOIN registry.things ON things.id = commands.thing JOIN registry.orgs ON orgs.id = commands.org
-    WHERE ${which} AND commands.kind = ANY ($1::text[]) AND ${WAITS} AND ${FREE}
-      AND commands.expires_at > now() AND ${LET_IN}
-    ORDER BY commands.created_at, commands.id LIMIT $3 FOR UPDATE OF commands SKIP LOCKED)
-  UPDATE registry.commands SET state = 'sent', attempts = attempts + 1, lease_until = now() + $2 * interval '1 ms'
+    WHERE ${which} AND ${WAITS} AND ${FREE} AND commands.expires_at > now() AND ${LET_IN}
+    ORDER BY commands.created_at, commands.id LIMIT ${limit} FOR UPDATE OF commands SKIP LOCKED`;
+/** @shape $2 lease in ms */
+const TAKEN = `UPDATE registry.commands SET state = 'sent', attempts = attempts + 1, lease_until = now() + $2 * interval '1 ms'
   FROM due WHERE commands.id = due.id RETURNING ${COMMAND_COLUMNS}`;
-const TAKE = takeSql('commands.thing = $4');
-const TAKE_ANY = takeSql('true');
+/** @shape $1 kinds, $3 how many, $4 the thing */
+const TAKE = `WITH due AS (${dueSql('commands.thing = $4 AND commands.kind = ANY ($1::text[])', '$3')}) ${TAKEN}`;
+/** From one organisation that has something to the next by the index, however much each has; then some of each, in an
+ *  order of chance, so that none is always the last.  @shape $1 kinds, $3 how many, $4 of one organisation, $5 not of these */
+const TAKE_ANY = `WITH RECURSIVE owners AS (
+    (SELECT org FROM registry.commands WHERE ${WAITS} ORDER BY org LIMIT 1)
+    UNION ALL
+    SELECT (SELECT commands.org FROM registry.commands WHERE commands.org > owners.org AND ${WAITS}
+      ORDER BY commands.org LIMIT 1) FROM owners WHERE owners.org IS NOT NULL),
+  due AS (
+    SELECT one.id
+    FROM (SELECT org FROM owners WHERE org IS NOT NULL AND org <> ALL ($5::uuid[]) ORDER BY random()) AS owner
+    CROSS JOIN unnest($1::text[]) AS wanted
+    CROSS JOIN LATERAL (${dueSql('commands.org = owner.org AND commands.kind = wanted', '$4')}) AS one LIMIT $3)
+  ${TAKEN}`;
 
 const SETTLE = `UPDATE registry.commands SET
     state = CASE WHEN state = 'acknowledged' AND $2 = 'sent' THEN state ELSE $2 END,
     result = coalesce($3, result), detail = coalesce($4, detail), lease_until = NULL,
     settled_at = CASE WHEN $5 THEN now() END
-  WHERE id = $1 AND ${OPEN} RETURNING kind, state`;
+  WHERE id = $1 AND ${OPEN} AND ($6::uuid IS NULL OR thing = $6) RETURNING kind, state`;
 
 const EXPIRE = `UPDATE registry.commands SET state = 'expired', settled_at = now(), lease_until = NULL,
     detail = coalesce(detail, CASE WHEN attempts = 0 THEN 'Nobody could begin it in time.' ELSE 'It came to no end in time.' END)
@@ -146,14 +158,21 @@ export class CommandQueue {
     return this.#inOrder(await this.#session.query<CommandRow>(TAKE, [kinds, leaseMs, max, thing], 'command-take'));
   }
 
-  async takeAny(kinds: readonly CommandKind[], leaseMs: number, max: number): Promise<Command[]> {
-    return this.#inOrder(await this.#session.query<CommandRow>(TAKE_ANY, [kinds, leaseMs, max], 'command-take-any'));
+  async takeAny(
+    kinds: readonly CommandKind[],
+    leaseMs: number,
+    max: number,
+    { perOrgMax, except }: CommandShare = { perOrgMax: max, except: [] },
+  ): Promise<Command[]> {
+    const values = [kinds, leaseMs, max, perOrgMax, except];
+    return this.#inOrder(await this.#session.query<CommandRow>(TAKE_ANY, values, 'command-take-any'));
   }
 
   /** @returns what it has become; null if it is gone or final already */
   async settle(
     id: string,
     { state, result, detail }: CommandOutcome,
+    thing: string | null,
   ): Promise<Pick<CommandRow, 'kind' | 'state'> | null> {
     if (!isUuid(id)) return null;
     const text = result === undefined ? null : JSON.stringify(result);
@@ -166,6 +185,7 @@ export class CommandQueue {
       // PostgreSQL keeps no U+0000, and a device may say it.
       told?.replaceAll('\0', '\ufffd').slice(0, DETAIL_CHARACTERS_MAX) ?? null,
       FINAL_COMMAND_STATES.includes(state),
+      thing,
     ]);
     return row ?? null;
   }

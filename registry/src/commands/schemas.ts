@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { COMMAND_KINDS, COMMAND_STATES } from '@millrace/core';
-import { PageQuery, page } from '../http/schemas.ts';
+import { count, PageQuery, page } from '../http/schemas.ts';
 
 export const CommandAnswer = z
   .object({
@@ -33,6 +33,8 @@ export const CommandsPage = page('commands', CommandAnswer);
 
 const names = <const T extends readonly [string, ...string[]]>(all: T) => z.array(z.enum(all)).min(1);
 export const CommandListQuery = PageQuery.omit({ org: true }).extend({
+  // Each may hold 64 KiB twice.
+  limit: count(100).pipe(z.number().min(1)).optional().describe('How many to give at most, 1 to 100 (10).'),
   kind: z.enum(COMMAND_KINDS).optional().describe('all if left out'),
   state: z
     .string()

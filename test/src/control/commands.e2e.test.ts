@@ -64,6 +64,22 @@ describe('what waits for a thing', () => {
     expect(await node.registry.commands.take(thing, READS, LEASE_MS, 1)).toEqual([second]);
   });
 
+  test('is given of each organisation in turn, so that a flood of one leaves room for the others', async () => {
+    const flooding = await newThing();
+    for (let count = 0; count < 6; count++) await queued(flooding, { kind: 'lora.downlink', arguments: { hex: 'ff' } });
+    const stranger = await node.stranger.newUser(`neighbour-${uuidV7()}@example.org`);
+    const theirs = await made(stranger, '/orgs', { name: 'Neighbours' });
+    const thing = (await made(stranger, `/things?org=${theirs.id}`, {})).id;
+    const late = await queued(thing, { org: theirs.id, kind: 'lora.downlink', arguments: { hex: '00' } });
+    const take = (except: string[]) =>
+      node.registry.commands.takeAny(['lora.downlink'], LEASE_MS, 4, { perOrgMax: 3, except });
+    const taken = await take([]);
+    expect(taken.filter((command) => command.org === org)).toHaveLength(3);
+    expect(taken).toContainEqual(late);
+    expect(await take([org]), 'what is served already').toEqual([]);
+    expect((await take([])).map((command) => command.thing)).toEqual(Array(3).fill(flooding));
+  });
+
   test('is given once, however many nodes ask at the same time', PATIENT, async () => {
     const things = await Promise.all(Array.from({ length: 10 }, () => newThing()));
     const wanted: string[] = [];
@@ -186,6 +202,15 @@ describe('who has taken a command', () => {
     expect(await node.registry.commands.settle('nothing', { state: 'done' })).toBe(false);
   });
 
+  test('by what a network server says can only settle what is of the thing that spoke', async () => {
+    const thing = await newThing();
+    const { id } = await queued(thing);
+    const stranger = await newThing();
+    expect(await node.registry.commands.settle(id, { state: 'done' }, stranger)).toBe(false);
+    expect(await stateOf(id)).toBe('queued');
+    expect(await node.registry.commands.settle(id, { state: 'done' }, thing)).toBe(true);
+  });
+
   test('keeps it once it is sent, and what was acknowledged is never merely sent again', async () => {
     const command = await queued(await newThing());
     await node.registry.commands.take(command.thing, READS, 1);
@@ -285,6 +310,16 @@ describe('people', () => {
     const second = await admin.call('GET', `${path}?limit=3&cursor=${first.body.cursor}`);
     expect([...first.body.commands, ...second.body.commands]).toHaveLength(4);
     expect(second.body.cursor).toBeUndefined();
+  });
+
+  test('are refused a page that is too large, or a cursor of another list', async () => {
+    const thing = await newThing();
+    const list = (query: string) => admin.call('GET', `/things/${thing}/commands?${query}`);
+    expect((await list('limit=101')).status).toBe(400);
+    for (const order of ['name', 'updated', 'id']) {
+      const cursor = Buffer.from(JSON.stringify([order, 'desc', '1', thing])).toString('base64url');
+      expect((await list(`cursor=${cursor}`)).status, order).toBe(400);
+    }
   });
 
   test('cancel what nobody has begun, and nothing else', async () => {

@@ -21,7 +21,12 @@ import type { SentDownlinks } from './sent-downlinks.ts';
 
 const KINDS = ['lora.downlink'] as const;
 const LEASE_MS = 60_000;
+/** One downlink may take so long: what could not be done before its lease ends is not begun. */
+const ONE_MS_MAX = 40_000;
 const BATCH_MAX = 32;
+const PER_ORG_MAX = 8;
+/** Organisations that are served at a time. */
+const ORGS_MAX = 64;
 /** Commands that nobody told us of, or whose server was away. */
 const LOOK_AGAIN_MS = 5_000;
 
@@ -41,12 +46,15 @@ export interface CarrierOptions {
 class Undeliverable extends Error {}
 
 /** Takes `lora.downlink` commands and enqueues them at their network servers.
- *  @holds one batch at a time, in the order of the commands of a thing; what a server that is away does not take is
- *         given back, and tried again until it expires */
+ *  @holds organisations at the same time, so that none waits for another's server; of each one batch, in the order of
+ *         the commands of a thing; what a server that is away does not take is given back, and tried again until it
+ *         expires */
 export class DownlinkCarrier {
   readonly #options: CarrierOptions;
   readonly #unsubscribe: () => void;
   readonly #timer: NodeJS.Timeout;
+  /** Of each organisation what is being carried out. */
+  readonly #lanes = new Map<string, Promise<void>>();
   #running: Promise<void> | null = null;
   #again = false;
   #stopped = false;
@@ -60,12 +68,12 @@ export class DownlinkCarrier {
 
   /** Something may wait. */
   look(): void {
-    if (this.#stopped || this.#options.servers.all.length === 0) return;
+    if (this.#stopped || this.#lanes.size >= ORGS_MAX || this.#options.servers.all.length === 0) return;
     if (this.#running !== null) {
       this.#again = true;
       return;
     }
-    this.#running = this.#carry().finally(() => {
+    this.#running = this.#takeOn().finally(() => {
       this.#running = null;
       if (this.#again) {
         this.#again = false;
@@ -77,6 +85,7 @@ export class DownlinkCarrier {
   async drain(): Promise<void> {
     this.stop();
     await this.#running;
+    await Promise.all(this.#lanes.values());
   }
 
   stop(): void {
@@ -85,30 +94,67 @@ export class DownlinkCarrier {
     this.#unsubscribe();
   }
 
-  async #carry(): Promise<void> {
-    const { commands, logger } = this.#options;
+  async #takeOn(): Promise<void> {
     try {
-      for (;;) {
-        const taken = await commands.takeAny(KINDS, LEASE_MS, BATCH_MAX);
-        for (const command of taken) await this.#carryOut(command);
-        if (taken.length < BATCH_MAX || this.#stopped) return;
+      while (!this.#stopped && this.#lanes.size < ORGS_MAX) {
+        const share = { perOrgMax: PER_ORG_MAX, except: [...this.#lanes.keys()] };
+        const taken = await this.#options.commands.takeAny(KINDS, LEASE_MS, BATCH_MAX, share);
+        const startMs = performance.now();
+        for (const org of new Set(taken.map((command) => command.org))) {
+          const lane = this.#carry(
+            taken.filter((command) => command.org === org),
+            startMs,
+          ).finally(() => {
+            this.#lanes.delete(org);
+            this.look();
+          });
+          this.#lanes.set(org, lane);
+        }
+        if (taken.length === 0) return;
       }
     } catch (error) {
-      if (error instanceof MillraceError && error.retry !== 'never') {
-        logger.warn({ code: error.code }, 'lora: downlinks cannot be looked for');
-      } else logger.error({ err: error }, 'lora: a fault in carrying out downlinks');
+      this.#tell(error);
     }
   }
 
-  async #carryOut(command: Command): Promise<void> {
+  /** Those of one organisation, one after the other.  @throws never */
+  async #carry(taken: readonly Command[], startMs: number): Promise<void> {
+    const { logger, measures } = this.#options;
+    const away = new Set<string>();
+    try {
+      for (const command of taken) {
+        if (this.#stopped) return;
+        if (performance.now() - startMs <= LEASE_MS - ONE_MS_MAX) await this.#carryOut(command, away);
+        else {
+          measures.downlink('later');
+          logger.debug({ command: command.id }, 'lora: a downlink is tried again later: those before took too long');
+        }
+      }
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  #tell(error: unknown): void {
+    const { logger } = this.#options;
+    if (error instanceof MillraceError && error.retry !== 'never') {
+      logger.warn({ code: error.code }, 'lora: downlinks cannot be looked for');
+    } else logger.error({ err: error }, 'lora: a fault in carrying out downlinks');
+  }
+
+  /** @param away servers that did not answer a moment ago: they are not waited for again */
+  async #carryOut(command: Command, away: Set<string>): Promise<void> {
     const { commands, measures, logger } = this.#options;
     if (command.expiresMs <= Date.now()) {
       measures.downlink('late');
       await commands.settle(command.id, { state: 'expired', detail: 'Nobody could enqueue it in time.' });
       return;
     }
+    let asked: string | null = null;
     try {
       const { server, downlink } = await this.#prepare(command);
+      if (away.has(server.id)) throw new Error('the network server does not answer');
+      asked = server.id;
       await this.#enqueue(server, downlink, command);
       measures.downlink('enqueued');
       const { queueItemId, fPort, confirmed } = downlink;
@@ -120,6 +166,7 @@ export class DownlinkCarrier {
         await commands.settle(command.id, { state: 'failed', detail: error.message });
         return;
       }
+      if (asked !== null) away.add(asked);
       // Its lease ends by itself: somebody tries again then.
       measures.downlink('later');
       const told = error instanceof Error ? error.message : String(error);

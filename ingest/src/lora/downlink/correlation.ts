@@ -24,10 +24,12 @@ export function outcomeOf(event: LoraEvent, { confirmed }: SentDownlink): Comman
 }
 
 /** Writes down what became of a downlink; a registry that is away is asked again for a while.
+ *  @param thing whose event it is: the network server is somebody's, and may name any command
  *  @throws never */
 export async function settleDownlink(
   commands: Commands,
   event: LoraEvent,
+  thing: string,
   sent: SentDownlink,
   logger: Logger,
 ): Promise<void> {
@@ -35,7 +37,7 @@ export async function settleDownlink(
   if (outcome === null) return;
   for (let tries = 1; ; tries++) {
     try {
-      await commands.settle(sent.command, outcome);
+      await commands.settle(sent.command, outcome, thing);
       return;
     } catch (error) {
       const later = error instanceof MillraceError && error.retry !== 'never' && tries < TRIES_MAX;
