@@ -13,17 +13,14 @@ export function gateAuthority(gate: Gate, keys: DeviceKeys): Authority {
     async candidates(identity): Promise<readonly PskCandidate[]> {
       const name = textOf(identity);
       if (name === null) return [];
-      const [own, external] = await Promise.all([keys.keysOf(name), keys.bootstrapKeys(name)]);
-      return [
-        ...own.map((key) => ({
-          key: Buffer.from(key, 'utf8'),
-          identity: { kind: 'key', identity: name, key } as const,
-        })),
-        ...external.map(({ thing, key }) => ({
-          key: Buffer.from(key, 'utf8'),
-          identity: { kind: 'bootstrap', thing, externalId: name } as const,
-        })),
-      ];
+      const own = await keys.keysOf(name);
+      // What is a thing's id is no external id: a fleet that comes back asks for its own keys, which are remembered.
+      if (own.length > 0)
+        return own.map((key) => ({ key: Buffer.from(key, 'utf8'), identity: { kind: 'key', identity: name, key } }));
+      return (await keys.bootstrapKeys(name)).map(({ thing, key }) => ({
+        key: Buffer.from(key, 'utf8'),
+        identity: { kind: 'bootstrap', thing, externalId: name },
+      }));
     },
     async admit(identity, address): Promise<Standing | null> {
       const identified = await gate.identify(credentialOf(identity), address.replace(/^::ffff:(?=\d+\.)/, ''));
