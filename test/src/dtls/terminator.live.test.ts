@@ -6,6 +6,7 @@ import { missingOpenssl } from '../bridge/clients/certificates.ts';
 import { counted } from '../coap/counted.ts';
 import { eventually, freePort } from '../millrace.ts';
 import { ask, CoapsNode, missingLibcoaps } from './coaps-node.ts';
+import { Device } from './device.ts';
 
 const SOURCE = new URL('../../../deploy/dtls/', import.meta.url).pathname;
 const CACHED_GO = new URL('../../../.ci/go/bin/go', import.meta.url).pathname;
@@ -51,7 +52,12 @@ describe.skipIf(missing !== null)(`the terminator on pion${missing === null ? ''
   };
 
   beforeAll(async () => {
-    node = await CoapsNode.start({ MILLRACE_COAPS_PORT: 'off', MILLRACE_COAP_TERMINATOR: 'on' });
+    node = await CoapsNode.start({
+      MILLRACE_COAPS_PORT: 'off',
+      MILLRACE_COAP_TERMINATOR: 'on',
+      // The same after a restart.
+      MILLRACE_COAP_PORT: String(await freePort()),
+    });
     program = join(node.directory, 'terminator');
     await built(program);
     // TCP and UDP ports are given out alike.
@@ -99,6 +105,21 @@ describe.skipIf(missing !== null)(`the terminator on pion${missing === null ? ''
       await over;
     }
   }, 90_000);
+  test('a session goes on from another address, and outlives a restart of Millrace', async () => {
+    const device = new Device(port, node);
+    try {
+      await device.handshake();
+      expect(await device.publish('here')).toBe('2.04');
+      device.move();
+      expect(await device.publish('there')).toBe('2.04');
+      await node.millrace.end('SIGTERM');
+      await node.millrace.start();
+      await eventually('the session is known again', 30_000, async () => (await device.publish('again')) === '2.04');
+      expect(device.handshakes).toBe(1);
+    } finally {
+      device.end();
+    }
+  }, 120_000);
   test('what it told is forgotten when it dies, and another takes its place', async () => {
     await end('SIGKILL');
     await start();
