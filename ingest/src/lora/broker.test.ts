@@ -217,7 +217,7 @@ describe('an event', () => {
   });
 });
 
-test('a downlink is published to its device, and what the broker does not take is not told as sent', async () => {
+test('a downlink is published to its device, and waits for a broker that is away', async () => {
   await using broker = new FakeBroker();
   await using lora = await world(broker);
   await connected(lora);
@@ -238,7 +238,9 @@ test('a downlink is published to its device, and what the broker does not take i
   await until('it has failed', () => lora.commands.settled.length === 2);
   expect(lora.commands.settled[1]?.[1]).toMatchObject({ state: 'failed', detail: expect.stringContaining('http.url') });
   broker.cut();
+  await until('the node has noticed', () => stateOf(lora) === 'disconnected');
   await lora.commands.put({ ...command, arguments: { f_port: 7, hex: 'ff' } });
-  await until('somebody took it', () => lora.commands.waiting.length === 0);
-  expect(lora.commands.settled).toHaveLength(2);
+  await until('it is taken once the broker is back', () => lora.commands.settled.length === 3);
+  expect(lora.commands.settled[2]?.[1]).toMatchObject({ state: 'sent' });
+  expect(broker.published).toHaveLength(2);
 });

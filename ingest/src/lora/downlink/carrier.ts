@@ -28,7 +28,7 @@ const PER_ORG_MAX = 8;
 /** Organisations that are served at a time. */
 const ORGS_MAX = 64;
 /** Commands that nobody told us of, or whose server was away. */
-const LOOK_AGAIN_MS = 5_000;
+const LOOK_AGAIN_MS = 2_000;
 
 export interface CarrierOptions {
   readonly commands: Commands;
@@ -97,7 +97,7 @@ export class DownlinkCarrier {
   async #takeOn(): Promise<void> {
     try {
       while (!this.#stopped && this.#lanes.size < ORGS_MAX) {
-        const share = { perOrgMax: PER_ORG_MAX, except: [...this.#lanes.keys()] };
+        const share = { perOrgMax: PER_ORG_MAX, except: [...this.#lanes.keys(), ...this.#cutOff()] };
         const taken = await this.#options.commands.takeAny(KINDS, LEASE_MS, BATCH_MAX, share);
         const startMs = performance.now();
         for (const org of new Set(taken.map((command) => command.org))) {
@@ -115,6 +115,15 @@ export class DownlinkCarrier {
     } catch (error) {
       this.#tell(error);
     }
+  }
+
+  /** Organisations none of whose network servers this node is connected with now: another node may be. */
+  #cutOff(): Set<string> {
+    const { servers } = this.#options;
+    const all = servers.all.filter(({ mqtt, http }) => mqtt !== null || http !== null);
+    const orgs = new Set(all.map(({ org }) => org));
+    for (const { id, org, http } of all) if (http !== null || servers.broker(id)?.connected) orgs.delete(org);
+    return orgs;
   }
 
   /** Those of one organisation, one after the other.  @throws never */

@@ -41,7 +41,8 @@ export class DownlinkRoad {
   readonly #options: DownlinkRoadOptions;
   readonly #stopping = new AbortController();
   #consumer: Promise<Consumer | null> | null = null;
-  #wanted = false;
+  /** null: not known yet. */
+  #wanted: boolean | null = null;
   #wake: (() => void)[] = [];
 
   constructor(options: DownlinkRoadOptions) {
@@ -51,12 +52,12 @@ export class DownlinkRoad {
     });
   }
 
-  /** Whether there is a network server that downlinks could go to. */
+  /** Whether there is a network server that downlinks could go to. Until it is said, nothing is read or passed over. */
   want(wanted: boolean): void {
+    const known = this.#wanted;
     this.#wanted = wanted;
-    if (!wanted) return;
-    for (const wake of this.#wake.splice(0)) wake();
-    this.#join();
+    if (wanted) this.#join();
+    if (wanted !== known) for (const wake of this.#wake.splice(0)) wake();
   }
 
   async stop(): Promise<void> {
@@ -128,6 +129,10 @@ export class DownlinkRoad {
   }
 
   async #step(lease: PartitionLease, place: Place, over: AbortSignal): Promise<void> {
+    if (this.#wanted === null) {
+      await this.#parked(over);
+      return;
+    }
     if (!this.#wanted) {
       const { next } = await this.#options.log.extent(lease.partition);
       await place.commit(Math.max(next, place.next), 0);

@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type CodecRunner,
   type Command,
+  type CommandKind,
   type CommandOutcome,
+  type CommandShare,
   type Commands,
   createLogger,
   createMetrics,
@@ -31,7 +33,7 @@ export interface Appended {
 
 /** Commands in memory. */
 export class MemoryCommands implements Commands {
-  readonly waiting: Command[] = [];
+  waiting: Command[] = [];
   readonly settled: [string, CommandOutcome][] = [];
   readonly #listeners = new Set<(thing: string) => void>();
 
@@ -43,8 +45,15 @@ export class MemoryCommands implements Commands {
   async take(): Promise<readonly Command[]> {
     return [];
   }
-  async takeAny(): Promise<readonly Command[]> {
-    return this.waiting.splice(0);
+  async takeAny(
+    _kinds: readonly CommandKind[],
+    _leaseMs: number,
+    _max: number,
+    share?: CommandShare,
+  ): Promise<readonly Command[]> {
+    const taken = this.waiting.filter(({ org }) => share?.except.includes(org) !== true);
+    this.waiting = this.waiting.filter((command) => !taken.includes(command));
+    return taken;
   }
   async settle(id: string, outcome: CommandOutcome): Promise<boolean> {
     this.settled.push([id, outcome]);
