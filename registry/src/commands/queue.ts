@@ -72,15 +72,18 @@ const TAKE = `WITH due AS (${dueSql('commands.thing = $4 AND commands.kind = ANY
 /** From one organisation that has something to the next by the index, however much each has; then some of each, in an
  *  order of chance, so that none is always the last.  @shape $1 kinds, $3 how many, $4 of one organisation, $5 not of these */
 const TAKE_ANY = `WITH RECURSIVE owners AS (
-    (SELECT org FROM registry.commands WHERE ${WAITS} ORDER BY org LIMIT 1)
+    SELECT wanted.kind, (SELECT commands.org FROM registry.commands WHERE commands.kind = wanted.kind AND ${WAITS}
+      ORDER BY commands.org, created_at, id LIMIT 1) AS org
+    FROM unnest($1::text[]) AS wanted (kind)
     UNION ALL
-    SELECT (SELECT commands.org FROM registry.commands WHERE commands.org > owners.org AND ${WAITS}
-      ORDER BY commands.org LIMIT 1) FROM owners WHERE owners.org IS NOT NULL),
+    SELECT owners.kind, (SELECT commands.org FROM registry.commands
+      WHERE commands.kind = owners.kind AND commands.org > owners.org AND ${WAITS}
+      ORDER BY commands.org, created_at, id LIMIT 1)
+    FROM owners WHERE owners.org IS NOT NULL),
   due AS (
     SELECT one.id
-    FROM (SELECT org FROM owners WHERE org IS NOT NULL AND org <> ALL ($5::uuid[]) ORDER BY random()) AS owner
-    CROSS JOIN unnest($1::text[]) AS wanted
-    CROSS JOIN LATERAL (${dueSql('commands.org = owner.org AND commands.kind = wanted', '$4')}) AS one LIMIT $3)
+    FROM (SELECT kind, org FROM owners WHERE org IS NOT NULL AND org <> ALL ($5::uuid[]) ORDER BY random()) AS owner
+    CROSS JOIN LATERAL (${dueSql('commands.org = owner.org AND commands.kind = owner.kind', '$4')}) AS one LIMIT $3)
   ${TAKEN}`;
 
 const SETTLE = `UPDATE registry.commands SET

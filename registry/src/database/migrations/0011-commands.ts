@@ -27,7 +27,7 @@ CREATE INDEX commands_thing ON registry.commands (thing, created_at, id);
 -- What nobody has begun, or somebody has to say soon what became of it; not what is sent and may never be heard of again.
 CREATE INDEX commands_waiting ON registry.commands (thing, created_at, id)
   WHERE state = 'queued' OR lease_until IS NOT NULL;
-CREATE INDEX commands_waiting_org ON registry.commands (org, kind, created_at, id)
+CREATE INDEX commands_waiting_kind ON registry.commands (kind, org, created_at, id)
   WHERE state = 'queued' OR lease_until IS NOT NULL;
 CREATE INDEX commands_expiring ON registry.commands (expires_at) WHERE settled_at IS NULL;
 CREATE INDEX commands_settled ON registry.commands (settled_at) WHERE settled_at IS NOT NULL;
