@@ -206,6 +206,21 @@ test('a query that is none is refused: its form, its fields, its formats', async
   expect(await code('{}', { format: 50, accept: 50 })).toBe(Code.NotAcceptable);
 });
 
+test('no number that takes long to read holds the node up: queries are short, and a stranger has none read', async () => {
+  await using coap = await openCoap();
+  const client = await coap.client();
+  /** A bignum: each byte more makes reading all of it longer. */
+  const bignum = (size: number): Buffer =>
+    Buffer.concat([Buffer.of(0xc2, 0x59, size >> 8, size & 0xff), Buffer.alloc(size, 0xff)]);
+  const fetch = (payload: Buffer, auth: string) =>
+    client.request({ method: Method.Fetch, uri: MESSAGES + auth, payload, format: 60 });
+  const large = await fetch(bignum(60_000), AUTH);
+  expect([large.code, numberOf(large, Option.Size1)]).toEqual([Code.RequestEntityTooLarge, 4_096]);
+  expect((await fetch(bignum(60_000), '')).code).toBe(Code.RequestEntityTooLarge);
+  expect((await fetch(Buffer.of(0xff), '')).code).toBe(Code.Unauthorized);
+  expect((await fetch(bignum(4_000), AUTH)).code).toBe(Code.UnprocessableEntity);
+});
+
 test('a query never leaves the subtopic that its right was judged by', async () => {
   await using coap = await openCoap();
   const client = await coap.client();

@@ -15,7 +15,7 @@ import { answerToFailure, diagnosis, disabled, unauthenticated } from '../answer
 import { CoapClient, shownCredential } from '../client.ts';
 import { acceptable, formatOf } from '../content-format.ts';
 import type { CoapRequest, CoapResponse } from '../contract.ts';
-import { Code, Format } from '../message/message.ts';
+import { Code, Format, Option, uintBytes } from '../message/message.ts';
 import { contentOf, deniedRead, maxAgeOf, type Observing } from '../observing.ts';
 import { filterOf, type MessagesPath } from '../path.ts';
 import type { LastMessages } from './last-messages.ts';
@@ -33,6 +33,12 @@ export interface ReaderOptions {
   readonly presence?: Presence | undefined;
 }
 
+/** A query has a dozen members; CBOR of some size can hold numbers that take minutes to read. */
+const QUERY_BYTES_MAX = 4_096;
+const TOO_LARGE: CoapResponse = {
+  ...diagnosis(Code.RequestEntityTooLarge, `A query has at most ${QUERY_BYTES_MAX} bytes.`),
+  options: [[Option.Size1, uintBytes(QUERY_BYTES_MAX)]],
+};
 const NOT_ACCEPTABLE = 'What is here has another Content-Format.';
 
 /** `GET` and `FETCH` of messages: the last one, all that come (Observe), and queries. */
@@ -55,9 +61,11 @@ export class Reader {
       if (wild && !observes) {
         return diagnosis(Code.BadRequest, 'There is no one message of many subtopics: observe them.');
       }
-      const reader = await this.#reader(request, path, subtopic);
-      if (!(reader instanceof Readable)) return reader;
-      const { org, id: channel } = reader.channel;
+      const client = await this.#client(request);
+      if (!(client instanceof CoapClient)) return client;
+      const allowed = await this.#channel(client, path, subtopic);
+      if ('code' in allowed) return allowed;
+      const { org, id: channel } = allowed;
       const { lastMessages, observing } = this.#options;
       const { message, follows } = wild
         ? { message: null, follows: await lastMessages.end(channel) }
@@ -67,7 +75,7 @@ export class Reader {
       if (!observes || first.code >> 5 !== 2) return first;
       return {
         ...first,
-        onObserve: (observer) => observing.begin(observer, reader.client, { channel, subtopic }, follows),
+        onObserve: (observer) => observing.begin(observer, client, { channel, subtopic }, follows),
       };
     });
   }
@@ -79,6 +87,10 @@ export class Reader {
       if (accept !== null && accept !== Format.SenmlJson && accept !== Format.SenmlCbor) {
         return diagnosis(Code.NotAcceptable, 'Readings are given as 110 (SenML JSON) or 112 (SenML CBOR).');
       }
+      if (payload.length > QUERY_BYTES_MAX) return TOO_LARGE;
+      // Nothing of a stranger's is taken apart.
+      const client = await this.#client(request);
+      if (!(client instanceof CoapClient)) return client;
       const read = readQuery(payload, format);
       if (read.kind === 'format') {
         return diagnosis(Code.UnsupportedContentFormat, 'A query is 50 (JSON) or 60 (CBOR).');
@@ -87,9 +99,9 @@ export class Reader {
       if (read.kind === 'unprocessable') return diagnosis(Code.UnprocessableEntity, read.detail);
       // The path's wins: it is what the right to read is judged by.
       const subtopic = path.subtopic === '' ? read.query.subtopic : path.subtopic;
-      const reader = await this.#reader(request, path, subtopic ?? EVERY_SUBTOPIC);
-      if (!(reader instanceof Readable)) return reader;
-      const { org, id } = reader.channel;
+      const channel = await this.#channel(client, path, subtopic ?? EVERY_SUBTOPIC);
+      if ('code' in channel) return channel;
+      const { org, id } = channel;
       const { readings } = await this.#options.store.readings(readingsQuery(read.query, org, id, subtopic));
       return accept === Format.SenmlCbor
         ? { code: Code.Content, format: Format.SenmlCbor, payload: senmlCbor(readings) }
@@ -111,9 +123,9 @@ export class Reader {
     return contentOf(message, maxAge);
   }
 
-  /** Who asks, if they may read there. */
-  async #reader(request: CoapRequest, path: MessagesPath, subtopic: string): Promise<Readable | CoapResponse> {
-    const { gate, presence, audit } = this.#options;
+  /** Who asks, or what they are told who are nobody. */
+  async #client(request: CoapRequest): Promise<CoapClient | CoapResponse> {
+    const { gate, presence } = this.#options;
     const credential = shownCredential(request);
     if (credential === null) return unauthenticated.response;
     const client = await CoapClient.identify(gate, credential, request.peer);
@@ -121,21 +133,21 @@ export class Reader {
     const { subject } = client.principal;
     const { remoteAddress, nowMs } = client.context;
     if (subject.kind === 'thing') presence?.seen(subject.id, subject.org, Protocol.coap, remoteAddress, nowMs);
-    const admission = await gate.may(client.principal, 'subscribe', path.channel, subtopic, client.context);
-    const reason = denialOf(admission, path);
-    if (reason === null) return new Readable(client, (admission as Allowed).channel);
-    auditRefusal(audit, client.principal, 'subscribe', { ...path, subtopic }, reason, client.context);
-    return deniedRead(reason);
+    return client;
   }
-}
 
-class Readable {
-  readonly client: CoapClient;
-  readonly channel: Allowed['channel'];
-
-  constructor(client: CoapClient, channel: Allowed['channel']) {
-    this.client = client;
-    this.channel = channel;
+  /** The channel, if the client may read there. */
+  async #channel(
+    { principal, context }: CoapClient,
+    path: MessagesPath,
+    subtopic: string,
+  ): Promise<Allowed['channel'] | CoapResponse> {
+    const { gate, audit } = this.#options;
+    const admission = await gate.may(principal, 'subscribe', path.channel, subtopic, context);
+    const reason = denialOf(admission, path);
+    if (reason === null) return (admission as Allowed).channel;
+    auditRefusal(audit, principal, 'subscribe', { ...path, subtopic }, reason, context);
+    return deniedRead(reason);
   }
 }
 
