@@ -232,6 +232,7 @@ describe('network servers that send by HTTP', { timeout: 180_000 }, () => {
           if (told.state !== wanted) throw new Error(JSON.stringify(told));
           return told;
         });
+      await eventually('both requests', 60_000, async () => api.asked.length === 2);
       await state('sent');
       const path = `/api/devices/${sensor.devEui}/queue`;
       expect(api.asked.map(({ method, path: asked }) => [method, asked])).toEqual([
