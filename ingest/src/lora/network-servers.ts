@@ -17,8 +17,8 @@ export class NetworkServers {
   #loading: Promise<void> | null = null;
   #again = false;
   #ended = false;
-  /** Why the list may be stale; null if it is not. */
-  trouble: string | null = null;
+  /** The list may be stale. */
+  #stale = false;
 
   /** @param changed called whenever the list may have changed */
   constructor(host: BrokerHost, changed: () => void) {
@@ -58,7 +58,7 @@ export class NetworkServers {
         this.#again = false;
         void this.load();
       } else {
-        this.#timer = setTimeout(() => void this.load(), this.trouble === null ? REFRESH_MS : RETRY_MS);
+        this.#timer = setTimeout(() => void this.load(), this.#stale ? RETRY_MS : REFRESH_MS);
         this.#timer.unref();
       }
     });
@@ -87,7 +87,7 @@ export class NetworkServers {
     try {
       listed = await this.#host.directory.servers();
     } catch (error) {
-      this.trouble = 'the network servers cannot be read from the registry';
+      this.#stale = true;
       const code = error instanceof MillraceError ? error.code : undefined;
       this.#host.logger.warn(
         code === undefined ? { err: error } : { code },
@@ -95,7 +95,7 @@ export class NetworkServers {
       );
       return;
     }
-    this.trouble = null;
+    this.#stale = false;
     if (this.#ended) return;
     const enabled = new Map(listed.filter((server) => server.enabled).map((server) => [server.id, server]));
     this.#servers = enabled;

@@ -47,8 +47,6 @@ export interface LoraServerOptions {
 export interface LoraIngress {
   /** Serves `/lora/…`. */
   readonly native: NativeHandler;
-  /** null when healthy. A network server that is away is its organisation's concern, not this node's. */
-  health(): string | null;
 }
 
 /** LoRaWAN: events of network servers in, by their brokers and by HTTP; downlinks out.
@@ -114,7 +112,7 @@ export function loraServer(options: LoraServerOptions): Component<LoraIngress> {
         eventBytesMax: config.MILLRACE_LORA_EVENT_BYTES_MAX,
       });
       return {
-        value: { native, health: () => (servers.trouble === null ? null : servers.trouble) },
+        value: { native },
         async drain(deadlineMs) {
           await Promise.all([servers.drain(deadlineMs), carrier.drain(), native.drain(deadlineMs)]);
         },
