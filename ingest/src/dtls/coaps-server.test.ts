@@ -81,7 +81,8 @@ async function connect(port: number, psk: { identity: string; key: Buffer }, con
     socket.close();
   });
   client.start();
-  await until(() => client.state !== 'handshake');
+  const again = setInterval(() => client.resend(), 1_000);
+  await until(() => client.state !== 'handshake').finally(() => clearInterval(again));
   return {
     client,
     heard,

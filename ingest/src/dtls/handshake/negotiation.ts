@@ -7,6 +7,8 @@ import type { Randoms } from './key-schedule.ts';
 import { HandshakeType } from './message.ts';
 import * as messages from './server-messages.ts';
 
+const NO_RENEGOTIATION = Buffer.from([0]);
+
 /** What both sides will go by. */
 export interface Agreement {
   readonly suite: CipherSuite;
@@ -18,11 +20,14 @@ export interface Agreement {
   readonly asksCertificate: boolean;
 }
 
-/** null: no cipher suite is common.  @throws MalformedError */
+/** null: no cipher suite is common, or it is a renegotiation.  @throws MalformedError */
 export function negotiate(hello: WholeClientHello, settings: DtlsSettings): Agreement | null {
+  const { extensions } = hello;
+  // A first handshake has nothing to bind to another one.  @source RFC 5746 §3.6
+  const renegotiation = extensions.get(Extension.renegotiationInfo);
+  if (renegotiation !== undefined && !renegotiation.equals(NO_RENEGOTIATION)) return null;
   const suite = chooseSuite(hello, settings);
   if (suite === null) return null;
-  const { extensions } = hello;
   const { connectionIdBytes } = settings.limits;
   const offered = connectionIdBytes === 0 ? undefined : extensions.get(Extension.connectionId);
   return {
