@@ -1,9 +1,10 @@
-import { createMetrics, type DeviceKeys, type Started, uuidV7 } from '@millrace/core';
+import { createMetrics, type DeviceKeys, type DirectoryChange, type Started, uuidV7 } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../database/database.ts';
 import type { Registry } from '../registry.ts';
 import { logger, startRegistry, temporaryPostgres } from '../testing/fixture.ts';
 import { until } from '../testing/until.ts';
+import { createDeviceKeys } from './device-keys.ts';
 
 let postgres: Awaited<ReturnType<typeof temporaryPostgres>>;
 let database: Database;
@@ -75,6 +76,30 @@ describe('the keys of a thing', () => {
     expect(await there.deviceKeys.keysOf(id)).toEqual([key]);
     const rotated = await here.thingKeys.rotate(id, {});
     await until(async () => (await there.deviceKeys.keysOf(id))[0] === rotated?.key);
+  });
+  test('are remembered whatever waits for devices meanwhile, and not if something about things changed', async () => {
+    const listeners: ((change: DirectoryChange) => void)[] = [];
+    let asked = 0;
+    let meanwhile: DirectoryChange['entity'] = 'thing';
+    const id = uuidV7();
+    const alone = createDeviceKeys({
+      session: {
+        async query<T>() {
+          asked++;
+          for (const tell of listeners) tell({ entity: meanwhile, id: uuidV7(), org: null, voids: [], version: asked });
+          return [{ id, sealed: 'sealed', previous: null, untilMs: null }] as T[];
+        },
+      },
+      feed: { onChange: (listener: (change: DirectoryChange) => void) => listeners.push(listener) } as never,
+      credentials: { decrypt: () => 'key' } as never,
+      now: () => nowMs,
+    });
+    expect(await alone.keysOf(id)).toEqual(['key']);
+    meanwhile = 'command';
+    expect(await alone.keysOf(id)).toEqual(['key']);
+    expect(asked, 'the first answer may be from before the change').toBe(2);
+    expect(await alone.keysOf(id)).toEqual(['key']);
+    expect(asked).toBe(2);
   });
   test.each(['', 'thing', "' OR true --", '\0', '0'.repeat(10_000)])(
     'of %j are none, and nothing is asked',

@@ -47,6 +47,8 @@ export function createDeviceKeys({ session, feed, credentials, now }: DeviceKeys
   /** Of changes: what was read before one is not remembered. */
   let changes = 0;
   feed.onChange((change) => {
+    // There may be many of them at any time: nothing would ever be remembered.
+    if (change.entity === 'command' || change.entity === 'session') return;
     changes++;
     forget(known, change);
   });
