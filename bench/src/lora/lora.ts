@@ -211,7 +211,7 @@ async function subscribed(node: ProductNode): Promise<void> {
   const end = Date.now() + READY_MS_MAX;
   while (Date.now() < end) {
     const text = await (await fetch(`${node.url}/metrics`)).text();
-    if (metricSum(text, 'millrace_lora_servers_connected') > 0) return sleep(500);
+    if (metricSum(text, 'millrace_lora_servers', { state: 'connected' }) > 0) return sleep(500);
     await sleep(100);
   }
   throw new BenchError('SETUP_FAILED', 'never', {
