@@ -176,3 +176,40 @@ test('a longer request may have a longer answer', () => {
   });
   expect([answer.payload.length, given.device.heard.length]).toEqual([1_024, 1]);
 });
+
+test('a slow answer to an address that answers nothing is repeated only within the bound', async () => {
+  let answer: (payload: Buffer) => void = () => {};
+  using stage = new Stage(
+    () => new Promise((resolve) => (answer = (payload) => resolve({ code: Code.Content, payload }))),
+  );
+  for (const [size, times] of [
+    [3_000, 1],
+    [100, 1],
+    [30, 3],
+    [2, 5],
+  ] as const) {
+    const victim = stage.device(`victim ${size}`, false);
+    victim.answersPings = false;
+    victim.say({ path: 'slow' });
+    stage.pass(2_000);
+    answer(Buffer.alloc(size));
+    await Promise.resolve();
+    await Promise.resolve();
+    stage.pass(300_000);
+    expect(victim.heard.filter(({ code }) => code === Code.Content).length).toBe(times);
+    // The acknowledgement and two pings are beside it.
+    expect(victim.heardBytes).toBeLessThanOrEqual(136 + 12);
+  }
+});
+
+test('observers whose addresses are asked at the same time do not become more than there may be', () => {
+  using given = unproven({ observersMax: 3 });
+  const victims = Array.from({ length: 20 }, (_, index) => given.stage.device(`victim ${index}`, false));
+  for (const victim of victims) {
+    victim.answersPings = false;
+    victim.say({ path: 'large', observe: 0 });
+  }
+  given.stage.pass(2_000);
+  expect(given.stage.endpoint.counts.observers).toBe(3);
+  expect(given.observers.length).toBe(3);
+});

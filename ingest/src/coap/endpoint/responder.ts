@@ -3,9 +3,11 @@ import { Code, Method, Option, Type, uintBytes } from '../message/message.ts';
 import { allowanceBytes, bareMessage, encodeAnswer, type Framing, isUnwanted } from './answer.ts';
 import { type Cut, Cutter } from './cutter.ts';
 import { EchoSeals } from './echo.ts';
+import type { Patience } from './exchanges.ts';
 import { Observations } from './observations.ts';
 import type { Rejection } from './options.ts';
 import { type EndpointParts, guarded } from './parts.ts';
+import type { PeerState } from './peer-state.ts';
 import type { Pending } from './pending.ts';
 import { Proofs } from './proof.ts';
 import { ReceivedBodies } from './received-bodies.ts';
@@ -38,8 +40,8 @@ export class Responder {
     this.sent = new SentBodies(options, counts);
     this.#sweeper = new Sweeper(wheel, options, this.received, this.sent);
     this.#cutter = new Cutter(this.sent, options.blockSzxMax, options.now, () => this.#sweeper.wake());
-    this.observations = new Observations(parts, this.#cutter);
     this.proofs = new Proofs(exchanges, counts, options);
+    this.observations = new Observations(parts, this.#cutter, this.proofs);
   }
 
   /** A request that is no repeat. */
@@ -72,6 +74,8 @@ export class Responder {
     if (request.observe === 1 || (request.observe === null && isRead(request) && request.block2Number === 0))
       this.observations.cancel(state, request.token);
     if (request.block2Number > 0) {
+      // A part of an answer begins no observation.
+      request.observe = null;
       const kept = this.sent.find(request.transferKey(state.id), options.now());
       if (kept !== null) {
         this.#answer(pending, kept.response, kept.etag);
@@ -82,7 +86,6 @@ export class Responder {
         this.#reject(pending, { code: Code.RequestEntityIncomplete }, 'incomplete');
         return;
       }
-      request.observe = null;
     }
     if (request.block1 >= 0 && !this.#takeBlock(pending)) return;
     if (request.payload.length > options.bodyBytesMax) {
@@ -216,6 +219,8 @@ export class Responder {
       this.#send(pending, echo, false, this.#echo.make(peer, options.now()));
       return;
     }
+    // Its handler has done its work: who claims many addresses does not take the places of those at work.
+    this.#uncount(pending);
     if (request.confirmable && pending.dueTick < 0 && !pending.acknowledged) wheel.add(pending, options.piggybackMs);
     const bytes = cut.end - cut.start;
     this.proofs.ask(state, bytes, (answers) => {
@@ -249,7 +254,9 @@ export class Responder {
       if (bare !== null && !pending.acknowledged) peer.send(bare);
       return;
     }
-    const observation = observes ? this.observations.begin(state, request) : null;
+    // Others may have taken the room while the address was asked.
+    const begins = observes && this.observations.hasRoom(state, request.token.toString('latin1'));
+    const observation = begins ? this.observations.begin(state, request) : null;
     const observe = observation?.sequence ?? -1;
     if (request.confirmable && !pending.acknowledged) {
       const datagram = this.#encode(pending, cut, Type.Ack, request.messageId, observe, echo, false);
@@ -260,7 +267,7 @@ export class Responder {
       const messageId = state.nextMessageId();
       const datagram = this.#encode(pending, cut, Type.Con, messageId, observe, echo, true);
       const listener = observation === null ? null : this.observations.awaitAnswer(observation);
-      const exchange = exchanges.send(state, messageId, datagram, listener);
+      const exchange = exchanges.send(state, messageId, datagram, listener, this.#patience(pending, datagram.length));
       if (observation?.owes) observation.exchange = exchange;
     } else {
       dedup.settle(pending.number, pending, null);
@@ -298,6 +305,13 @@ export class Responder {
     return encodeAnswer(cut.response, framing, own);
   }
 
+  /** Who may not have asked hears no more by repetition than it would at once. */
+  #patience({ request, state }: Pending, answerSize: number): Patience | undefined {
+    if (state.peer.verified || state.proof?.stage === 'answers') return undefined;
+    const times = Math.floor(allowanceBytes(request.datagram.length) / answerSize);
+    return { retransmitMax: Math.max(0, Math.min(this.#parts.options.maxRetransmit, times - 1)) };
+  }
+
   /** Tells a client whose request is still worked on that it came. */
   acknowledge(pending: Pending): void {
     pending.acknowledged = true;
@@ -310,12 +324,21 @@ export class Responder {
     this.#refuse(pending, Code.ServiceUnavailable, 'late');
   }
 
+  /** The answer to a request that came again. To an address that is not proven it may be a large one, too. */
+  repeat(state: PeerState, requestBytes: number, answer: Buffer): void {
+    const small = answer.length <= allowanceBytes(requestBytes);
+    if (small || state.peer.verified || this.proofs.spends(state, answer.length)) state.peer.send(answer);
+  }
+
   #release(pending: Pending): void {
-    const { counts, wheel } = this.#parts;
-    wheel.cancel(pending);
+    this.#parts.wheel.cancel(pending);
+    this.#uncount(pending);
+  }
+
+  #uncount(pending: Pending): void {
     if (!pending.counted) return;
     pending.counted = false;
-    counts.underWay--;
+    this.#parts.counts.underWay--;
     pending.state.underWay--;
   }
 }
