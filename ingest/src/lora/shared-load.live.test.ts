@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CHIRPSTACK_V4_EVENTS } from './events/chirpstack-v4-messages.ts';
 import { brokered, MemoryDirectory } from './testing/memory-directory.ts';
 import { openLora, until } from './testing/open-lora.ts';
 
@@ -64,6 +65,35 @@ describe.skipIf(missing !== null)(`two nodes at one broker${missing === null ? '
     expect(new Set([...first, ...second]).size).toBe(EVENTS);
     expect(first.length + second.length).toBe(EVENTS);
     expect(Math.min(first.length, second.length)).toBeGreaterThan(0);
+  });
+
+  test('of QoS 2 are taken once, in protobuf too', async () => {
+    const directory = new MemoryDirectory();
+    directory.addChannel('exact');
+    const devEui = '0202020202020202';
+    directory.addThing(devEui);
+    directory.addServer(brokered('exact', url, { qos: 2, share: '', format: 'protobuf' }));
+    await using node = await openLora({}, { directory, instance: 'exact' });
+    await until('it is connected', () => directory.reports.get('exact')?.state === 'connected');
+    const type = CHIRPSTACK_V4_EVENTS.up as NonNullable<typeof CHIRPSTACK_V4_EVENTS.up>;
+    for (let fCnt = 0; fCnt < 20; fCnt++) {
+      const deviceInfo = { devEui, applicationId: 'exact', deviceName: '' };
+      const event = type.create({
+        deduplicationId: randomUUID(),
+        fCnt,
+        deviceInfo,
+        data: Uint8Array.of(fCnt),
+        fPort: 1,
+      });
+      const topic = `application/exact/device/${devEui}/event/up`;
+      await chirpStack.publishAsync(topic, Buffer.from(type.toBinary(event)), { qos: 2 });
+    }
+    const payloads = () =>
+      node
+        .appended()
+        .flatMap(({ channel, subtopic, text }) => (channel === 'chan-exact' && subtopic === 'up/1' ? [text] : []));
+    await until('all are stored', () => payloads().length >= 20);
+    expect(payloads()).toEqual(Array.from({ length: 20 }, (_, index) => String.fromCharCode(index)));
   });
 });
 

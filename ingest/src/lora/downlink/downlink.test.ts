@@ -9,6 +9,7 @@ import { type Downlink, httpEnqueue, mqttEnqueue } from './enqueue.ts';
 import { commandOf, queueItemIdOf } from './queue-item.ts';
 import { readDownlink } from './request.ts';
 
+const nested = (levels: number): object => (levels === 0 ? {} : { deeper: nested(levels - 1) });
 const NOW = Date.parse('2026-07-18T09:00:00Z');
 const read = (subtopic: string, body: unknown, type = 'application/json') => {
   const payload = body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body));
@@ -57,6 +58,9 @@ describe('a message to down/', () => {
     ['down/1', { object: [1] }, 'object'],
     ['down/1', { hex: '00', confirmed: 'yes' }, 'confirmed'],
     ['down/1', { hex: '00', expires_in: -1 }, 'expires_in'],
+    ['down/1', { hex: '00', expires_in: 1e300 }, 'up to 30 days'],
+    ['down/1', { hex: '00', expires_at: '9999-01-01T00:00:00Z' }, 'up to 30 days'],
+    ['down/1', { object: nested(65) }, 'nested too deeply'],
     ['down/1', { hex: '00', expires_at: 'soon' }, 'expires_at'],
     ['down/1', { hex: '00', fport: 3 }, 'fport'],
     ['down/1', [], 'object'],
@@ -101,6 +105,9 @@ describe('a downlink', () => {
     expect(told).toMatchObject({ id, fPort: 10, confirmed: true, expiresAt: { seconds: String(NOW / 1_000) } });
     expect(structValue(told.object)).toEqual(object);
     expect(mqtt('chirpstack-v4', downlink({ flush: true }))).toContain('http.url');
+    for (const applicationId of ['app/device/#', '+', 'a/b']) {
+      expect(mqtt('chirpstack-v4', downlink({ applicationId })), applicationId).toContain('is none');
+    }
   });
 
   test('goes to ChirpStack v3 as its command', () => {

@@ -31,6 +31,8 @@ export interface HttpEnqueue {
 const utf8 = new TextEncoder();
 const FLUSH_BY_HTTP =
   'Only the HTTP interface of ChirpStack throws away what waits: give the network server an http.url.';
+const IDENTIFIER = /^[A-Za-z0-9_.-]{0,128}$/;
+const NO_IDENTIFIER = 'The application, tenant or device id is none: letters, digits, _ . and - only.';
 const NO_DEVICE_ID =
   "The Things Stack knows devices by their ids: set the thing's metadata.lora.device_id, or wait for its next uplink.";
 
@@ -38,6 +40,8 @@ const NO_DEVICE_ID =
  *  @source ChirpStack: MQTT integration; The Things Stack: MQTT server */
 export function mqttEnqueue(server: Pick<NetworkServer, 'kind' | 'mqtt'>, downlink: Downlink): MqttEnqueue | string {
   const { applicationId, devEui, deviceId, tenant } = downlink;
+  // They come from metadata, and lead to no other topic.
+  if (![applicationId, deviceId, tenant].every((id) => IDENTIFIER.test(id))) return NO_IDENTIFIER;
   if (server.kind === 'tts-v3') {
     if (deviceId === '') return NO_DEVICE_ID;
     const application = tenant === '' ? applicationId : `${applicationId}@${tenant}`;

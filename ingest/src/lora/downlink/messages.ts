@@ -73,9 +73,11 @@ export class DownlinkMessages {
     try {
       await commands.put({ ...command, arguments: { ...read.request.arguments } });
     } catch (error) {
+      if (error instanceof MillraceError && error.retry !== 'never') throw error;
       const detail = error instanceof MillraceError ? REFUSED[error.code] : undefined;
-      if (detail === undefined) throw error;
-      return bury(detail);
+      // Tried again it would only keep back all that comes after it.
+      if (detail === undefined) logger.error({ err: error, message: id }, 'lora: a downlink cannot become a command');
+      return bury(detail ?? 'No command can be made of it.');
     }
     return true;
   }

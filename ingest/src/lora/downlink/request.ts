@@ -1,5 +1,5 @@
 import type { LoraDownlinkArguments } from '@millrace/core';
-import { timeUsOf } from '../events/members.ts';
+import { DEPTH_MAX, isShallow, timeUsOf } from '../events/members.ts';
 
 /** What a message to `down/<fPort>[/<device>]` asks for. */
 export interface DownlinkRequest {
@@ -15,6 +15,8 @@ export type ReadDownlink =
 
 /** FRMPayload has 242 bytes at most, at the best data rate of any region. */
 export const PAYLOAD_BYTES_MAX = 242;
+/** As for a command that is given by REST. */
+const EXPIRES_MS_MAX = 30 * 86_400_000;
 const SUBTOPIC = /^down(?:\/(\d{1,3})(?:\/([^/]+))?)?$/;
 const MEMBERS = ['device', 'data', 'hex', 'object', 'confirmed', 'expires_in', 'expires_at', 'flush', 'f_port'];
 
@@ -66,11 +68,12 @@ function described(
   if (object !== undefined && (typeof object !== 'object' || object === null || Array.isArray(object))) {
     return bad('object is no JSON object.');
   }
+  if (object !== undefined && !isShallow(object, DEPTH_MAX)) return bad('object is nested too deeply.');
   if (confirmed !== undefined && typeof confirmed !== 'boolean') return bad('confirmed is not true or false.');
   if (flush !== undefined && typeof flush !== 'boolean') return bad('flush is not true or false.');
   const expiresMs = expiryOf(body, receivedMs);
   if (Number.isNaN(expiresMs))
-    return bad('expires_in is no number of seconds above 0, or expires_at no time (RFC 3339).');
+    return bad('expires_in is no number of seconds above 0, or expires_at no time (RFC 3339), up to 30 days.');
   if (body.device !== undefined && typeof body.device !== 'string') return bad('device is no text.');
   const named = device ?? (body.device === undefined ? null : deviceName(body.device));
   const described: LoraDownlinkArguments = {
@@ -84,15 +87,16 @@ function described(
   return { kind: 'downlink', request: { device: named, arguments: described, expiresMs } };
 }
 
-/** NaN: it cannot be read. */
+/** NaN: it cannot be read, or is too far away. */
 function expiryOf({ expires_in, expires_at }: Readonly<Record<string, unknown>>, receivedMs: number): number | null {
-  if (expires_in !== undefined) {
-    return typeof expires_in === 'number' && expires_in > 0 ? receivedMs + expires_in * 1_000 : Number.NaN;
-  }
-  if (expires_at === undefined) return null;
+  if (expires_in === undefined && expires_at === undefined) return null;
   const timeUs = typeof expires_at === 'string' ? timeUsOf(expires_at) : null;
-  return timeUs === null ? Number.NaN : timeUs / 1_000;
+  const atMs = expires_in === undefined ? timeUs && timeUs / 1_000 : inSeconds(expires_in, receivedMs);
+  return atMs === null || atMs > receivedMs + EXPIRES_MS_MAX ? Number.NaN : atMs;
 }
+
+const inSeconds = (seconds: unknown, receivedMs: number): number | null =>
+  typeof seconds === 'number' && seconds > 0 ? receivedMs + seconds * 1_000 : null;
 
 /** A DevEUI however it is written, in its normal form; anything else as it is. */
 function deviceName(name: string): string {

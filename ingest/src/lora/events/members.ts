@@ -9,7 +9,7 @@ const LIST_MAX = 256;
 /** Names and identifiers longer than this are cut. */
 const TEXT_CHARACTERS_MAX = 512;
 /** Of what a codec made. */
-const DEPTH_MAX = 64;
+export const DEPTH_MAX = 64;
 
 /** Reads an object as proto3 JSON means it: what is absent or null is the zero of its kind, numbers may come as text,
  *  bytes as Base64 or hex. Also reads decoded protobuf, where bytes are bytes and times are objects.
@@ -211,7 +211,7 @@ export function timeUsOf(text: string): number | null {
   return Number.isNaN(ms) ? null : ms * 1_000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
 }
 
-function isShallow(value: unknown, depthMax: number): boolean {
+export function isShallow(value: unknown, depthMax: number): boolean {
   if (typeof value !== 'object' || value === null) return true;
   return depthMax > 0 && Object.values(value).every((each) => isShallow(each, depthMax - 1));
 }
