@@ -14,6 +14,8 @@ export type IngestErrorCode =
   | 'COAP_LISTEN_FAILED'
   /** More waits to be processed than may be looked through for one reader. */
   | 'COAP_BACKLOG'
+  /** Too many readers wait for the store. */
+  | 'COAP_READERS_FULL'
   /** A file of object definitions cannot be read. */
   | 'LWM2M_MODELS_INVALID'
   /** Certificate or key can't be read, do not fit each other, or are not of EC P-256. */

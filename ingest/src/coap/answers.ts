@@ -75,6 +75,9 @@ export function answerToFailure(error: unknown): CoapRefusal | null {
     const detail = 'So much waits to be processed that the last message was not found in time.';
     return { reason: 'log_unreachable', response: diagnosis(Code.ServiceUnavailable, detail, 2) };
   }
+  if (code === 'COAP_READERS_FULL') {
+    return { reason: 'in_flight', response: diagnosis(Code.ServiceUnavailable, 'Too many readers wait.', 5) };
+  }
   if (retry === 'never') return null;
   const store = String(code).startsWith('STORE_');
   const reason: Refusal = String(code).startsWith('LOG_') ? 'log_unreachable' : 'registry_unreachable';

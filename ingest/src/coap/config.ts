@@ -50,6 +50,9 @@ export const CoapIngestConfig = z.object({
   MILLRACE_COAP_IN_FLIGHT_BYTES_MAX: count(65_536, 64 * 1_024 * MIB)
     .default(128 * MIB)
     .describe('Bytes of messages that may wait for the log at once; further ones are answered 5.03.'),
+  MILLRACE_COAP_READS_WAITING_MAX: count(1, 1_000_000)
+    .default(8_192)
+    .describe('Reads (GET and FETCH) that wait for the store, which is asked four at a time; further ones: 5.03.'),
   MILLRACE_COAP_OBSERVERS_MAX: count(1, 10_000_000)
     .default(100_000)
     .describe('Observations of this node; further ones are answered once and not begun.'),

@@ -221,6 +221,26 @@ test('no number that takes long to read holds the node up: queries are short, an
   expect((await fetch(bignum(4_000), AUTH)).code).toBe(Code.UnprocessableEntity);
 });
 
+test('readers wait for their turn at the store, and too many are asked to come again', async () => {
+  await using coap = await openCoap({ MILLRACE_COAP_READS_WAITING_MAX: '2' });
+  const client = await coap.client();
+  let go: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  coap.store.before = () => gate;
+  const reads = Array.from({ length: 10 }, (_, index) => get(client, `${MESSAGES}/s${index}`));
+  const codes: number[] = [];
+  for (const read of reads) void read.then(({ code }) => codes.push(code));
+  // Four are at the store, two wait.
+  await expect.poll(() => codes.length, { timeout: 20_000 }).toBe(4);
+  expect(codes).toEqual(Array(4).fill(Code.ServiceUnavailable));
+  go();
+  await Promise.all(reads);
+  expect(codes.slice(4)).toEqual(Array(6).fill(Code.NotFound));
+  expect((await get(client)).code).toBe(Code.NotFound);
+});
+
 test('a query never leaves the subtopic that its right was judged by', async () => {
   await using coap = await openCoap();
   const client = await coap.client();

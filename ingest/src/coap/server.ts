@@ -27,6 +27,7 @@ import { Peers } from './peers.ts';
 import { Publishing } from './publishing.ts';
 import { LastMessages } from './reading/last-messages.ts';
 import { Reader } from './reading/reader.ts';
+import { Turns } from './reading/turns.ts';
 import { type SocketSource, UdpSocket } from './socket.ts';
 
 // hot
@@ -91,6 +92,8 @@ export function coapServer(options: CoapServerOptions): Component<CoapService> {
 }
 
 const ADJUST_MS = 1_000;
+/** Questions to the store at the same time: others ask it too. */
+const READS_AT_ONCE_MAX = 4;
 const NOT_FOUND = diagnosis(Code.NotFound, 'There is nothing here: see /.well-known/core.');
 
 class CoapServer implements CoapService {
@@ -135,8 +138,9 @@ class CoapServer implements CoapService {
     });
     const maxAge = config.MILLRACE_COAP_MAX_AGE_S;
     this.#observing = new Observing({ ...options, maxAge, measures: this.#measures, peers: this.#peers });
-    const lastMessages = new LastMessages(options);
-    this.#reader = new Reader({ ...options, maxAge, lastMessages, observing: this.#observing });
+    const turns = new Turns(READS_AT_ONCE_MAX, config.MILLRACE_COAP_READS_WAITING_MAX);
+    const lastMessages = new LastMessages({ ...options, turns });
+    this.#reader = new Reader({ ...options, turns, maxAge, lastMessages, observing: this.#observing });
     this.#adjusting = setInterval(() => this.#clock.adjust(), ADJUST_MS);
   }
 

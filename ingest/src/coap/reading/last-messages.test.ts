@@ -5,6 +5,7 @@ import { recordMaker } from '../../delivery/testing/stage.ts';
 import { ORG, TestGate } from '../../testing/gate.ts';
 import { AnsweringStore, ProcessedLog } from '../testing/open-coap.ts';
 import { LastMessages } from './last-messages.ts';
+import { Turns } from './turns.ts';
 
 const CHANNEL = 'chan-1';
 
@@ -24,6 +25,7 @@ function stage() {
     delivery,
     store: store as unknown as ReadingsStore,
     processorsGroup: 'processors',
+    turns: new Turns(4, 1_000),
   });
   const record = recordMaker();
   return {

@@ -14,6 +14,7 @@ import { IngestError } from '../../error.ts';
 import { Generations } from '../generations.ts';
 import { senmlJson } from './senml.ts';
 import { addressKey, PartitionTail, type TailView } from './tail.ts';
+import type { Turns } from './turns.ts';
 
 /** A message as it is given to who reads it. Immutable. */
 export interface ReadMessage {
@@ -33,6 +34,8 @@ export interface LastMessagesOptions {
   readonly delivery: Delivery;
   readonly store: ReadingsStore;
   readonly processorsGroup: string;
+  /** A thousand devices that observe anew after a restart shall not shut everybody else out of the store. */
+  readonly turns: Turns;
 }
 
 interface Remembered {
@@ -49,9 +52,6 @@ interface Asking {
 }
 
 const REMEMBERED_MAX = 16_384;
-/** Questions that the store is asked at the same time, and those that wait for their turn. */
-const AT_ONCE_MAX = 4;
-const ASKING_MAX = 8_192;
 const MESSAGES_MAX = 4_096;
 const MESSAGES_BYTES_MAX = 16 * 1_024 * 1_024;
 /** Readings of which a message that the log has forgotten is put together again. */
@@ -67,8 +67,6 @@ export class LastMessages {
   readonly #remembered = new Generations<string, Remembered>({ entries: REMEMBERED_MAX });
   /** By whom the store is being asked about. */
   readonly #asking = new Map<string, Asking>();
-  readonly #turns: (() => void)[] = [];
-  #atOnce = 0;
   readonly #messages = new Generations<string, ReadMessage>(
     { entries: MESSAGES_MAX, bytes: MESSAGES_BYTES_MAX },
     (key, message) => key.length + message.payload.length + 200,
@@ -111,7 +109,8 @@ export class LastMessages {
       throw new IngestError('COAP_BACKLOG', 'later', { waiting: view.to - view.committed });
     const running = this.#asking.get(key);
     if (running !== undefined && running.asOf >= view.from) return running.fate;
-    const asking: Asking = { fate: this.#ask(of), asOf: view.to };
+    const { store, turns } = this.#options;
+    const asking: Asking = { fate: turns.take(() => store.lastMessage(of)), asOf: view.to };
     this.#asking.set(key, asking);
     try {
       const fate = await asking.fate;
@@ -119,19 +118,6 @@ export class LastMessages {
       return fate;
     } finally {
       if (this.#asking.get(key) === asking) this.#asking.delete(key);
-    }
-  }
-
-  /** A few at a time: a thousand devices that observe anew after a restart shall not shut everybody else out. */
-  async #ask(of: MessageOrigin): Promise<MessageFate | null> {
-    if (this.#asking.size >= ASKING_MAX) throw new IngestError('COAP_BACKLOG', 'later', { asking: ASKING_MAX });
-    while (this.#atOnce >= AT_ONCE_MAX) await new Promise<void>((resolve) => this.#turns.push(resolve));
-    this.#atOnce++;
-    try {
-      return await this.#options.store.lastMessage(of);
-    } finally {
-      this.#atOnce--;
-      this.#turns.shift()?.();
     }
   }
 

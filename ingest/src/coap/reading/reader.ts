@@ -21,10 +21,12 @@ import { filterOf, type MessagesPath } from '../path.ts';
 import type { LastMessages } from './last-messages.ts';
 import { readingsQuery, readQuery } from './query.ts';
 import { senmlCbor, senmlJson } from './senml.ts';
+import type { Turns } from './turns.ts';
 
 export interface ReaderOptions {
   readonly gate: Gate;
   readonly store: ReadingsStore;
+  readonly turns: Turns;
   readonly lastMessages: LastMessages;
   readonly observing: Observing;
   /** @units s */
@@ -102,7 +104,9 @@ export class Reader {
       const channel = await this.#channel(client, path, subtopic ?? EVERY_SUBTOPIC);
       if ('code' in channel) return channel;
       const { org, id } = channel;
-      const { readings } = await this.#options.store.readings(readingsQuery(read.query, org, id, subtopic));
+      const { store, turns } = this.#options;
+      const asked = readingsQuery(read.query, org, id, subtopic);
+      const { readings } = await turns.take(() => store.readings(asked));
       return accept === Format.SenmlCbor
         ? { code: Code.Content, format: Format.SenmlCbor, payload: senmlCbor(readings) }
         : { code: Code.Content, format: Format.SenmlJson, payload: senmlJson(readings) };
