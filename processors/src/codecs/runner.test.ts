@@ -69,6 +69,16 @@ describe('the runner of codecs', { timeout: 120_000 }, () => {
     expect(await codecs.decode(greedy, input)).toMatchObject({ kind: 'decoded' });
   });
 
+  test('says of an input that is nested beyond all that it is, and runs nothing', async () => {
+    const { codecs } = await start();
+    const data = JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`);
+    const told = await codecs.encode(codecOf('function encodeDownlink() { return { bytes: [1] } }'), {
+      ...input,
+      data,
+    });
+    expect(told).toMatchObject({ kind: 'failed', detail: 'its input is nested too deeply' });
+  });
+
   test('ends with what it has in hand', async () => {
     const { codecs, stop } = await start();
     const run = codecs.decode(codecOf(STUCK), input);

@@ -51,6 +51,16 @@ export function codecRunner(config: CodecsConfig, options: CodecRunnerOptions): 
   };
 }
 
+/** undefined: nested more deeply than can be written, which what was parsed may be. */
+function inputText(input: unknown): string | undefined {
+  try {
+    return JSON.stringify(input);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
 class SandboxedCodecs implements CodecRunner {
   readonly #piscina: Piscina<CodecTask, SandboxAnswer>;
   readonly #queue: RunQueue;
@@ -127,7 +137,8 @@ class SandboxedCodecs implements CodecRunner {
     input: unknown,
   ): Promise<Extract<SandboxAnswer, { kind: 'value' }> | Extract<Decoded, { kind: 'failed' }>> {
     const key = codec.id === '' ? 'draft' : `${codec.id} ${codec.version}`;
-    const json = JSON.stringify(input);
+    const json = inputText(input);
+    if (json === undefined) return this.#failed(direction, 'failed', 'its input is nested too deeply');
     if (codec.script.length > SCRIPT_CHARS_MAX || json.length > INPUT_CHARS_MAX)
       return this.#failed(direction, 'failed', 'the script or its input is too large');
     if (this.#rests(key)) {

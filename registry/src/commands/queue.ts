@@ -40,6 +40,8 @@ export const ARGUMENTS_BYTES_MAX = 64 * 1024;
 const RESULT_BYTES_MAX = 64 * 1024;
 const DETAIL_CHARACTERS_MAX = 1_024;
 const TAKEN_MAX = 64;
+/** The year 9999: what lies beyond no clock can be set to. */
+const EXPIRES_MS_MAX = 253_402_300_799_000;
 /** What was begun in time may end so much later. */
 const GRACE = `interval '5 minutes'`;
 const SWEPT_MAX = 1_000;
@@ -118,9 +120,7 @@ export class CommandQueue {
   /** @returns null if there is one with this id  @throws as Commands.put */
   async insert(tx: ChangeSession, command: Command): Promise<CommandRecord | null> {
     const { id, org, thing, kind, expiresMs } = command;
-    const plain = JSON.stringify(command.arguments);
-    if (Buffer.byteLength(plain) > ARGUMENTS_BYTES_MAX)
-      throw new RegistryError('REGISTRY_INVALID', 'never', { field: 'arguments', because: 'larger than 64 KiB' });
+    const plain = writtenArguments(command.arguments);
     const [there] = await tx.query('SELECT 1 FROM registry.commands WHERE id = $1', [id]);
     if (there !== undefined) return null;
     // Those who give one thing commands at once take turns: else each would find room for the last. What is sent and
@@ -148,7 +148,7 @@ export class CommandQueue {
         kind,
         this.#credentials.encrypt(plain, aboutArguments(id)),
         JSON.stringify({ kind: actorKind, id: actorId, name }),
-        expiresMs,
+        Math.min(expiresMs, EXPIRES_MS_MAX),
       ],
     );
     if (row === undefined) return null;
@@ -225,6 +225,21 @@ export class CommandQueue {
         return { id, org, thing, kind, arguments: given, expiresMs };
       });
   }
+}
+
+/** @throws RegistryError REGISTRY_INVALID */
+function writtenArguments(given: Command['arguments']): string {
+  const invalid = (because: string) => new RegistryError('REGISTRY_INVALID', 'never', { field: 'arguments', because });
+  let text: string;
+  try {
+    text = JSON.stringify(given);
+  } catch (error) {
+    // What was parsed can be nested more deeply than can be written.
+    if (error instanceof RangeError) throw invalid('nested too deeply');
+    throw error;
+  }
+  if (Buffer.byteLength(text) > ARGUMENTS_BYTES_MAX) throw invalid('larger than 64 KiB');
+  return text;
 }
 
 const aboutArguments = (id: string): string => `command ${id} arguments`;

@@ -147,6 +147,18 @@ describe('what waits for a thing', () => {
     await expect(node.registry.commands.put(newCommand(thing))).rejects.toMatchObject({ code: 'REGISTRY_FULL' });
   });
 
+  test('may be nested as deeply, and expire as late, as anybody says: it is refused, or kept', async () => {
+    const thing = await newThing();
+    const deep = { object: JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`) };
+    await expect(node.registry.commands.put(newCommand(thing, { arguments: deep }))).rejects.toMatchObject({
+      code: 'REGISTRY_INVALID',
+    });
+    for (const expiresMs of [Number.POSITIVE_INFINITY, 1e300]) {
+      const { id } = await queued(thing, { expiresMs });
+      expect((await node.registry.commands.get(id))?.expiresAt.getUTCFullYear()).toBe(9999);
+    }
+  });
+
   test('may not be larger than 64 KiB, and must be of a thing of the organisation', async () => {
     const thing = await newThing();
     const large = newCommand(thing, { arguments: { path: '/5/0/0', value: 'x'.repeat(65_536) } });
