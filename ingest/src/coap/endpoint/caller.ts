@@ -206,7 +206,7 @@ export class Caller {
     const { state, asked, untilMs } = errand;
     const facts = { path: asked.path };
     if (this.closed) return Promise.reject(new CoapError('COAP_CLOSED', 'later', facts));
-    if (state.calls.size >= options.callsPerPeerMax || exchanges.full)
+    if (state.calls.size >= options.callsPerPeerMax || exchanges.isFull(state))
       return Promise.reject(new CoapError('COAP_BUSY', 'later', facts));
     const leftMs = untilMs - options.now();
     if (leftMs <= 0) return Promise.reject(new CoapError('COAP_TIMEOUT', 'later', facts));

@@ -90,7 +90,7 @@ class MessageLayer implements Endpoint {
         // The acknowledgement was lost, or is due anyway.
         this.#responder.acknowledge(known.owner as Pending);
       } else if (known.kind === 'answered') {
-        peer.send(known.datagram);
+        this.#responder.repeat(state, datagram.length, known.datagram);
       }
       return;
     }
@@ -108,14 +108,17 @@ class MessageLayer implements Endpoint {
     if (type === Type.Rst) {
       this.counts.resets++;
       if (state === undefined || exchanges.reset(state, messageId)) return;
-      if (!this.#responder.observations.reset(state, messageId)) this.#responder.proofs.strayReset(state, messageId);
+      if (!this.#responder.observations.reset(state, messageId)) this.#responder.proofs.stray(state, messageId, true);
       return;
     }
     if (state === undefined) return;
     const response = code >> 5 >= 2 ? this.#message(datagram) : null;
     // Only who got our message knows its number.
-    if (!exchanges.acknowledge(state, messageId)) return;
-    peer.verified = true;
+    if (!exchanges.acknowledge(state, messageId)) {
+      this.#responder.proofs.stray(state, messageId, false);
+      return;
+    }
+    this.#responder.proofs.acknowledged(state);
     if (response === null) return;
     if (understood(response)) this.#caller.take(state, response);
     else this.#caller.reject(state, response);

@@ -65,8 +65,10 @@ export class Exchanges {
     this.#options = options;
   }
 
-  get full(): boolean {
-    return this.#counts.outstanding >= this.#options.outstandingMax;
+  /** No more of them wait for acknowledgement: of all, or of this peer, which else could use up the message ids. */
+  isFull({ exchanges }: PeerState): boolean {
+    const { outstandingMax, outstandingPerPeerMax } = this.#options;
+    return this.#counts.outstanding >= outstandingMax || exchanges.size >= outstandingPerPeerMax;
   }
 
   /** @holds the datagram is kept: no slice of a slab
@@ -78,7 +80,7 @@ export class Exchanges {
     listener: ExchangeListener | null,
     patience?: Patience,
   ): Exchange | null {
-    if (this.full) {
+    if (this.isFull(state)) {
       state.peer.send(datagram);
       return null;
     }

@@ -6,6 +6,7 @@ import type { ExchangeListener } from './exchanges.ts';
 import { Observation, type ObservationKeeper } from './observation.ts';
 import { type EndpointParts, guarded } from './parts.ts';
 import type { PeerState } from './peer-state.ts';
+import type { Proofs } from './proof.ts';
 import type { ServerRequest } from './server-request.ts';
 
 /** Blocks of 64 bytes. */
@@ -13,16 +14,19 @@ const UNPROVEN_SZX = 2;
 const UNPROVEN_PATIENCE = { retransmitMax: 1 };
 
 const isAnswering = ({ proof }: PeerState): boolean => proof?.stage === 'answers';
+const BLOCK_BYTES_MAX = 1_024;
 
 /** Who observes what, and the notifications to them: most are sent and forgotten, every n-th has to be acknowledged, and
  *  only one such at a time.  @source RFC 7641 §4 */
 export class Observations implements ObservationKeeper {
   readonly #parts: EndpointParts;
   readonly #cutter: Cutter;
+  readonly #proofs: Proofs;
 
-  constructor(parts: EndpointParts, cutter: Cutter) {
+  constructor(parts: EndpointParts, cutter: Cutter, proofs: Proofs) {
     this.#parts = parts;
     this.#cutter = cutter;
+    this.#proofs = proofs;
   }
 
   hasRoom(state: PeerState, key: string): boolean {
@@ -40,8 +44,6 @@ export class Observations implements ObservationKeeper {
     const sequence = known === undefined ? 1 : (known.sequence + 1) & 0xffffff;
     if (known !== undefined) this.close(known, 'replaced');
     const observation = new Observation(this, state, request, key, sequence, options.now());
-    // Before an address is proven, it gets one notification that it has to acknowledge, and then no more.
-    if (!state.peer.verified) observation.sinceConfirmable = options.confirmEvery;
     state.observations.set(key, observation);
     states.changed(state);
     counts.observers++;
@@ -61,14 +63,17 @@ export class Observations implements ObservationKeeper {
     }
     const { options, exchanges } = this.#parts;
     const { verified } = observation.peer;
-    if (!verified && exchanges.full) {
+    const full = exchanges.isFull(observation.state);
+    if (!verified && full) {
       this.close(observation, 'timeout');
       return true;
     }
     observation.sinceConfirmable++;
+    // Before an address is proven, it gets one notification that it has to acknowledge, and then no more.
     const confirmable =
-      !exchanges.full &&
-      (observation.sinceConfirmable >= options.confirmEvery ||
+      !full &&
+      (!verified ||
+        observation.sinceConfirmable >= options.confirmEvery ||
         options.now() - observation.confirmedMs >= options.confirmIntervalMs);
     observation.sequence = (observation.sequence + 1) & 0xffffff;
     const { messageId, datagram } = this.#encode(observation, response, confirmable, observation.sequence);
@@ -103,7 +108,8 @@ export class Observations implements ObservationKeeper {
     observe: number,
   ): { messageId: number; datagram: Buffer } {
     const { state, request } = observation;
-    const small = !state.peer.verified && !isAnswering(state);
+    const bytes = Math.min(response.payload?.length ?? 0, BLOCK_BYTES_MAX);
+    const small = !state.peer.verified && !this.#proofs.spends(state, bytes);
     const cut = this.#cutter.cut(state, request, response, 0, null, small ? UNPROVEN_SZX : undefined);
     const messageId = state.nextMessageId();
     const framing = {
@@ -126,7 +132,7 @@ export class Observations implements ObservationKeeper {
 
   /** The answer itself has to be acknowledged: no notification overtakes it. */
   awaitAnswer(observation: Observation): ExchangeListener {
-    observation.owes = !this.#parts.exchanges.full;
+    observation.owes = !this.#parts.exchanges.isFull(observation.state);
     return this.#listener(observation);
   }
 
@@ -151,7 +157,7 @@ export class Observations implements ObservationKeeper {
     const { state } = observation;
     const quietMs = options.now() - observation.confirmedMs;
     wheel.add(observation, options.confirmIntervalMs);
-    if (quietMs < options.confirmIntervalMs || observation.owes || exchanges.full) return;
+    if (quietMs < options.confirmIntervalMs || observation.owes || exchanges.isFull(state)) return;
     const messageId = state.nextMessageId();
     const ping = Buffer.from(new Uint8Array(bareMessage(Type.Con, messageId)));
     // That someone is there does not say that it is still interested: the next notification has to be acknowledged.

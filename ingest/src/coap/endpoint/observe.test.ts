@@ -214,3 +214,14 @@ test('who rejects an answer that takes long does not observe', async () => {
   device.reply(Type.Rst, device.last().messageId);
   expect([ends, stage.endpoint.counts.observers]).toEqual([['reset'], 0]);
 });
+
+test('asking for a further block of an answer begins no other observation', () => {
+  const observers: CoapObserver[] = [];
+  using stage = new Stage(() => ({ ...told('x'.repeat(3_000)), onObserve: (observer) => observers.push(observer) }));
+  const device = stage.device();
+  device.say({ observe: 0, token: 'one' });
+  const part = device.ask({ observe: 0, token: 'two', block2: block(1, false, 6) });
+  expect(part.payload.length).toBe(1_024);
+  expect(uintOf(part, Option.Observe)).toBeUndefined();
+  expect([observers.length, stage.endpoint.counts.observers]).toEqual([1, 1]);
+});

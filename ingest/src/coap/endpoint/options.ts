@@ -16,6 +16,8 @@ export interface EndpointOptions {
   readonly answerTimeoutMs: number;
   /** Confirmable messages of ours that wait for acknowledgement; beyond, they are sent once. */
   readonly outstandingMax: number;
+  /** The same to one peer. Message ids are 65,536: there must be a free one. */
+  readonly outstandingPerPeerMax: number;
   /** Requests whose handler is at work; beyond: 5.03. */
   readonly underWayMax: number;
   /** The same of one peer; beyond: 4.29. */
@@ -47,9 +49,9 @@ export interface EndpointOptions {
   readonly proof: 'ping' | 'echo';
   /** Until the ping is repeated, once. Both fit before the acknowledgement that `piggybackMs` is about.  */
   readonly proofTimeoutMs: number;
-  /** Pings that wait for their answer; beyond, peers get small blocks at once. */
+  /** Answers that wait for that of a ping; beyond, peers get small blocks at once. */
   readonly proofsMax: number;
-  /** So long the answer to a ping, or its absence, is believed. */
+  /** So long the answer to a ping, or its absence, is believed, and a wrong one remembered. */
   readonly distrustMs: number;
   /** In that time, large answers to a peer that answers pings and nothing more. */
   readonly unprovenBytesMax: number;
@@ -74,6 +76,7 @@ export const ENDPOINT_DEFAULTS: EndpointOptions = {
   piggybackMs: 1_500,
   answerTimeoutMs: 90_000,
   outstandingMax: 65_536,
+  outstandingPerPeerMax: 512,
   underWayMax: 16_384,
   underWayPerPeerMax: 256,
   busyMaxAge: 2,

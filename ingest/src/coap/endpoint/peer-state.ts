@@ -34,6 +34,9 @@ export class PeerState {
   /** Our requests to it, by token. */
   readonly calls = new Map<string, Call>();
   proof: Proof | null = null;
+  /** Replies to nothing that was sent to it, until that time: someone may be guessing message ids. */
+  strays = 0;
+  straysUntilMs = 0;
   #messageId = randomInt(0x1_00_00);
 
   constructor(peer: Peer) {

@@ -99,6 +99,52 @@ test('guessing the number of a ping is not worth it', () => {
   expect(given.device.ask({ path: 'large' }).payload.length).toBe(64);
 });
 
+test('nor is guessing it in acknowledgements: who does is not believed the right one either', () => {
+  using given = unproven();
+  given.device.answersPings = false;
+  given.device.say({ path: 'large' });
+  const { messageId } = given.device.last();
+  for (let guess = 0; guess < 0x1_00_00; guess++) given.device.reply(Type.Ack, (messageId + 1 + guess) & 0xffff);
+  expect(given.device.last().payload.length).toBe(64);
+  expect(given.device.peer.verified).toBe(false);
+  given.device.say({ path: 'small', observe: 0, token: 'o' });
+  given.observers[0]?.notify({ code: Code.Content, payload: Buffer.from(TEXT) });
+  given.device.reply(Type.Ack, given.device.last().messageId);
+  expect(given.device.peer.verified).toBe(false);
+  // What it is told stays small, and has to be acknowledged each time.
+  given.observers[0]?.notify({ code: Code.Content, payload: Buffer.from(TEXT) });
+  expect([given.device.last().type, given.device.last().payload.length]).toEqual([Type.Con, 64]);
+});
+
+test('a request that is said again and again gets its large answer again only within that amount', () => {
+  using given = unproven({ unprovenBytesMax: 10_000 });
+  const messageId = given.device.say({ path: 'large' });
+  for (let count = 0; count < 1_000; count++) given.device.say({ path: 'large', messageId });
+  expect(given.device.heardBytes).toBeLessThan(10_000 * 1.1);
+  expect(given.device.heardBytes).toBeGreaterThan(9_000);
+});
+
+test('notifications count against that amount, too', () => {
+  using given = unproven({ unprovenBytesMax: 10_000 });
+  for (let count = 0; count < 100; count++) {
+    given.device.say({ path: 'small', observe: 0, token: 'o' });
+    given.observers.at(-1)?.notify({ code: Code.Content, payload: Buffer.from(TEXT) });
+    given.device.reply(Type.Rst, given.device.last().messageId);
+  }
+  expect(given.device.heardBytes).toBeLessThan(10_000 * 1.1 + 200 * 136);
+});
+
+test('those who are asked to prove their address do not take the places of those at work', () => {
+  using given = unproven({ underWayMax: 10 });
+  for (let index = 0; index < 20; index++) {
+    const victim = given.stage.device(`victim ${index}`, false);
+    victim.answersPings = false;
+    victim.say({ path: 'large' });
+  }
+  expect(textOf(given.device.ask({ path: 'small' }))).toBe('small');
+  expect(given.stage.endpoint.counts.underWay).toBe(0);
+});
+
 test('an answer to the ping that comes late still counts', () => {
   using given = unproven();
   given.device.answersPings = false;

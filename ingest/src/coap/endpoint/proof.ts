@@ -8,7 +8,8 @@ import type { PeerState } from './peer-state.ts';
 export type ProofWaiter = (answers: boolean) => void;
 
 const WAITERS_MAX = 16;
-const WRONG_RESETS_MAX = 4;
+/** Of 65,536 numbers: whoever guesses one of so many is believed nothing for a while. */
+const STRAYS_MAX = 4;
 
 /** How far an address has proven itself. `asked`: a ping is out. `answers`: something there answered it; a stranger's CoAP
  *  server does so too, so what it gets stays bounded until it acknowledges something (then the peer is verified).
@@ -19,7 +20,6 @@ export interface Proof {
   messageId: number;
   ping: Exchange | null;
   waiters: ProofWaiter[];
-  wrongResets: number;
   untilMs: number;
   /** Sent in large answers since `untilMs` was set. */
   bytes: number;
@@ -32,7 +32,7 @@ export class Proofs {
   readonly #exchanges: Exchanges;
   readonly #counts: EndpointCounts;
   readonly #options: EndpointOptions;
-  #asked = 0;
+  #waiting = 0;
 
   constructor(exchanges: Exchanges, counts: EndpointCounts, options: EndpointOptions) {
     this.#exchanges = exchanges;
@@ -45,8 +45,12 @@ export class Proofs {
     const options = this.#options;
     const { proof } = state;
     if (proof?.stage === 'asked') {
-      if (proof.waiters.length < WAITERS_MAX) proof.waiters.push(waiter);
-      else waiter(false);
+      if (proof.waiters.length >= WAITERS_MAX || this.#waiting >= options.proofsMax) {
+        waiter(false);
+        return;
+      }
+      proof.waiters.push(waiter);
+      this.#waiting++;
       return;
     }
     const nowMs = options.now();
@@ -55,7 +59,7 @@ export class Proofs {
       waiter(proof.stage === 'answers' && proof.bytes <= options.unprovenBytesMax);
       return;
     }
-    if (this.#asked >= options.proofsMax || this.#exchanges.full) {
+    if (this.#waiting >= options.proofsMax || this.#exchanges.isFull(state)) {
       waiter(false);
       return;
     }
@@ -65,12 +69,11 @@ export class Proofs {
       messageId,
       ping: null,
       waiters: [waiter],
-      wrongResets: 0,
       untilMs: 0,
       bytes,
     };
     state.proof = asked;
-    this.#asked++;
+    this.#waiting++;
     const ping = Buffer.from(new Uint8Array(bareMessage(Type.Con, messageId)));
     const listener = {
       // Nobody acknowledges a ping; who does is there, too.
@@ -83,27 +86,44 @@ export class Proofs {
 
   #told(proof: Proof, answers: boolean): void {
     if (proof.stage !== 'asked') return;
-    this.#asked--;
     proof.ping = null;
     proof.stage = answers ? 'answers' : 'silent';
     proof.untilMs = this.#options.now() + this.#options.distrustMs;
     if (!answers) this.#counts.rejected.unproven++;
     const { waiters } = proof;
     proof.waiters = [];
+    this.#waiting -= waiters.length;
     for (const waiter of waiters) waiter(answers);
   }
 
-  /** An RST that belongs to nothing that waits: it comes late, or someone is guessing the ping's message id. */
-  strayReset(state: PeerState, messageId: number): void {
+  /** Whether so many bytes more may go to an address that answers pings; they are counted. */
+  spends({ proof }: PeerState, bytes: number): boolean {
+    const { now, unprovenBytesMax } = this.#options;
+    if (proof?.stage !== 'answers' || now() >= proof.untilMs) return false;
+    proof.bytes += bytes;
+    return proof.bytes <= unprovenBytesMax;
+  }
+
+  /** An RST or acknowledgement that belongs to nothing that waits: it comes late, or someone is guessing message ids. */
+  stray(state: PeerState, messageId: number, reset: boolean): void {
+    if (state.peer.verified) return;
     const { proof } = state;
-    if (proof === null) return;
-    if (proof.stage === 'silent' && proof.messageId === messageId && proof.wrongResets === 0) {
-      proof.stage = 'answers';
-    } else if (proof.stage === 'answers' || ++proof.wrongResets < WRONG_RESETS_MAX) {
-      return;
-    } else if (proof.stage === 'asked') {
-      if (proof.ping !== null) this.#exchanges.cancel(proof.ping);
-      this.#told(proof, false);
+    const { now, distrustMs } = this.#options;
+    if (now() >= state.straysUntilMs) {
+      state.strays = 0;
+      state.straysUntilMs = now() + distrustMs;
     }
+    if (reset && proof?.stage === 'silent' && proof.messageId === messageId && state.strays === 0) {
+      proof.stage = 'answers';
+      return;
+    }
+    if (++state.strays < STRAYS_MAX || proof?.stage !== 'asked') return;
+    if (proof.ping !== null) this.#exchanges.cancel(proof.ping);
+    this.#told(proof, false);
+  }
+
+  /** It has acknowledged what was sent to it. That proves the address, unless others were guessed before. */
+  acknowledged(state: PeerState): void {
+    if (state.strays < STRAYS_MAX || this.#options.now() >= state.straysUntilMs) state.peer.verified = true;
   }
 }

@@ -319,6 +319,28 @@ test('too many requests at once are refused: of one peer by 4.29, of all by 5.03
   expect(finish.length).toBe(4);
 });
 
+test('a peer that acknowledges nothing does not use up the message ids, nor the room of others', async () => {
+  using stage = new Stage(() => Promise.resolve(OK), { dedupEntries: 2 ** 17, underWayPerPeerMax: 512 });
+  const [deaf, other] = [stage.device('deaf'), stage.device('other')];
+  for (let round = 0; round < 300; round++) {
+    // Said twice at once, each is acknowledged and then answered in a message of its own.
+    for (let count = 0; count < 256; count++) {
+      const messageId = (round * 256 + count) & 0xffff;
+      const token = `${round}`;
+      deaf.say({ messageId, token });
+      deaf.say({ messageId, token });
+    }
+    await settle();
+    deaf.take();
+  }
+  expect(stage.endpoint.counts.outstanding).toBe(512);
+  other.say({ messageId: 1 });
+  other.say({ messageId: 1 });
+  await settle();
+  expect(other.last().type).toBe(Type.Con);
+  expect(stage.endpoint.counts.outstanding).toBe(513);
+}, 60_000);
+
 test('draining, it finishes what it has and refuses what comes', async () => {
   let finish: (response: CoapResponse) => void = () => {};
   using stage = new Stage(() => new Promise((resolve) => (finish = resolve)));
