@@ -110,7 +110,14 @@ class CoapRun {
       startNode({
         roles: DATA_PLANE_ROLES,
         core: SERVER_CORE,
-        environment: { MILLRACE_COAP_PORT: '0', MILLRACE_COAPS: 'on', MILLRACE_COAPS_PORT: '0' },
+        environment: {
+          MILLRACE_COAP_PORT: '0',
+          MILLRACE_COAPS: 'on',
+          MILLRACE_COAPS_PORT: '0',
+          // All devices come from one address here.
+          MILLRACE_COAPS_ADDRESS_HANDSHAKES_PER_SECOND: '0',
+          MILLRACE_COAPS_IDENTITY_SESSIONS_MAX: '1000',
+        },
       }),
     );
     const plane = await node.plane();

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Flags } from '../flags.ts';
 import { DEMO_APPLICATION, SimulatedChirpStack } from './chirpstack.ts';
@@ -28,6 +29,7 @@ export async function loraDemo(flags: Flags): Promise<void> {
   );
 
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   process.once('SIGINT', () => stop.abort());
   process.once('SIGTERM', () => stop.abort());
   const { tally } = chirpstack;
@@ -38,7 +40,7 @@ export async function loraDemo(flags: Flags): Promise<void> {
   const progress = setInterval(report, process.stdout.isTTY ? 1_000 : 10_000);
   const pause = (ms: number): Promise<unknown> => sleep(ms, undefined, { signal: stop.signal }).catch(() => undefined);
   // Whoever takes the events must be there before the first.
-  await pause(2_000);
+  await connected(client, server, pause);
   await Promise.all(
     chirpstack.sensors.map(async (sensor, index) => {
       await pause((index / count) * intervalMs);
@@ -57,9 +59,28 @@ export async function loraDemo(flags: Flags): Promise<void> {
   await chirpstack.stop();
 }
 
+const CONNECTED_MS_MAX = 20_000;
+
+/** @throws SetupError when the node does not connect to the broker in time, with what it says about it */
+async function connected(client: Client, server: string, pause: (ms: number) => Promise<unknown>): Promise<void> {
+  const end = Date.now() + CONNECTED_MS_MAX;
+  let said = '';
+  while (Date.now() < end) {
+    const { nodes } = await client.call<{ nodes: { state: string; detail: string }[] }>(
+      'GET',
+      `/networkservers/${server}/status`,
+    );
+    if (nodes.some(({ state }) => state === 'connected')) return;
+    said = nodes.map(({ state, detail }) => `${state} ${detail}`.trim()).join(', ');
+    await pause(500);
+  }
+  throw invalid(`the node does not connect to the simulated broker${said === '' ? '' : `: ${said}`}`);
+}
+
 /** The node's record of this simulated one: made at the first run, pointed at this run's port at the others. */
 async function networkServer(client: Client, chirpstack: SimulatedChirpStack, devices: number): Promise<string> {
-  const mqtt = chirpstack.connection;
+  // The simulated broker knows no shared subscriptions.
+  const mqtt = { ...chirpstack.connection, share: '' };
   const provisioning = { things_per_day_max: Math.max(1_000, devices) };
   const page = await client.call<{ networkservers: { id: string; name: string }[] }>(
     'GET',
