@@ -24,6 +24,19 @@ export function chirpStackEvent(
   return Buffer.from(JSON.stringify({ ...event, ...own, time: new Date().toISOString(), deviceInfo, ...members }));
 }
 
+/** One of The Things Stack. */
+export function thingsStackEvent(
+  name: string,
+  { devEui, application }: Sensor,
+  members: Readonly<Record<string, unknown>> = {},
+): Buffer {
+  const event = eventFile(`tts-v3/${name}`);
+  const application_ids = { application_id: application };
+  const end_device_ids = { ...(event.end_device_ids as object), dev_eui: devEui.toUpperCase(), application_ids };
+  const correlation_ids = [`as:up:${randomUUID()}`];
+  return Buffer.from(JSON.stringify({ ...event, correlation_ids, end_device_ids, ...members }));
+}
+
 export const eventTopicOf = ({ devEui, application }: Sensor, name: string): string =>
   `application/${application}/device/${devEui}/event/${name}`;
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually, Millrace, Rest } from '../millrace.ts';
-import { chirpStackEvent, eventTopicOf, newDevEui } from './lora-events.ts';
+import { chirpStackEvent, eventTopicOf, newDevEui, thingsStackEvent } from './lora-events.ts';
 import {
   newApplication,
   newDevice,
@@ -229,6 +229,41 @@ describe.skipIf(missingMosquitto !== null)(
         const told = await admin.json<{ state: string }>('GET', `/commands/${id}`);
         return told.state === 'done';
       });
+    });
+
+    test('a device of The Things Stack is heard, and reached by the id that it has there', async () => {
+      const own = await newServer(admin, broker.url, { kind: 'tts-v3' });
+      try {
+        await untilConnected(millrace.url, admin.authorization, 2);
+        const sensor = await newApplication(admin);
+        const device = `v3/${sensor.application}@tenant1/devices/dev1`;
+        await chirpStack.subscribeAsync(`${device}/down/push`, { qos: 1 });
+        await tell(`${device}/up`, thingsStackEvent('up', sensor));
+        const readings = await untilReadings(admin, sensor.channel, ['temperature', 'rssi']);
+        expect(readings.find(({ name }) => name === 'temperature')).toMatchObject({ subtopic: 'up/15', value: 1 });
+        const { id } = await admin.json<{ id: string }>('POST', `/things/${sensor.thing}/commands`, {
+          kind: 'lora.downlink',
+          arguments: { f_port: 15, hex: 'ff', confirmed: true },
+        });
+        const topic = `${device}/down/push`;
+        const sent = await eventually('the downlink', 60_000, async () =>
+          downlinks.find((each) => each.topic === topic),
+        );
+        const correlation_ids = [`millrace:${id}`];
+        const downlink = { f_port: 15, frm_payload: '/w==', confirmed: true, correlation_ids };
+        expect(JSON.parse(sent.text)).toMatchObject({ downlinks: [downlink] });
+        await tell(
+          `${device}/down/ack`,
+          thingsStackEvent('downlink-ack', sensor, { downlink_ack: { ...downlink, f_cnt: 1 } }),
+        );
+        await eventually('the command is done', 60_000, async () => {
+          const { state } = await admin.json<{ state: string }>('GET', `/commands/${id}`);
+          return state === 'done';
+        });
+      } finally {
+        await admin.json('DELETE', `/networkservers/${own}`);
+        await untilConnected(millrace.url, admin.authorization, 1);
+      }
     });
 
     test('nothing is lost where the broker is restarted', async () => {

@@ -35,8 +35,6 @@ export function chirpStackV4Event(type: string, event: Members, digest: string):
     case 'txack':
       return {
         ...origin,
-        // Its `downlinkId` is a small number that comes again.
-        deduplicationId: event.text('queueItemId') || digest,
         type,
         fCntDown: event.integer('fCntDown', COUNTER_MAX),
         queueItemId: event.text('queueItemId'),

@@ -110,6 +110,8 @@ describe('the other events of ChirpStack v4', () => {
   test('without an id of its own, one that is told again has the same, and another one another', () => {
     const again = [v4('log'), v4('log')].map(({ deduplicationId }) => deduplicationId);
     expect(again[0]).toBe(again[1]);
+    const tried = v4('txack', json({ ...members('chirpstack-v4/txack'), time: '2026-07-18T09:45:08Z' }));
+    expect(tried.deduplicationId, 'a downlink that is sent once more').not.toBe(v4('txack').deduplicationId);
     const later = v4('log', json({ ...members('chirpstack-v4/log'), time: '2026-07-18T09:41:09Z' }));
     expect(later.deduplicationId).not.toBe(again[0]);
   });
