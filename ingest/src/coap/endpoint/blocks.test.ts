@@ -129,6 +129,33 @@ test('a burst of first blocks drops none that is well under way, and is bounded'
   expect(codeText(put(given.device, text, 3, 2).code)).toBe('2.04');
 });
 
+test("one network drops its own bodies when it holds its part of all, and nobody else's", () => {
+  using given = receiving({ transfersMax: 40 });
+  const text = body(200);
+  put(given.device, text, 0, 2);
+  put(given.device, text, 1, 2);
+  const flooder = given.stage.device('flooder');
+  for (let index = 0; index < 1_000; index++) {
+    const more = { tag: String(index) };
+    put(flooder, text, 0, 2, more);
+    put(flooder, text, 1, 2, more);
+  }
+  expect(given.stage.endpoint.counts.transfers).toBe(11);
+  put(given.device, text, 2, 2);
+  expect(codeText(put(given.device, text, 3, 2).code)).toBe('2.04');
+  put(flooder, text, 2, 2, { tag: '999' });
+  expect(codeText(put(flooder, text, 3, 2, { tag: '999' }).code)).toBe('2.04');
+  given.stage.pass(70_000);
+  expect(given.stage.endpoint.counts.transfers).toBe(0);
+});
+
+test('a body may be larger than the part of its network', () => {
+  using given = receiving({ transferBytesMax: 10_000 });
+  const text = body(8_000);
+  for (let number = 0; number < 7; number++) put(given.device, text, number, 6);
+  expect(codeText(put(given.device, text, 7, 6).code)).toBe('2.04');
+});
+
 test('the bytes of all bodies together are bounded', () => {
   using given = receiving({ transferBytesMax: 10_000 });
   for (let index = 0; index < 100; index++) put(given.stage.device(String(index)), body(5_000), 0, 6);

@@ -1,3 +1,4 @@
+import { networkOf } from '@millrace/core';
 import type { CoapHandler, CoapResponse } from '../contract.ts';
 import { Code, Method, Option, Type, uintBytes } from '../message/message.ts';
 import { allowanceBytes, bareMessage, encodeAnswer, type Framing, isUnwanted } from './answer.ts';
@@ -128,7 +129,14 @@ export class Responder {
     const { request, state } = pending;
     const { options } = this.#parts;
     const { block1, size1, payload } = request;
-    const result = this.received.take(request.transferKey(state.id), block1, size1, payload, options.now());
+    const result = this.received.take(
+      request.transferKey(state.id),
+      networkOf(state.peer.address),
+      block1,
+      size1,
+      payload,
+      options.now(),
+    );
     switch (result.kind) {
       case 'whole':
         pending.block1 = block1;

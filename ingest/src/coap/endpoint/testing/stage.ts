@@ -48,11 +48,11 @@ export class Device {
   #messageId = 0x1000;
   #deaf = false;
 
-  constructor(endpoint: Endpoint, name: string, verified: boolean) {
+  constructor(endpoint: Endpoint, name: string, address: string, verified: boolean) {
     this.#endpoint = endpoint;
     this.peer = {
       key: name,
-      address: '192.0.2.1',
+      address,
       port: 40_000,
       identity: null,
       verified,
@@ -135,7 +135,8 @@ export class Stage implements Disposable {
   device(name = 'device', verified = true): Device {
     let device = this.#devices.get(name);
     if (device === undefined) {
-      device = new Device(this.endpoint, name, verified);
+      const count = this.#devices.size;
+      device = new Device(this.endpoint, name, `198.18.${count >> 8}.${count & 255}`, verified);
       this.#devices.set(name, device);
     }
     return device;
