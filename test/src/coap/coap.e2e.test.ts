@@ -10,7 +10,7 @@ import { type CoapTold, NpmCoap, type NpmObservation } from './npm-coap.ts';
 
 const SENML = 'application/senml+json';
 
-describe('CoAP beside the other protocols', () => {
+describe('CoAP beside the other protocols', { timeout: 120_000 }, () => {
   const millrace = new Millrace();
   const coap = new NpmCoap();
   let admin: Rest;

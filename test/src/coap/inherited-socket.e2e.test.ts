@@ -24,7 +24,9 @@ afterAll(async () => {
   await Promise.all(nodes.map((node) => node.dispose()));
 }, 120_000);
 
-test('two nodes share a port by sockets that a parent opened, and a device stays with one of them', async () => {
+test('two nodes share a port by sockets that a parent opened, and a device stays with one of them', {
+  timeout: 120_000,
+}, async () => {
   expect(nodes.map(({ coap }) => coap)).toEqual(Array(2).fill(`coap://127.0.0.1:${port}`));
   const admins = await Promise.all(nodes.map((node) => Rest.asAdmin(node)));
   const asked = (): Promise<number[]> =>

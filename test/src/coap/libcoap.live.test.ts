@@ -9,6 +9,7 @@ import { LIBCOAP, libcoap, libcoapBody, missingLibcoap } from './libcoap.ts';
 
 describe.skipIf(missingLibcoap !== null)(
   `libcoap's client${missingLibcoap === null ? '' : ` (${missingLibcoap})`}`,
+  { timeout: 120_000 },
   () => {
     const millrace = new Millrace();
     const files = mkdtempSync(join(tmpdir(), 'millrace-libcoap-'));
@@ -68,7 +69,7 @@ describe.skipIf(missingLibcoap !== null)(
     test('observes what others publish by HTTP, and cancels', async () => {
       const before = await counted(admin, 'millrace_coap_observers');
       const lines: string[] = [];
-      const observing = new Program([LIBCOAP, '-v', '0', '-w', '-s', '6', '-m', 'get', uri('/live')], (line) =>
+      const observing = new Program([LIBCOAP, '-v', '0', '-w', '-s', '20', '-m', 'get', uri('/live')], (line) =>
         lines.push(line),
       );
       try {
