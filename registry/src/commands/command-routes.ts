@@ -14,7 +14,7 @@ import { checkIsLwm2m } from '../lwm2m/known.ts';
 import { NewCommandBody, withoutValues } from './arguments.ts';
 import { EXPIRES_SECONDS } from './expiry.ts';
 import type { CommandRecord } from './queue.ts';
-import { CommandAnswer, CommandListQuery, CommandsPage } from './schemas.ts';
+import { CommandAnswer, CommandListQuery, CommandsPage, PAGE_MAX } from './schemas.ts';
 
 const tag = 'commands';
 const one = { description: 'The command.', schema: CommandAnswer };
@@ -72,7 +72,8 @@ export const commandRoutes: readonly Route[] = [
       const { kind, state: states, ...query } = call.query;
       // Nothing else of a command can be ordered by, whatever a cursor says.
       const page = listOf(thing.org, { ...query, order: 'created', dir: 'desc' });
-      const found = await plane.registry.commands.list({ ...page, thing: thing.id, kind, states });
+      const limit = Math.min(page.limit, PAGE_MAX);
+      const found = await plane.registry.commands.list({ ...page, limit, thing: thing.id, kind, states });
       const whole = await mayCommand(call, plane, thing);
       return json(
         200,

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { COMMAND_KINDS, COMMAND_STATES } from '@millrace/core';
-import { count, PageQuery, page } from '../http/schemas.ts';
+import { PageQuery, page } from '../http/schemas.ts';
 
 export const CommandAnswer = z
   .object({
@@ -31,10 +31,11 @@ export const CommandAnswer = z
   .openapi('Command');
 export const CommandsPage = page('commands', CommandAnswer);
 
+/** Each may hold 64 KiB twice. */
+export const PAGE_MAX = 100;
 const names = <const T extends readonly [string, ...string[]]>(all: T) => z.array(z.enum(all)).min(1);
 export const CommandListQuery = PageQuery.omit({ org: true }).extend({
-  // Each may hold 64 KiB twice.
-  limit: count(100).pipe(z.number().min(1)).optional().describe('How many to give at most, 1 to 100 (10).'),
+  limit: PageQuery.shape.limit.describe(`How many to give at most, 1 to 1000 (10); never more than ${PAGE_MAX} come.`),
   kind: z.enum(COMMAND_KINDS).optional().describe('all if left out'),
   state: z
     .string()

@@ -84,8 +84,12 @@ export class Lwm2m extends List<'registrations', Lwm2mRegistration, QueryOf<'/lw
     { waitSeconds, ...options }: Lwm2mOptions = {},
   ): Promise<Lwm2mResult | Command> {
     const query = waitSeconds === undefined ? {} : { wait: waitSeconds };
-    return this.call('POST', `${of(thing)}/${operation}`, { ...options, body, query });
+    const timeoutMs = ((waitSeconds ?? WAIT_SECONDS) + ANSWER_SECONDS) * 1_000;
+    return this.call('POST', `${of(thing)}/${operation}`, { timeoutMs, ...options, body, query });
   }
 }
 
+/** Waited for the device where nothing is said; and for the answer itself. */
+const WAIT_SECONDS = 10;
+const ANSWER_SECONDS = 30;
 const of = (thing: string): string => `/things/${segment(thing)}/lwm2m`;

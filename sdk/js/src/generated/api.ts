@@ -25611,7 +25611,7 @@ export interface operations {
                  * @example lwm2m.write
                  */
                 kind?: "lwm2m.read" | "lwm2m.write" | "lwm2m.execute" | "lwm2m.observe" | "lwm2m.cancel" | "lwm2m.create" | "lwm2m.delete" | "lwm2m.discover" | "lora.downlink";
-                /** @description How many to give at most, 1 to 100 (10). */
+                /** @description How many to give at most, 1 to 1000 (10); never more than 100 come. */
                 limit?: string;
                 /** @description How many to skip (0). */
                 offset?: string;
