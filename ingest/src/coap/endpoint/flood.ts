@@ -1,4 +1,5 @@
 // hot
+import { networkOf } from '@millrace/core';
 
 export interface FloodOptions {
   /** Bad datagrams that an address may send: malformed, or with credentials that nobody knows.  @units per second */
@@ -101,19 +102,4 @@ export class FloodLimiter {
     }
     if (first !== undefined) this.#senders.delete(first);
   }
-}
-
-/** One customer's addresses count as one: an IPv4 address, an IPv6 network of 64 bits. */
-export function networkOf(address: string): string {
-  if (!address.includes(':')) return address;
-  if (address.startsWith('::ffff:') && address.includes('.')) return address.slice(7);
-  const zone = address.indexOf('%');
-  const [front = '', back] = (zone < 0 ? address : address.slice(0, zone)).split('::');
-  const head = front === '' ? [] : front.split(':');
-  if (back !== undefined && head.length < 4) {
-    const tail = back === '' ? [] : back.split(':');
-    while (head.length + tail.length < 8) head.push('0');
-    head.push(...tail);
-  }
-  return head.slice(0, 4).join(':');
 }
