@@ -21,7 +21,8 @@ const POLL_MS = 20;
 const STILL_MS_MAX = 30_000;
 /** Of an uplink: what the device measured, and what the radio says of it. */
 const MESSAGES_PER_EVENT = 2;
-const WARM_UP_EVENTS = 5_000;
+/** Before what counts: a share of it, so that code is compiled and things are known. */
+const WARM_UP_SHARE = 1 / 8;
 
 /** Measures events of a network server's broker until all are on the durable log, beside a bare subscriber that parses
  *  them.  @throws BenchError CHILD_FAILED, SETUP_FAILED, DRAIN_TIMEOUT; nothing it started runs on */
@@ -91,8 +92,8 @@ class LoraRun {
     const floor = await this.#started(
       startChild<object>(import.meta.url, './floor', { port }, CHILD_MS_MAX, SERVER_CORE),
     );
-    await this.#burst(port, WARM_UP_EVENTS);
     const { events } = this.#options;
+    await this.#burst(port, Math.ceil(events * WARM_UP_SHARE));
     const burst = await this.#burst(port, events);
     // It has nothing that could be asked: what it has not taken a moment after the last acknowledgement is little.
     await sleep(SETTLE_MS);
@@ -111,7 +112,10 @@ class LoraRun {
     await setUp(await node.plane(), port, devices);
     await subscribed(node);
     let taken = await takenBy(node);
-    taken = await this.#until(node, taken + (await this.#count(port, WARM_UP_EVENTS)) * MESSAGES_PER_EVENT);
+    taken = await this.#until(
+      node,
+      taken + (await this.#count(port, Math.ceil(events * WARM_UP_SHARE))) * MESSAGES_PER_EVENT,
+    );
     const burst = await this.#burst(port, events);
     await this.#until(node, taken + events * MESSAGES_PER_EVENT);
     const seconds = (Date.now() - burst.startedAt) / 1_000;
