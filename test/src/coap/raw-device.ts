@@ -59,6 +59,8 @@ export class RawDevice {
   onMessage: ((message: RawMessage) => void) | null = null;
   /** Datagrams that this device sent again. */
   retransmissions = 0;
+  /** Empty acknowledgements that came. */
+  acknowledged = 0;
   sentBytes = 0;
   received = 0;
   receivedBytes = 0;
@@ -180,6 +182,7 @@ export class RawDevice {
       this.send(empty(this.manner === 'reset' || message.code === 0 ? RST : ACK, message.messageId));
     }
     if (message.code === 0) {
+      if (message.type === ACK) this.acknowledged++;
       for (const waiting of this.#waiting.values())
         if (waiting.datagram.readUInt16BE(2) === message.messageId) waiting.acknowledged = true;
     } else if (!this.#settle(message.token.toString('hex'), message)) {
