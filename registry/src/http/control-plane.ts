@@ -53,8 +53,7 @@ const REGISTRATIONS_FREE = 100;
 const TICKETS_FREE = 100;
 const TICKET_WAIT_MS_MAX = 2_000;
 const SCANS_WAITING_MAX = 16;
-/** Tries of codecs: how many may wait for the one that runs, and those of one subject in a row that cost no wait. */
-const CODEC_TESTS_WAITING_MAX = 32;
+/** Tries of codecs of one subject in a row that cost no wait. */
 const CODEC_TESTS_FREE = 60;
 const CODEC_TEST_FORGIVEN_MS = 500;
 
@@ -83,7 +82,6 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     registrations: new Throttle({ free: REGISTRATIONS_FREE }),
     ticketing: new Throttle({ free: TICKETS_FREE, waitMsMax: TICKET_WAIT_MS_MAX }),
     codecs: options.codecs ?? null,
-    codecTests: new OneByOne(CODEC_TESTS_WAITING_MAX, 'Too many try codecs. Try again later.'),
     codecTesting: new Throttle({
       free: CODEC_TESTS_FREE,
       waitMsMax: TICKET_WAIT_MS_MAX,

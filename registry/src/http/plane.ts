@@ -47,7 +47,6 @@ export interface Plane {
   readonly ticketing: Throttle;
   /** Runs codecs for who tries them; null: this node has none. */
   readonly codecs: CodecRunner | null;
-  readonly codecTests: OneByOne;
   /** Of tries of codecs, by subject. */
   readonly codecTesting: Throttle;
 }
