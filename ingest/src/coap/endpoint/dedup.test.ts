@@ -48,6 +48,21 @@ test('millions of messages take the memory of the ring, the oldest go', () => {
   expect(find((last - 1_024) % 50, (last - 1_024) & 0xffff)).toBeNull();
 });
 
+test('a standstill with thousands at work makes looking for a repeat no slower', () => {
+  const { dedup, find, add } = table(64);
+  const owners = Array.from({ length: 16_384 }, (_, index) => ({ index }));
+  const numbers = owners.map((owner, index) => add(3, index, 't', owner));
+  const startMs = performance.now();
+  for (let index = 0; index < 100_000; index++) expect(find(4, index & 0xffff) === null).toBe(true);
+  // One by one it would be 1,600 million comparisons.
+  expect(performance.now() - startMs).toBeLessThan(5_000);
+  for (const [index, owner] of owners.entries()) {
+    if (index < 16_000) expect(find(3, index, 't')).toEqual({ kind: 'working', owner });
+    dedup.settle(numbers[index] as number, owner, null);
+  }
+  expect(dedup.size).toBe(64);
+});
+
 test('what is still worked on is not forgotten, however many come', () => {
   const { dedup, find, add } = table(64);
   const owner = {};

@@ -19,6 +19,8 @@ export type Repeat =
 const SILENT: Repeat = { kind: 'silent' };
 const LOST: Repeat = { kind: 'lost' };
 
+const keyOf = (peer: number, messageId: number, token: string): string => `${peer} ${messageId} ${token}`;
+
 /** Remembers which messages of which peer were taken, and what they were answered. A ring of fixed memory: the oldest goes
  *  when it is full. One that is still worked on is never forgotten.
  *  @shape columns, found by a hash table with chains  @source RFC 7252 §4.5
@@ -45,7 +47,8 @@ export class Dedup {
   #heldAt = 0;
   #heldBytes = 0;
   /** Worked on for longer than the ring went round. */
-  readonly #overtaken = new Map<object, { peer: number; messageId: number; token: string }>();
+  readonly #overtaken = new Map<string, object>();
+  readonly #overtakenKeys = new Map<object, string>();
   readonly #seed = randomInt(1, 2 ** 31) | 1;
   #head = 0;
   #tail = 0;
@@ -103,10 +106,8 @@ export class Dedup {
       return stage === Stage.Silent ? SILENT : LOST;
     }
     if (this.#overtaken.size > 0) {
-      const token = datagram.toString('latin1', 4, 4 + tokenSize);
-      for (const [owner, known] of this.#overtaken)
-        if (known.peer === peer && known.messageId === messageId && known.token === token)
-          return { kind: 'working', owner };
+      const owner = this.#overtaken.get(keyOf(peer, messageId, datagram.toString('latin1', 4, 4 + tokenSize)));
+      if (owner !== undefined) return { kind: 'working', owner };
     }
     return null;
   }
@@ -148,7 +149,10 @@ export class Dedup {
   /** It was answered with these bytes (copied), or with none. */
   settle(number: number, owner: object | null, answer: Buffer | null): void {
     if (number < this.#tail) {
-      if (owner !== null) this.#overtaken.delete(owner);
+      const key = owner === null ? undefined : this.#overtakenKeys.get(owner);
+      if (owner === null || key === undefined) return;
+      this.#overtakenKeys.delete(owner);
+      if (this.#overtaken.get(key) === owner) this.#overtaken.delete(key);
       return;
     }
     const place = number & (this.#capacity - 1);
@@ -208,7 +212,9 @@ export class Dedup {
     if (this.#stages[place] === Stage.Working && owner !== null && owner !== undefined) {
       const start = place * TOKEN_BYTES;
       const token = Buffer.from(this.#tokens.subarray(start, start + (this.#tokenSizes[place] as number)));
-      this.#overtaken.set(owner, { peer, messageId, token: token.toString('latin1') });
+      const key = keyOf(peer, messageId, token.toString('latin1'));
+      this.#overtaken.set(key, owner);
+      this.#overtakenKeys.set(owner, key);
     }
     this.#letGo(place);
     this.#tail++;
