@@ -15,7 +15,7 @@ import { answerTo, answerToFailure, diagnosis, disabled, unauthenticated } from 
 import { CoapClient, shownCredential } from './client.ts';
 import type { CoapIngestConfig } from './config.ts';
 import { contentTypeOf } from './content-format.ts';
-import type { CoapRequest, CoapResponse } from './contract.ts';
+import type { CoapRequest, CoapResponse, PeerIdentity } from './contract.ts';
 import { Generations } from './generations.ts';
 import { Code, Format } from './message/message.ts';
 import type { MessagesPath } from './path.ts';
@@ -35,6 +35,8 @@ export interface PublishingOptions {
 
 /** What a request's options came down to last time. */
 interface KnownPublish {
+  /** Who the session was proven to be; null over plain CoAP. */
+  readonly identity: PeerIdentity | null;
   readonly client: CoapClient;
   readonly destination: Destination;
 }
@@ -66,7 +68,8 @@ export class Publishing {
   /** Publishes if the request is one that was understood before. null: read its path */
   publishKnown(request: CoapRequest): CoapResponse | Promise<CoapResponse> | null {
     const known = this.#known.get(keyOf(request));
-    if (known === undefined || known.client.context.remoteAddress !== request.peer.address) return null;
+    if (known === undefined || known.identity !== request.peer.identity) return null;
+    if (known.client.context.remoteAddress !== request.peer.address) return null;
     return this.#admit(request, known.client, known.destination);
   }
 
@@ -87,7 +90,7 @@ export class Publishing {
         const { reason, response } = known === 'unknown' ? unauthenticated : disabled;
         return this.#refuse(reason, response);
       }
-      this.#known.set(keyOf(request), { client: known, destination });
+      this.#known.set(keyOf(request), { identity: request.peer.identity, client: known, destination });
       return this.#admit(request, known, destination);
     };
     const known = CoapClient.identify(this.#options.gate, credential, request.peer);
