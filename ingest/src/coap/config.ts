@@ -57,6 +57,9 @@ export const CoapIngestConfig = z.object({
     .default(100_000)
     .describe('Observations of this node; further ones are answered once and not begun.'),
   MILLRACE_COAP_OBSERVERS_PER_PEER_MAX: count(1, 65_536).default(32).describe('Observations of one address and port.'),
+  MILLRACE_COAP_OBSERVERS_PER_CLIENT_MAX: count(1, 10_000_000)
+    .default(1_024)
+    .describe('Observations of one thing, user or API key on this node, whatever addresses they come from.'),
   MILLRACE_COAP_OBSERVE_CONFIRM_EVERY: count(1, 10_000)
     .default(10)
     .describe('Each n-th notification is confirmable: an observer that does not acknowledge it is dropped.'),

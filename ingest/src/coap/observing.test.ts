@@ -149,3 +149,20 @@ test('an observation ends when its confirmable notification is never acknowledge
   expect((await observer.next(token)).type).toBe(Type.Con);
   await expect.poll(() => coap.metric('millrace_coap_observers'), { timeout: 20_000 }).toBe(0);
 });
+
+test('one client takes no more than its part of the observations, from however many addresses', async () => {
+  await using coap = await openCoap({ MILLRACE_COAP_OBSERVERS_PER_CLIENT_MAX: '2' });
+  const [one, two, three] = [await coap.client(), await coap.client(), await coap.client()];
+  const begins = async (client: RawCoap): Promise<boolean> => {
+    const { first } = await observe(client, MESSAGES);
+    expect(first.code).toBe(Code.Content);
+    return numberOf(first, Option.Observe) !== undefined;
+  };
+  const { token } = await observe(one, MESSAGES);
+  expect([await begins(two), await begins(three)]).toEqual([true, false]);
+  const other = await three.request({ method: Method.Get, uri: `${MESSAGES}?auth=many-else`, observe: 0 });
+  expect(numberOf(other, Option.Observe)).toBeDefined();
+  // A place that is given back is free.
+  await one.request({ method: Method.Get, uri: MESSAGES + AUTH, observe: 1, token });
+  expect(await begins(three)).toBe(true);
+});

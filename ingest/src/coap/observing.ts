@@ -34,6 +34,8 @@ export interface ObservingOptions {
   readonly measures: CoapMeasures;
   /** @units s */
   readonly maxAge: number;
+  /** Observations of one subject. */
+  readonly perClientMax: number;
   readonly audit?: AuditTrail | undefined;
   /** Peers with an observation must stay the same object. */
   readonly peers: { keep(peer: Peer): void; release(peer: Peer): void };
@@ -44,6 +46,8 @@ export interface ObservingOptions {
 export class Observing {
   readonly options: ObservingOptions;
   readonly #all = new Set<Observation>();
+  /** How many there are of whom, by the subject's id. */
+  readonly #counts = new Map<string, number>();
   /** Made once for all observers of a message. */
   readonly #notifications = new WeakMap<DeliveredMessage, CoapResponse>();
   readonly #sweeper: NodeJS.Timeout;
@@ -59,11 +63,17 @@ export class Observing {
     return this.#all.size;
   }
 
+  /** Whether a client may have one more. Beyond, it is answered, and not told of what comes. */
+  hasRoom({ principal }: CoapClient): boolean {
+    return (this.#counts.get(principal.subject.id) ?? 0) < this.options.perClientMax;
+  }
+
   /** Begins one that the layer below has accepted.
    *  @param from what was published before is known to the observer already */
   begin(observer: CoapObserver, client: CoapClient, filter: DeliveryFilter, from: Position): void {
     const observation = new Observation(this, observer, client);
     this.#all.add(observation);
+    this.#counts.set(observation.subject, (this.#counts.get(observation.subject) ?? 0) + 1);
     this.options.peers.keep(observer.peer);
     void observation.subscribe(filter, from);
   }
@@ -80,6 +90,9 @@ export class Observing {
 
   over(observation: Observation, peer: Peer, why: ObserveEnd | SubscriptionEnd): void {
     if (!this.#all.delete(observation)) return;
+    const left = (this.#counts.get(observation.subject) ?? 1) - 1;
+    if (left === 0) this.#counts.delete(observation.subject);
+    else this.#counts.set(observation.subject, left);
     this.options.peers.release(peer);
     this.options.measures.observationEnded(why);
   }
@@ -111,6 +124,8 @@ export function deniedRead(reason: DenyReason): CoapResponse {
 
 /** One observer's subscription. */
 class Observation implements Subscriber<null> {
+  /** Whose it is: an id. */
+  readonly subject: string;
   readonly #host: Observing;
   readonly #observer: CoapObserver;
   readonly #client: CoapClient;
@@ -122,6 +137,7 @@ class Observation implements Subscriber<null> {
     this.#host = host;
     this.#observer = observer;
     this.#client = client;
+    this.subject = client.principal.subject.id;
     this.#accept = observer.request.accept;
     this.#attachment = host.options.delivery.attach(this);
     observer.onEnd = (why) => this.over(why);

@@ -137,7 +137,8 @@ class CoapServer implements CoapService {
       flooded: () => this.#flood.ignored,
     });
     const maxAge = config.MILLRACE_COAP_MAX_AGE_S;
-    this.#observing = new Observing({ ...options, maxAge, measures: this.#measures, peers: this.#peers });
+    const perClientMax = config.MILLRACE_COAP_OBSERVERS_PER_CLIENT_MAX;
+    this.#observing = new Observing({ ...options, maxAge, perClientMax, measures: this.#measures, peers: this.#peers });
     const turns = new Turns(READS_AT_ONCE_MAX, config.MILLRACE_COAP_READS_WAITING_MAX);
     const lastMessages = new LastMessages({ ...options, turns });
     this.#reader = new Reader({ ...options, turns, maxAge, lastMessages, observing: this.#observing });

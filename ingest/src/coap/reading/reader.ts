@@ -74,7 +74,7 @@ export class Reader {
         : await lastMessages.last({ org, channel, subtopic });
       if (!observes && message === null) return diagnosis(Code.NotFound, 'No message was published here yet.');
       const first = this.#first(request, message);
-      if (!observes || first.code >> 5 !== 2) return first;
+      if (!observes || first.code >> 5 !== 2 || !observing.hasRoom(client)) return first;
       return {
         ...first,
         onObserve: (observer) => observing.begin(observer, client, { channel, subtopic }, follows),
