@@ -17,11 +17,13 @@ export const HARNESS = `(function (sink) {
     if (typeof value === 'object' && value !== null) return stringify(value) + '';
     return textOf(value);
   };
+  // What is joined and handed over can not be interrupted: it is short.
+  const short = (text) => slice(text, 0, 500);
   const log = (...values) => {
     let line = '';
-    for (let index = 0; index < values.length; index++) line += (index === 0 ? '' : ' ') + shown(values[index]);
-    // What is handed over can not be interrupted: it is short.
-    sink(slice(line, 0, 500));
+    for (let index = 0; index < values.length && line.length < 500; index++)
+      line += (index === 0 ? '' : ' ') + short(shown(values[index]));
+    sink(short(line));
   };
   globalThis.console = { log, info: log, warn: log, error: log, debug: log };
   const listed = (bytes) => (isView(bytes) ? arrayFrom(bytes) : bytes);
