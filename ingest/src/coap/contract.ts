@@ -40,8 +40,6 @@ export interface CoapRequest {
   /** Observe: 0 asks to observe, 1 to stop, null neither. */
   readonly observe: number | null;
   readonly etags: readonly Buffer[];
-  readonly ifMatch: readonly Buffer[];
-  readonly ifNoneMatch: boolean;
   /** Whole: joined from blocks. */
   readonly payload: Buffer;
   readonly peer: Peer;

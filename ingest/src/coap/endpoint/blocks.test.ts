@@ -238,6 +238,14 @@ test('kept answers are bounded in number and bytes, the quietest goes first', ()
   expect(given.runs()).toBe(101);
 });
 
+test('two questions of FETCH at once get the blocks of their own answers', () => {
+  using stage = new Stage(({ payload }) => ({ code: Code.Content, payload: Buffer.alloc(2_000, payload) }));
+  const device = stage.device();
+  const ask = (payload: string, number: number): string =>
+    textOf(device.ask({ code: Method.Fetch, path: 'q', payload, block2: block(number, false, 6) })).slice(0, 1);
+  expect([ask('a', 0), ask('b', 0), ask('a', 1), ask('b', 1), ask('', 1)]).toEqual(['a', 'b', 'a', 'b', 'b']);
+});
+
 test('a body in blocks may have an answer in blocks', async () => {
   const answer = body(1_500);
   using stage = new Stage(({ payload }) =>

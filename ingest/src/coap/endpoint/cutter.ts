@@ -1,12 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { CoapResponse } from '../contract.ts';
-import { Code } from '../message/message.ts';
+import { Code, Method } from '../message/message.ts';
 import type { PeerState } from './peer-state.ts';
 import type { SentBodies } from './sent-bodies.ts';
 import type { ServerRequest } from './server-request.ts';
 
 const SIZE_EXPONENT_MIN = 4;
 const ETAG_BYTES = 8;
+
+const NO_QUESTION = Buffer.alloc(0);
+/** What a FETCH asks is in its payload. */
+export const questionOf = ({ method, payload }: ServerRequest): Buffer =>
+  method === Method.Fetch ? payload : NO_QUESTION;
 
 /** Which part of an answer goes into one message. Numbers are -1 where the option is absent. */
 export interface Cut {
@@ -68,7 +73,7 @@ export class Cutter {
         .digest()
         .subarray(0, ETAG_BYTES);
     if (etag === null) {
-      this.#bodies.keep(request.transferKey(state.id), response, tag, this.#now());
+      this.#bodies.keep(request.transferKey(state.id), questionOf(request), response, tag, this.#now());
       this.#kept();
     }
     const more = end < length ? 8 : 0;

@@ -2,7 +2,7 @@ import { networkOf } from '@millrace/core';
 import type { CoapHandler, CoapResponse } from '../contract.ts';
 import { Code, Method, Option, Type, uintBytes } from '../message/message.ts';
 import { allowanceBytes, bareMessage, encodeAnswer, type Framing, isUnwanted } from './answer.ts';
-import { type Cut, Cutter } from './cutter.ts';
+import { type Cut, Cutter, questionOf } from './cutter.ts';
 import { EchoSeals } from './echo.ts';
 import type { Patience } from './exchanges.ts';
 import { Observations } from './observations.ts';
@@ -77,7 +77,7 @@ export class Responder {
     if (request.block2Number > 0) {
       // A part of an answer begins no observation.
       request.observe = null;
-      const kept = this.sent.find(request.transferKey(state.id), options.now());
+      const kept = this.sent.find(request.transferKey(state.id), questionOf(request), options.now());
       if (kept !== null) {
         this.#answer(pending, kept.response, kept.etag);
         return;
@@ -322,8 +322,10 @@ export class Responder {
 
   /** Tells a client whose request is still worked on that it came. */
   acknowledge(pending: Pending): void {
-    pending.acknowledged = true;
     pending.state.peer.send(bareMessage(Type.Ack, pending.request.messageId));
+    // Once: who says it again and again does not make it wait for ever.
+    if (pending.acknowledged) return;
+    pending.acknowledged = true;
     this.#parts.wheel.add(pending, this.#parts.options.answerTimeoutMs);
   }
 

@@ -2,6 +2,7 @@ import type { CoapResponse } from '../contract.ts';
 import type { EndpointCounts, EndpointOptions } from './options.ts';
 
 interface Kept {
+  readonly question: Buffer;
   readonly response: CoapResponse;
   readonly etag: Buffer;
   readonly bytes: number;
@@ -28,10 +29,11 @@ export class SentBodies {
     return this.#bytes;
   }
 
-  keep(key: string, response: CoapResponse, etag: Buffer, nowMs: number): void {
+  /** @param question what it answers, where the key does not say it */
+  keep(key: string, question: Buffer, response: CoapResponse, etag: Buffer, nowMs: number): void {
     this.drop(key);
-    const bytes = response.payload?.length ?? 0;
-    this.#kept.set(key, { response, etag, bytes, touchedMs: nowMs });
+    const bytes = (response.payload?.length ?? 0) + question.length;
+    this.#kept.set(key, { question: Buffer.from(question), response, etag, bytes, touchedMs: nowMs });
     this.#bytes += bytes;
     this.#counts.transfers++;
     for (const first of this.#kept.keys()) {
@@ -40,9 +42,15 @@ export class SentBodies {
     }
   }
 
-  find(key: string, nowMs: number): { readonly response: CoapResponse; readonly etag: Buffer } | null {
+  /** @param question empty: whatever was asked last, as clients say it that give their question once */
+  find(
+    key: string,
+    question: Buffer,
+    nowMs: number,
+  ): { readonly response: CoapResponse; readonly etag: Buffer } | null {
     const kept = this.#kept.get(key);
     if (kept === undefined) return null;
+    if (question.length > 0 && !question.equals(kept.question)) return null;
     kept.touchedMs = nowMs;
     // The first of the map is the one that was quiet for longest.
     this.#kept.delete(key);

@@ -13,7 +13,6 @@ export class ServerRequest implements CoapRequest {
   format: number | null = null;
   accept: number | null = null;
   observe: number | null = null;
-  ifNoneMatch = false;
   payload: Buffer;
   readonly peer: Peer;
   readonly token: Buffer;
@@ -51,10 +50,14 @@ export class ServerRequest implements CoapRequest {
     return this.#readTexts().query;
   }
   get etags(): readonly Buffer[] {
-    return this.#values(Option.ETag, 8);
-  }
-  get ifMatch(): readonly Buffer[] {
-    return this.#values(Option.IfMatch, 8);
+    const values: Buffer[] = [];
+    again.scan(this.datagram);
+    for (let index = 0; index < again.optionCount; index++) {
+      const start = again.starts[index] as number;
+      const end = again.ends[index] as number;
+      if (again.numbers[index] === Option.ETag && end - start <= 8) values.push(this.datagram.subarray(start, end));
+    }
+    return values;
   }
 
   /** The number of the block that it asks for. */
@@ -88,17 +91,6 @@ export class ServerRequest implements CoapRequest {
     }
     this.#texts = texts;
     return texts;
-  }
-
-  #values(wanted: number, sizeMax: number): Buffer[] {
-    const values: Buffer[] = [];
-    again.scan(this.datagram);
-    for (let index = 0; index < again.optionCount; index++) {
-      const start = again.starts[index] as number;
-      const end = again.ends[index] as number;
-      if (again.numbers[index] === wanted && end - start <= sizeMax) values.push(this.datagram.subarray(start, end));
-    }
-    return values;
   }
 
   #refuse(code: number, option: number): void {
@@ -145,13 +137,6 @@ export class ServerRequest implements CoapRequest {
             if (asked <= 1) this.observe = asked;
           }
           break;
-        case Option.IfMatch:
-          understood = size <= 8;
-          break;
-        case Option.IfNoneMatch:
-          understood = size === 0 && !repeated;
-          this.ifNoneMatch = understood;
-          break;
         case Option.Block1:
         case Option.Block2: {
           understood = size <= 3 && !repeated;
@@ -176,6 +161,7 @@ export class ServerRequest implements CoapRequest {
           this.#refuse(Code.ProxyingNotSupported, number);
           break;
         default:
+          // If-Match and If-None-Match too: nothing here is replaced that could be as expected.
           understood = !isCritical(number);
       }
       if (!understood) this.#refuse(Code.BadOption, number);

@@ -1,9 +1,7 @@
 /** Options by number.  @source RFC 7252 §5.10, 7641 §2, 7959 §2.1 and §4, 7967 §2, 9175 §2.2 and §3.2, 8613 §2 */
 export const Option = {
-  IfMatch: 1,
   UriHost: 3,
   ETag: 4,
-  IfNoneMatch: 5,
   Observe: 6,
   UriPort: 7,
   LocationPath: 8,
