@@ -26,6 +26,11 @@ import { MalformedError } from './wire.ts';
 const ORDER_MS = 10_000;
 /** Records of one datagram: a flight of the smallest messages has six. */
 const RECORDS_MAX = 16;
+/** A ClientHello says with which numbers we go on: room is left for all that follows. No client has counted so far. */
+const HELLO_RECORD_MAX = 2 ** 32;
+const HELLO_MESSAGE_MAX = 255;
+/** Ids that are tried before there are none left. */
+const ID_TRIES_MAX = 32;
 
 export interface DtlsServerOptions {
   readonly settings: DtlsSettings;
@@ -156,6 +161,17 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#send(datagram, address, port);
   }
 
+  unusedConnectionId(): Buffer | null {
+    const { connectionIdBytes } = this.settings.limits;
+    if (connectionIdBytes === 0) return null;
+    // Short ids do come twice: two sessions with one would take each other's place.
+    for (let tries = 0; tries < ID_TRIES_MAX; tries++) {
+      const id = randomBytes(connectionIdBytes);
+      if (!this.#byId.has(idKey(id))) return id;
+    }
+    return null;
+  }
+
   established(handshake: ServerHandshake, begun: Established): void {
     this.#over(handshake, 'established', true);
     const { address, port, connectionId, peerConnectionId } = handshake;
@@ -194,7 +210,9 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     if (this.#sessions.get(before) === session) this.#sessions.delete(before);
     session.address = address;
     session.port = port;
-    this.#claim(session);
+    // Nobody has proved that it can be reached there: whoever is there stays.
+    const key = addressKey(session);
+    if (!this.#sessions.has(key)) this.#sessions.set(key, session);
     this.#counts.moved();
     this.#listener.moved(session);
   }
@@ -229,7 +247,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
       }
       offset = record.end;
       if (record.epoch === ENCRYPTED_EPOCH) this.#encrypted(record, key, address, port);
-      else if (record.epoch === 0) this.#plain(record, key, address, port);
+      else if (record.epoch === 0 && !this.#plain(record, key, address, port)) return;
     }
   }
 
@@ -262,27 +280,32 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     return true;
   }
 
-  #plain(record: DtlsRecord, key: string, address: string, port: number): void {
+  /** @returns false: the rest of the datagram is dropped. Who has not answered with a cookie gets one of us for each
+   *  datagram, or a large one would become many. */
+  #plain(record: DtlsRecord, key: string, address: string, port: number): boolean {
     if (record.type === ContentType.handshake && record.body[0] === HandshakeType.clientHello) {
       try {
-        for (const fragment of readFragments(record.body)) this.#hello(fragment, record.sequence, key, address, port);
+        return readFragments(record.body).every((each) => this.#hello(each, record.sequence, key, address, port));
       } catch (error) {
         if (!(error instanceof MalformedError)) throw error;
         this.#counts.refused('malformed');
+        return true;
       }
-      return;
     }
     const handshake = this.#handshakes.get(key);
     if (handshake !== undefined) handshake.receive(record);
     else if (!(record.type === ContentType.alert && isFinal(record.body))) this.#counts.refused('unknown');
+    return true;
   }
 
-  #hello(fragment: HandshakeFragment, sequence: number, key: string, address: string, port: number): void {
-    if (fragment.type !== HandshakeType.clientHello) return;
+  /** @returns false: it was answered with a cookie */
+  #hello(fragment: HandshakeFragment, sequence: number, key: string, address: string, port: number): boolean {
+    if (fragment.type !== HandshakeType.clientHello) return true;
+    if (sequence > HELLO_RECORD_MAX || fragment.sequence > HELLO_MESSAGE_MAX) throw new MalformedError();
     const underWay = this.#handshakes.get(key);
     if (fragment.offset > 0) {
       if (underWay !== undefined) this.#greet(underWay, fragment, sequence);
-      return;
+      return true;
     }
     const front = readClientHelloFront(fragment.bytes);
     const now = this.#now();
@@ -290,28 +313,29 @@ export class DtlsServer implements HandshakeHost, SessionHost {
       const body = helloVerifyRequest(this.#cookies.make(front, address, port, now));
       const message = { type: HandshakeType.helloVerifyRequest, sequence: fragment.sequence, body };
       this.#send(plainRecord(ContentType.handshake, sequence, wholeMessage(message), DTLS_1_0), address, port);
-      return;
+      return false;
     }
     if (front.version !== DTLS_1_2) {
       this.#send(plainRecord(ContentType.alert, sequence, alertBody(Alert.protocolVersion)), address, port);
       this.#counts.handshake('version');
-      return;
+      return true;
     }
     if (underWay !== undefined) {
       if (underWay.clientRandom.equals(front.random)) {
         this.#greet(underWay, fragment, sequence);
-        return;
+        return true;
       }
       underWay.fail('restarted');
     }
     const { handshakesMax } = this.settings.limits;
     if (this.#handshakes.size >= handshakesMax || !this.#limits.begin(address, now)) {
       this.#counts.refused('limit');
-      return;
+      return true;
     }
     const handshake = new ServerHandshake(this, address, port, fragment, front.random);
     this.#handshakes.set(key, handshake);
     this.#greet(handshake, fragment, sequence);
+    return true;
   }
 
   #greet(handshake: ServerHandshake, fragment: HandshakeFragment, sequence: number): void {

@@ -1,4 +1,4 @@
-import { type ECDH, randomBytes } from 'node:crypto';
+import type { ECDH } from 'node:crypto';
 import { CIPHER_SUITES, type CipherSuite, RENEGOTIATION_SCSV } from '../cipher-suites.ts';
 import type { DtlsSettings } from '../contract.ts';
 import { ownCopy, WireReader } from '../wire.ts';
@@ -20,21 +20,26 @@ export interface Agreement {
   readonly asksCertificate: boolean;
 }
 
-/** null: no cipher suite is common, or it is a renegotiation.  @throws MalformedError */
-export function negotiate(hello: WholeClientHello, settings: DtlsSettings): Agreement | null {
+/** null: no cipher suite is common, or it is a renegotiation.
+ *  @param unusedId makes a connection id; null: none is left, or none are given out  @throws MalformedError */
+export function negotiate(
+  hello: WholeClientHello,
+  settings: DtlsSettings,
+  unusedId: () => Buffer | null,
+): Agreement | null {
   const { extensions } = hello;
   // A first handshake has nothing to bind to another one.  @source RFC 5746 §3.6
   const renegotiation = extensions.get(Extension.renegotiationInfo);
   if (renegotiation !== undefined && !renegotiation.equals(NO_RENEGOTIATION)) return null;
   const suite = chooseSuite(hello, settings);
   if (suite === null) return null;
-  const { connectionIdBytes } = settings.limits;
-  const offered = connectionIdBytes === 0 ? undefined : extensions.get(Extension.connectionId);
+  const offered = extensions.get(Extension.connectionId);
+  const connectionId = offered === undefined ? null : unusedId();
   return {
     suite,
     extendedMaster: extensions.has(Extension.extendedMasterSecret),
-    connectionId: offered === undefined ? null : randomBytes(connectionIdBytes),
-    peerConnectionId: offered === undefined ? null : offeredId(offered),
+    connectionId,
+    peerConnectionId: offered === undefined || connectionId === null ? null : offeredId(offered),
     asksCertificate: suite.keyExchange === 'ecdhe_ecdsa' && settings.clientCertificates !== 'off',
   };
 }

@@ -12,7 +12,7 @@ interface Partial {
 }
 
 /** Joins fragments into messages, in their order, whatever order they come in, overlapping or twice.
- *  @holds at most five messages of `bytesMax` each */
+ *  @holds at most the next message and, ahead of it, as many bytes again: `bytesMax` each */
 export class Reassembly {
   readonly #partials = new Map<number, Partial>();
   readonly #bytesMax: number;
@@ -33,12 +33,19 @@ export class Reassembly {
     if (sequence < this.#next || sequence > this.#next + AHEAD_MAX || size > this.#bytesMax) return;
     let partial = this.#partials.get(sequence);
     if (partial === undefined) {
+      if (sequence > this.#next && this.#aheadBytes() + size > this.#bytesMax) return;
       partial = { type, body: Buffer.alloc(size), ranges: [] };
       this.#partials.set(sequence, partial);
     }
     if (partial.type !== type || partial.body.length !== size || partial.ranges.length >= FRAGMENTS_MAX) return;
     bytes.copy(partial.body, offset);
     partial.ranges = withRange(partial.ranges, offset, offset + bytes.length);
+  }
+
+  #aheadBytes(): number {
+    let bytes = 0;
+    for (const [sequence, { body }] of this.#partials) if (sequence > this.#next) bytes += body.length;
+    return bytes;
   }
 
   /** The next message once it is whole. */

@@ -25,6 +25,8 @@ import { Transcript } from './transcript.ts';
 /** Bounds of what a stranger can make us hold. */
 const RECORDS_WAITING_MAX = 16;
 const AHEAD_MAX = 4;
+/** Of all that waits, together. */
+const HELD_BYTES_MAX = 8_192;
 const MESSAGE_BYTES_MAX = 4_096;
 const CERTIFICATE_BYTES_MAX = 12_288;
 const PSK_IDENTITY_BYTES_MAX = 256;
@@ -39,6 +41,8 @@ export interface HandshakeHost {
   now(): number;
   /** ms since 1970: certificates are valid by the calendar. */
   wallClock(): number;
+  /** By which a client may say who it is; null: there is none to give. */
+  unusedConnectionId(): Buffer | null;
   send(datagram: Buffer, address: string, port: number): void;
   established(handshake: ServerHandshake, session: Established): void;
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
@@ -115,8 +119,8 @@ export class ServerHandshake {
   /** A piece of the ClientHello that began this.  @param sequence of its record */
   hello(fragment: HandshakeFragment, sequence: number): void {
     if (this.#expected !== 'hello') {
-      // It has not heard our answer.
-      this.#sendFlight();
+      // It has not heard our answer. Only the front has shown a cookie.
+      if (fragment.offset === 0) this.#sendFlight();
       return;
     }
     this.#reassembly.add(fragment);
@@ -129,9 +133,18 @@ export class ServerHandshake {
 
   receive(record: DtlsRecord): void {
     if (this.over || this.#expected === 'hello') return;
-    if (this.#waiting.length >= RECORDS_WAITING_MAX) return;
-    this.#waiting.push(record);
+    if (!this.#busy) this.#waiting.push(record);
+    else if (this.#waiting.length < RECORDS_WAITING_MAX && this.#hasRoom(record.body))
+      this.#waiting.push(copyOf(record));
     this.#work();
+  }
+
+  #hasRoom(bytes: Buffer): boolean {
+    let held = bytes.length;
+    for (const { body } of this.#waiting) held += body.length;
+    for (const { body } of this.#aheadOfKeys) held += body.length;
+    for (const data of this.#ahead) held += data.length;
+    return held <= HELD_BYTES_MAX;
   }
 
   /** Our flight once more, and later again.  @source RFC 6347 §4.2.4 */
@@ -158,7 +171,7 @@ export class ServerHandshake {
 
   #answer(message: HandshakeMessage, hello: WholeClientHello): void {
     const { settings } = this.#host;
-    const agreement = negotiate(hello, settings);
+    const agreement = negotiate(hello, settings, () => this.#host.unusedConnectionId());
     if (agreement === null) {
       this.fail('no_common_suite', Alert.handshakeFailure);
       return;
@@ -195,7 +208,7 @@ export class ServerHandshake {
     }
     if (this.#candidates.isEmpty) {
       // Ahead of the message that its keys come from.
-      if (this.#aheadOfKeys.length < AHEAD_MAX) this.#aheadOfKeys.push(record);
+      if (this.#aheadOfKeys.length < AHEAD_MAX && this.#hasRoom(record.body)) this.#aheadOfKeys.push(copyOf(record));
       return;
     }
     if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
@@ -212,8 +225,8 @@ export class ServerHandshake {
     this.#window.accept(record.sequence);
     if (opened.type === ContentType.handshake) this.#fragments(opened.data, true);
     else if (opened.type === ContentType.alert && isFinal(opened.data)) this.fail('peer_alert');
-    else if (opened.type === ContentType.applicationData && this.#ahead.length < AHEAD_MAX)
-      this.#ahead.push(opened.data);
+    else if (opened.type !== ContentType.applicationData) return;
+    else if (this.#ahead.length < AHEAD_MAX && this.#hasRoom(opened.data)) this.#ahead.push(opened.data);
   }
 
   #fragments(body: Buffer, encrypted: boolean): void {
@@ -395,3 +408,10 @@ export class ServerHandshake {
     this.#flight = [];
   }
 }
+
+/** What is kept keeps no datagram with it. */
+const copyOf = (record: DtlsRecord): DtlsRecord => ({
+  ...record,
+  connectionId: record.connectionId === null ? null : ownCopy(record.connectionId),
+  body: ownCopy(record.body),
+});

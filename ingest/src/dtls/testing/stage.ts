@@ -28,6 +28,8 @@ export class Stage {
   readonly standing = { doubtful: false, renew: async () => true };
   /** Keys by identity. */
   readonly keys = new Map<string, readonly Buffer[]>([['thing', [KEY]]]);
+  /** Until then no key is told. */
+  asked: Promise<void> = Promise.resolve();
   admits: (certificate: Buffer) => boolean = () => true;
   /** Of sessions: what the peer hears back for each message; null: nothing. */
   echo = true;
@@ -48,11 +50,13 @@ export class Stage {
       closed: (session) => this.closed.push(session),
     };
     const authority: Authority = {
-      candidates: async (identity) =>
-        (this.keys.get(identity.toString()) ?? []).map((key) => ({
+      candidates: async (identity) => {
+        await this.asked;
+        return (this.keys.get(identity.toString()) ?? []).map((key) => ({
           key: Buffer.from(key),
           identity: { kind: 'key', identity: identity.toString(), key: key.toString() },
-        })),
+        }));
+      },
       admit: async (identity): Promise<Standing | null> => {
         if (identity.kind === 'certificate' && !this.admits(identity.certificate)) return null;
         return this.standing;
