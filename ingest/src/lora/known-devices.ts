@@ -5,8 +5,12 @@ const NEGATIVE_MS = 5_000;
 /** Changes are told; this mends what was not. */
 const POSITIVE_MS = 300_000;
 
+/** Organisations whose changes are remembered; beyond it all answers are forgotten. */
+const ORGS_MAX = 10_000;
+
 interface Entry {
-  readonly org: string;
+  /** How many changes had been told when it was asked for. */
+  readonly changes: number;
   readonly asked: Promise<unknown>;
   untilMs: number;
 }
@@ -18,6 +22,9 @@ export class KnownDevices {
   readonly #max: number;
   readonly #nowMs: () => number;
   readonly #entries = new Map<string, Entry>();
+  /** Of each organisation the last change. */
+  readonly #changed = new Map<string, number>();
+  #changes = 0;
   readonly #unsubscribe: () => void;
 
   constructor(directory: LoraDirectory, max: number, nowMs: () => number = performance.now.bind(performance)) {
@@ -52,10 +59,11 @@ export class KnownDevices {
 
   #known<T>(key: string, org: string, ask: () => Promise<T | null>): Promise<T | null> {
     const kept = this.#entries.get(key);
-    if (kept !== undefined && kept.untilMs > this.#nowMs()) return kept.asked as Promise<T | null>;
+    const isCurrent = kept !== undefined && kept.changes >= (this.#changed.get(org) ?? 0);
+    if (isCurrent && kept.untilMs > this.#nowMs()) return kept.asked as Promise<T | null>;
     this.#entries.delete(key);
     const asked = ask();
-    const entry: Entry = { org, asked, untilMs: Number.POSITIVE_INFINITY };
+    const entry: Entry = { changes: this.#changes, asked, untilMs: Number.POSITIVE_INFINITY };
     this.#entries.set(key, entry);
     const forget = (): void => {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
@@ -75,9 +83,15 @@ export class KnownDevices {
     }
   }
 
-  /** Also what is being asked for: it may be from before the change. */
+  /** Also what is being asked for: it may be from before the change. Nothing is looked through: thousands of things may
+   *  be made at once. */
   #void(org: string | null): void {
-    if (org === null) this.#entries.clear();
-    else for (const [key, entry] of this.#entries) if (entry.org === org) this.#entries.delete(key);
+    this.#changes++;
+    if (org !== null && this.#changed.size < ORGS_MAX) {
+      this.#changed.set(org, this.#changes);
+      return;
+    }
+    this.#entries.clear();
+    this.#changed.clear();
   }
 }
