@@ -64,6 +64,38 @@ describe('the queue of codecs', () => {
     expect(inside).toEqual(['first', 'second', 'third', 'third', 'first']);
   });
 
+  test('holds it against nobody for long that the threads were theirs alone', async () => {
+    let nowMs = 0;
+    const queue = new RunQueue(2, 100, () => nowMs);
+    const inside: string[] = [];
+    const leaves: Leave[] = [];
+    const come = (org: string): Promise<void> =>
+      queue.enter(org, org).then((leave) => {
+        inside.push(org);
+        leaves.push(leave);
+      });
+    const go = async (): Promise<void> => {
+      nowMs += 50;
+      leaves.shift()?.();
+      await new Promise(setImmediate);
+    };
+    // For an hour it has no need to wait, and is never away.
+    await come('lonely');
+    for (let minute = 0; minute < 60; minute++) {
+      nowMs += 60_000;
+      await come('lonely');
+      await go();
+    }
+    await come('lonely');
+    inside.length = 0;
+    const coming = [come('lonely'), ...Array.from({ length: 25 }, () => come('newcomer'))];
+    await new Promise(setImmediate);
+    while (!inside.includes('lonely') && leaves.length > 0) await go();
+    expect(inside.length, 'a second of time, of 50 ms each, and those two that run').toBeLessThan(25);
+    while (leaves.length > 0) await go();
+    await Promise.all(coming);
+  });
+
   test('refuses more than half of the room to one organisation, and a quarter to one codec', async () => {
     const queue = new RunQueue(1, 8);
     const { come } = entering(queue);

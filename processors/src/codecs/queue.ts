@@ -3,6 +3,8 @@ import { ProcessorsError } from '../errors.ts';
 /** An organisation that had to be stopped by force may have one place at a time for so long. */
 const PROBATION_MS = 60_000;
 const PROBATIONS_MAX = 1_000;
+/** Who has had less time than others is ahead of them by this much at most. */
+const CREDIT_MS_MAX = 1_000;
 
 interface Waiting {
   readonly codec: string;
@@ -12,7 +14,8 @@ interface Waiting {
 interface Owner {
   readonly waiting: Waiting[];
   running: number;
-  /** Time of threads that it has had, as far as it counts: who comes anew has no credit for having been away. */
+  /** Time of threads that it has had, as far as it counts: who comes anew has no credit for having been away, and who
+   *  needs little no more than a second. */
   hadMs: number;
 }
 /** Gives the place back.  @param byForce whether the run had to be ended so */
@@ -34,7 +37,7 @@ export class RunQueue {
   readonly #probations = new Map<string, number>();
   #free: number;
   #waiting = 0;
-  /** What the last one that was let in had had. */
+  /** The most that anybody who was let in had had. */
   #reachedMs = 0;
 
   constructor(places: number, waitingMax: number, now: () => number = () => performance.now()) {
@@ -52,6 +55,7 @@ export class RunQueue {
   /** @throws ProcessorsError CODECS_BUSY */
   async enter(org: string, codec: string): Promise<Leave> {
     const owner = this.#owners.get(org) ?? { waiting: [], running: 0, hadMs: this.#reachedMs };
+    owner.hadMs = Math.max(owner.hadMs, this.#reachedMs - CREDIT_MS_MAX);
     if (this.#free === 0 || !this.#mayRun(org, owner)) {
       const ofCodec = this.#perCodec.get(codec) ?? 0;
       const full =
@@ -80,6 +84,7 @@ export class RunQueue {
   }
 
   #take(owner: Owner): void {
+    this.#reachedMs = Math.max(this.#reachedMs, owner.hadMs);
     owner.running++;
     this.#free--;
   }
@@ -96,7 +101,6 @@ export class RunQueue {
       if (left === 0) this.#perCodec.delete(first.codec);
       else this.#perCodec.set(first.codec, left);
       this.#waiting--;
-      this.#reachedMs = Math.max(this.#reachedMs, next.hadMs);
       this.#take(next);
       first.enter();
     }
