@@ -22,7 +22,8 @@ class Leaking {
 
   count(network: string, nowMs: number): void {
     if (this.#perSecond === 0) return;
-    const count = this.#countOf(network, nowMs) + 1;
+    // Never more than full: who stops is back within seconds, however much there was.
+    const count = Math.min(this.#countOf(network, nowMs) + 1, this.#perSecond * BURST_SECONDS);
     this.#networks.delete(network);
     this.#networks.set(network, { count, atMs: nowMs });
     if (this.#networks.size <= NETWORKS_MAX) return;
@@ -60,6 +61,11 @@ export class AddressLimits {
     this.#begun.count(network, nowMs);
     this.#underWay.set(network, underWay + 1);
     return true;
+  }
+
+  /** Whether too many keys were wrong to look at one more now: also of those that began together. */
+  mayTry(address: string, nowMs: number): boolean {
+    return !this.#failed.isFull(networkOf(address), nowMs);
   }
 
   /** @param guessed with a key that is none: counted against the address */

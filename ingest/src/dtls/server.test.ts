@@ -222,6 +222,33 @@ describe('limits', () => {
     stage.nowMs += 5_000;
     await stage.open(40_002);
   });
+  test('guesses that begin together are counted as those one after the other, and forgiven as soon', async () => {
+    const stage = new Stage({ limits: { failuresPerAddressPerSecond: 1 } });
+    for (let n = 0; n < 50; n++)
+      stage.client(40_001 + n, { psk: { identity: 'thing', key: Buffer.from(`guess ${n}`) } }).client.start();
+    await stage.settle();
+    expect(stage.outcomes).toEqual(Array.from({ length: 10 }, () => 'wrong_key'));
+    const device = stage.client(41_000);
+    device.client.start();
+    await stage.settle();
+    expect(device.client.state).toBe('handshake');
+    // Who guessed has gone; two seconds later the device behind the same address asks again.
+    stage.nowMs += 2_000;
+    device.client.resend();
+    await stage.settle();
+    expect(device.client.state).toBe('open');
+  });
+  test('many sessions at once push out those that are silent, not who speaks', async () => {
+    const stage = new Stage({ limits: { sessionsMax: 10, sessionsPerIdentityMax: 100 } });
+    const speaking = await stage.open(40_001);
+    for (let port = 40_002; port < 40_060; port++) {
+      stage.nowMs += 1;
+      speaking.client.send(Buffer.from('still here'));
+      await stage.open(port);
+    }
+    expect(stage.server.sessionCount).toBe(10);
+    expect(stage.closed.map(({ port }) => port)).not.toContain(40_001);
+  });
   test('handshakes that nobody goes on with are forgotten', async () => {
     const stage = new Stage({ limits: { handshakesPerAddressMax: 3 } });
     // Hears everything up to the server's first flight, and falls silent.

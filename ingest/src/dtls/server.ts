@@ -176,9 +176,12 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#over(handshake, 'established', true);
     const { address, port, connectionId, peerConnectionId } = handshake;
     while (this.#idle.size >= this.settings.limits.sessionsMax) {
-      const [oldest] = this.#idle.keys();
+      const [oldest] = this.#idle;
       if (oldest === undefined) break;
-      oldest.close();
+      const [other, orderedMs] = oldest;
+      // Heard since it got its place: the order is coarse, and many that come at once must not push out who speaks.
+      if (other.heardMs > orderedMs) this.#reorder(other);
+      else other.close();
     }
     const session = new Session(
       this,
@@ -195,6 +198,12 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#listener.opened(session);
     for (const datagram of begun.ahead) if (!session.closed) this.message(session, datagram);
     for (const record of begun.waiting) if (record.epoch === ENCRYPTED_EPOCH) session.receive(record, address, port);
+  }
+
+  mayTry(address: string): boolean {
+    const may = this.#limits.mayTry(address, this.#now());
+    if (!may) this.#counts.refused('limit');
+    return may;
   }
 
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void {
@@ -273,11 +282,13 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   #deliver(session: Session, record: DtlsRecord, address: string, port: number): boolean {
     if (!session.receive(record, address, port)) return false;
     const orderedMs = this.#idle.get(session);
-    if (orderedMs !== undefined && session.heardMs - orderedMs > ORDER_MS) {
-      this.#idle.delete(session);
-      this.#idle.set(session, session.heardMs);
-    }
+    if (orderedMs !== undefined && session.heardMs - orderedMs > ORDER_MS) this.#reorder(session);
     return true;
+  }
+
+  #reorder(session: Session): void {
+    this.#idle.delete(session);
+    this.#idle.set(session, session.heardMs);
   }
 
   /** @returns false: the rest of the datagram is dropped. Who has not answered with a cookie gets one of us for each

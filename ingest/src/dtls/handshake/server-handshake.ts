@@ -44,6 +44,8 @@ export interface HandshakeHost {
   /** By which a client may say who it is; null: there is none to give. */
   unusedConnectionId(): Buffer | null;
   send(datagram: Buffer, address: string, port: number): void;
+  /** Whether a key may be tried from there now; who may not says it again later. */
+  mayTry(address: string): boolean;
   established(handshake: ServerHandshake, session: Established): void;
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
   /** An error of our own, which ends this handshake and nothing else. */
@@ -213,6 +215,7 @@ export class ServerHandshake {
     }
     if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
     if (!this.#window.isFresh(record.sequence)) return;
+    if (this.#candidates.chosen === null && !this.#host.mayTry(this.address)) return;
     const opened = this.#candidates.open(record);
     if (opened === null) {
       // Only a Finished tells that the keys differ: the rest may be of the session before.
