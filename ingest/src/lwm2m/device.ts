@@ -21,6 +21,8 @@ export class Device {
   client: CoapClient;
   /** Where it was heard last. */
   peer: Peer;
+  /** Key of the peer that its location was told to, as long as it speaks from there. */
+  home: string | null = null;
   /** By path. */
   readonly observations = new Map<string, Observation>();
   /** Paths that commands asked to observe, with their attributes. */

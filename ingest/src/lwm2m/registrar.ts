@@ -28,13 +28,16 @@ const LOCATION = /^[\w-]{20}$/;
 const BAD_QUERY = diagnosis(Code.BadRequest, 'The query is none of a registration: ?ep=…&lt=…&lwm2m=1.1&b=U.');
 const NO_LINKS = diagnosis(Code.BadRequest, 'The payload is no list of objects in CoRE Link Format.');
 const NOT_REGISTERED = diagnosis(Code.NotFound, 'There is no such registration.');
+/** Registrations and updates of one thing that wait for each other. */
+const TURNS_MAX = 8;
+const TOO_MANY = diagnosis(Code.TooManyRequests, 'Too many registrations of this device at once.', 5);
 const FULL = diagnosis(Code.ServiceUnavailable, 'This node has no room for another device.', 60);
 
 /** The interface of registrations: register, update, deregister.  @source OMA LwM2M Core 1.1 §6.2 */
 export class Registrar {
   readonly #options: RegistrarOptions;
   /** Those who register a thing at once take turns: else the one we remember may not be the one that is kept. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Map<string, { last: Promise<unknown>; count: number }>();
 
   constructor(options: RegistrarOptions) {
     this.#options = options;
@@ -79,6 +82,7 @@ export class Registrar {
       const earlier = fleet.byThing(account.thing);
       await directory.register(registration);
       const device = new Device(registration, account, client, request.peer);
+      device.home = request.peer.key;
       for (const [path, attributes] of earlier?.commanded ?? []) device.commanded.set(path, attributes);
       fleet.put(device);
       this.#options.onHeard(device, true);
@@ -115,6 +119,7 @@ export class Registrar {
         formats: listed?.formats ?? known.formats,
         address: addressOf(request.peer),
         node,
+        secure: request.peer.identity !== null,
         updatedMs: nowMs,
         expiresMs: nowMs + lifetimeSeconds * 1_000,
       };
@@ -169,7 +174,13 @@ export class Registrar {
     return this.#inTurn(account.thing, async () => {
       const known = await directory.registrationOf(account.thing);
       if (known === null || !fleet.hasRoom(account.thing)) return null;
-      const registration = { ...known, node, address: addressOf(request.peer), updatedMs: Date.now() };
+      const registration = {
+        ...known,
+        node,
+        address: addressOf(request.peer),
+        secure: request.peer.identity !== null,
+        updatedMs: Date.now(),
+      };
       await directory.register(registration);
       const device = new Device(registration, account, client, request.peer);
       fleet.put(device);
@@ -214,14 +225,18 @@ export class Registrar {
     return links === null ? null : deviceLinks(links);
   }
 
-  async #inTurn<T>(thing: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(thing) ?? Promise.resolve();
-    const turn = before.then(work, work);
-    this.#turns.set(thing, turn);
+  /** @returns that there are too many already, where one device lets others wait for all places that there are */
+  async #inTurn<T>(thing: string, work: () => Promise<T>): Promise<T | CoapResponse> {
+    const turns = this.#turns.get(thing) ?? { last: Promise.resolve(), count: 0 };
+    if (turns.count >= TURNS_MAX) return TOO_MANY;
+    this.#turns.set(thing, turns);
+    turns.count++;
+    const turn = turns.last.then(work, work);
+    turns.last = turn;
     try {
       return await turn;
     } finally {
-      if (this.#turns.get(thing) === turn) this.#turns.delete(thing);
+      if (--turns.count === 0) this.#turns.delete(thing);
     }
   }
 }

@@ -127,6 +127,26 @@ describe('a registration', () => {
     expect(await codeOf(lwm2m.device(40_001).ask(register(['ep=ep1'])))).toBe('5.03');
   });
 
+  test('said again and again at once takes no places of others', async () => {
+    await using lwm2m = await openLwm2m({ MILLRACE_LWM2M_REQUESTS_MAX: '20' });
+    lwm2m.directory.accounts.set('ep1', account());
+    lwm2m.directory.accounts.set('ep2', account({ endpoint: 'ep2', thing: 'many-2' }));
+    let open = (): void => {};
+    const kept = lwm2m.directory.register.bind(lwm2m.directory);
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    lwm2m.directory.register = async (registration) => {
+      if (registration.thing === THING) await gate;
+      await kept(registration);
+    };
+    const device = lwm2m.device(40_001);
+    const codes = Array.from({ length: 100 }, () => codeOf(device.ask(register(['ep=ep1', 'lwm2m=1.1']))));
+    await lwm2m.device(40_002).register(['ep=ep2', 'auth=many-2']);
+    open();
+    const all = await Promise.all(codes);
+    expect(all.filter((code) => code === '2.01').length).toBeGreaterThan(0);
+    expect(all.filter((code) => code === '4.29').length).toBeGreaterThan(50);
+  });
+
   test('finds no room on a node that is full, but for those who are there', async () => {
     await using lwm2m = await openLwm2m({ MILLRACE_LWM2M_REGISTRATIONS_MAX: '1' });
     lwm2m.directory.accounts.set('ep1', account());
@@ -145,6 +165,11 @@ describe('an update', () => {
     const location = await device.register(['ep=ep1', 'lt=300', 'lwm2m=1.1', 'b=U', 'Q']);
     const update = { method: Method.Post, path: location };
     await device.ask({ ...update, query: ['lt=600'] });
+    const secure = lwm2m.device(40_002, AS_THING);
+    await secure.ask(update);
+    expect(lwm2m.directory.registrations.get(THING)).toMatchObject({ secure: true });
+    await device.ask({ ...update, query: ['lt=600'] });
+    expect(lwm2m.directory.registrations.get(THING)).toMatchObject({ secure: false });
     expect(lwm2m.directory.registrations.get(THING)).toMatchObject({ lifetimeSeconds: 600, queueMode: true });
     await device.ask({ ...update, format: Format.Link, payload: Buffer.from('</3/0>') });
     expect(lwm2m.directory.registrations.get(THING)).toMatchObject({ objects: ['/3/0'], lifetimeSeconds: 600 });

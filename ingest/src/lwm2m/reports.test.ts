@@ -72,6 +72,28 @@ describe('a Send', () => {
     expect(await send(lwm2m.device(40_009, AS_THING), ONE)).toBe('4.04');
   });
 
+  test("of an address that two things claim is nobody's, until one shows that it was told something there", async () => {
+    await using lwm2m = await openLwm2m();
+    lwm2m.directory.accounts.set('ep1', account());
+    lwm2m.directory.accounts.set('ep2', account({ endpoint: 'ep2', thing: 'many-2' }));
+    const device = lwm2m.device(40_001);
+    const location = await device.register(['ep=ep1', 'lwm2m=1.1']);
+    expect(await send(device, ONE)).toBe('2.04');
+    // Whoever makes the address up is told nothing there: however often it registers, and though it has moved there
+    // with a location that it was told elsewhere.
+    const stranger = ['ep=ep2', 'lwm2m=1.1', 'auth=many-2'];
+    for (let count = 0; count < 3; count++) await device.register(stranger);
+    expect(await send(device, ONE)).toBe('4.04');
+    const elsewhere = await lwm2m.device(40_002).register(stranger);
+    for (let count = 0; count < 3; count++) {
+      await device.ask({ method: Method.Post, path: elsewhere, query: ['auth=many-2'] });
+    }
+    expect(await send(device, ONE)).toBe('4.04');
+    await device.ask({ method: Method.Post, path: location });
+    expect(await send(device, ONE)).toBe('2.04');
+    expect(lwm2m.published().map(({ publisher }) => publisher)).toEqual([THING, THING]);
+  });
+
   test('comes by another session of the same thing, also after a restart', async () => {
     await using lwm2m = await openLwm2m();
     await registered(lwm2m, { security: 'dtls' }, AS_THING);
