@@ -9,6 +9,13 @@ export const commandsConfig = {
     .max(10_000)
     .default(64)
     .describe('Commands that may wait to be carried out for one thing; a further one is refused.'),
+  MILLRACE_COMMANDS_KEPT_PER_THING_MAX: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(100_000)
+    .default(1_000)
+    .describe('Commands that have ended of which it is told for one thing; the oldest are forgotten first.'),
   MILLRACE_COMMANDS_RETENTION_DAYS: z.coerce
     .number()
     .int()

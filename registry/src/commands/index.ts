@@ -30,7 +30,10 @@ const CANCEL = `UPDATE registry.commands SET state = 'cancelled', settled_at = n
   WHERE id = $1 AND ${FREE} RETURNING org, thing, kind`;
 
 export function createCommands({ database, feed, credentials, config, metrics, logger }: Parts): CommandStore {
-  const queue = new CommandQueue(database, credentials, config.MILLRACE_COMMANDS_PER_THING_MAX);
+  const queue = new CommandQueue(database, credentials, {
+    waitingMax: config.MILLRACE_COMMANDS_PER_THING_MAX,
+    keptMax: config.MILLRACE_COMMANDS_KEPT_PER_THING_MAX,
+  });
   const waiting = new Waiting(database, logger);
   const counted = metrics.counter('millrace_commands_total', 'Commands to devices, by kind and what became of them.', [
     'kind',

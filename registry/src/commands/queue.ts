@@ -36,6 +36,13 @@ export interface CommandRow extends Omit<CommandRecord, 'arguments' | 'result' |
   readonly sealedResult: string | null;
 }
 
+/** Of one thing. */
+export interface CommandLimits {
+  readonly waitingMax: number;
+  /** That have ended. */
+  readonly keptMax: number;
+}
+
 export const ARGUMENTS_BYTES_MAX = 64 * 1024;
 const RESULT_BYTES_MAX = 64 * 1024;
 const DETAIL_CHARACTERS_MAX = 1_024;
@@ -100,6 +107,10 @@ const EXPIRE = `UPDATE registry.commands SET state = 'expired', settled_at = now
     SELECT id FROM registry.commands WHERE settled_at IS NULL AND expires_at <= now()
       AND (${FREE} OR (lease_until IS NULL AND expires_at <= now() - ${GRACE}))
     LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED) RETURNING id, kind`;
+/** Those of one thing beyond its number; a few more than one at a time, should the number have been made smaller. */
+const TRIM = `DELETE FROM registry.commands WHERE id IN (
+    SELECT id FROM registry.commands WHERE thing = $1 AND settled_at IS NOT NULL
+    ORDER BY created_at DESC, id DESC OFFSET $2 LIMIT 16)`;
 const FORGET = `DELETE FROM registry.commands WHERE id IN (
     SELECT id FROM registry.commands WHERE settled_at < now() - $1 * interval '1 day'
     LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED) RETURNING 1`;
@@ -109,12 +120,12 @@ const FORGET = `DELETE FROM registry.commands WHERE id IN (
 export class CommandQueue {
   readonly #session: Session;
   readonly #credentials: Credentials;
-  readonly #perThingMax: number;
+  readonly #limits: CommandLimits;
 
-  constructor(session: Session, credentials: Credentials, perThingMax: number) {
+  constructor(session: Session, credentials: Credentials, limits: CommandLimits) {
     this.#session = session;
     this.#credentials = credentials;
-    this.#perThingMax = perThingMax;
+    this.#limits = limits;
   }
 
   /** @returns null if there is one with this id  @throws as Commands.put */
@@ -135,8 +146,10 @@ export class CommandQueue {
          AND CASE WHEN ${FREE} THEN expires_at > now() ELSE lease_until > now() END`,
       [thing],
     );
-    if ((waiting?.count ?? 0) >= this.#perThingMax)
-      throw new RegistryError('REGISTRY_FULL', 'never', { commands: this.#perThingMax });
+    const { waitingMax, keptMax } = this.#limits;
+    if ((waiting?.count ?? 0) >= waitingMax)
+      throw new RegistryError('REGISTRY_FULL', 'never', { commands: waitingMax });
+    await tx.query(TRIM, [thing, keptMax]);
     const { kind: actorKind, id: actorId, name } = currentActor();
     const [row] = await tx.query<CommandRow>(
       `INSERT INTO registry.commands (id, org, thing, kind, arguments, actor, expires_at)

@@ -16,7 +16,7 @@ let org: string;
 
 beforeAll(async () => {
   plane = await startControlPlane();
-  node = await plane.node({ MILLRACE_COMMANDS_PER_THING_MAX: 8 });
+  node = await plane.node({ MILLRACE_COMMANDS_PER_THING_MAX: 8, MILLRACE_COMMANDS_KEPT_PER_THING_MAX: 12 });
   other = await plane.node({ MILLRACE_COMMANDS_PER_THING_MAX: 8 });
   admin = await node.stranger.asUser(ADMIN.email, ADMIN.password);
   org = await orgOf(admin);
@@ -267,6 +267,20 @@ describe('time', () => {
     await lapsed(sent.id, 'expires_at', '6 minutes');
     await eventually(async () => (await stateOf(held.id)) === 'expired' && (await stateOf(sent.id)) === 'expired');
     expect(await node.registry.commands.settle(sent.id, { state: 'done' })).toBe(false);
+  });
+
+  test('forgets what ended first of a thing that is given ever more', PATIENT, async () => {
+    const thing = await newThing();
+    const { id: goesOn } = await queued(thing);
+    const ended: string[] = [];
+    for (let count = 0; count < 20; count++) {
+      const { id } = await queued(thing);
+      await node.registry.commands.settle(id, { state: 'done' });
+      ended.push(id);
+    }
+    const kept = await rows(plane, `SELECT id FROM registry.commands WHERE thing = '${thing}' ORDER BY created_at, id`);
+    // The last one ended after the others were counted.
+    expect(kept.map(({ id }) => id)).toEqual([goesOn, ...ended.slice(-13)]);
   });
 
   test('forgets what ended a week ago', PATIENT, async () => {
