@@ -17,7 +17,8 @@ class Leaking {
 
   isFull(network: string, nowMs: number): boolean {
     if (this.#perSecond === 0) return false;
-    return this.#countOf(network, nowMs) >= this.#perSecond * BURST_SECONDS;
+    // There is room for one more only once a whole one has leaked out.
+    return this.#countOf(network, nowMs) + 1 > this.#perSecond * BURST_SECONDS;
   }
 
   count(network: string, nowMs: number): void {
