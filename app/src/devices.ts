@@ -3,6 +3,7 @@ import type { Assembly, CodecRunner, Delivery, Gate, Log, Logger, Metrics, Readi
 import {
   coapServer,
   coapsServer,
+  loraOff,
   loraServer,
   lwm2mServer,
   type NativeHandler,
@@ -31,6 +32,8 @@ export interface DeviceParts {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly log: Log;
+  /** No other node reads this log. */
+  readonly alone: boolean;
   readonly store: ReadingsStore;
   readonly delivery: Delivery;
   readonly directory: DataDirectory;
@@ -99,8 +102,11 @@ export async function startDevices(config: Config, assembly: Assembly, parts: De
 
 /** LoRaWAN: this node's connections with network servers, and what it answers by HTTP. */
 async function startLora(config: Config, assembly: Assembly, parts: DeviceParts): Promise<NativeHandler[]> {
-  if (config.lora.MILLRACE_LORA === 'off') return [];
-  const { registry, gate, log, codecs, directory, tools } = parts;
+  const { registry, gate, log, alone, codecs, directory, tools } = parts;
+  if (config.lora.MILLRACE_LORA === 'off') {
+    if (alone) await assembly.start(loraOff({ log, ...tools }));
+    return [];
+  }
   const { native } = await assembly.start(
     loraServer({
       config: config.lora,

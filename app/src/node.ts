@@ -162,6 +162,7 @@ export async function startNode(
             registry,
             gate,
             log: log.messages,
+            alone: log.engine.name === 'embedded',
             store,
             delivery: live.delivery,
             directory,

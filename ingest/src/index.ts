@@ -11,7 +11,7 @@ export type { NativeHandler } from './http/native.ts';
 export { type HttpAddress, type HttpServerOptions, httpServer } from './http/server.ts';
 export { type LiveServerOptions, liveServer } from './live/server.ts';
 export { LoraConfig } from './lora/config.ts';
-export { type LoraIngress, type LoraServerOptions, loraServer } from './lora/server.ts';
+export { type LoraIngress, type LoraServerOptions, loraOff, loraServer } from './lora/server.ts';
 export { Lwm2mConfig } from './lwm2m/config.ts';
 export { type Lwm2mServerOptions, type Lwm2mService, lwm2mServer } from './lwm2m/server.ts';
 export { MqttIngestConfig } from './mqtt/config.ts';

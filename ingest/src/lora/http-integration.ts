@@ -22,6 +22,7 @@ export interface HttpIntegrationOptions {
 }
 
 const PATH = /^\/lora\/(chirpstack|tts)(\/[^?]*)?$/;
+const NO_BRIDGE = 'Events of other devices are told by users, API keys, and things of type app or gateway.';
 const REGISTRY_AWAY = 'The registry does not answer: try again later.';
 
 /** Events that network servers send by HTTP: `POST /lora/chirpstack?event=up`, `POST /lora/tts[/…]`.
@@ -105,6 +106,11 @@ export class HttpIntegration implements NativeHandler {
     }
     if (caller === 'disabled') {
       exchange.refuse(403, 'forbidden', FORBIDDEN.subject_disabled);
+      return;
+    }
+    if (caller.principal.subject.kind === 'thing' && caller.principal.subject.type === 'device') {
+      // It may speak for itself, as a device does: here it could speak for any other.
+      exchange.refuse(403, 'forbidden', NO_BRIDGE);
       return;
     }
     const org = orgOf(caller, query.get('org'));

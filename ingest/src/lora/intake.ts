@@ -111,7 +111,7 @@ export class Intake {
     // Who asks is judged before anything is told about what was taken before.
     const behalf = caller === null ? null : await this.#callerTarget(source, event);
     if (behalf !== null && 'kind' in behalf) return behalf;
-    const key = `lora/${org}/${event.deduplicationId}/${event.type}`;
+    const key = eventKey(org, event);
     for (let before = this.#recent.get(key); before !== undefined; before = this.#recent.get(key)) {
       const taken = await before;
       if (taken.kind !== 'refused') return { kind: 'repeated', id: taken.id };
@@ -286,6 +286,18 @@ function unknownDevice(source: EventSource, event: LoraEvent): string {
       : ' It was not provisioned: the number of things a day is reached, or its group is gone.';
   return `No thing has the DevEUI ${event.devEui}${named(event.deviceName)}: make one with it as external_id or metadata.lora.dev_eui, and connect it to the channel.${why}`;
 }
+
+/** By which a repeat of an event is known. Its id alone would not do: who tells events of one device could keep out those
+ *  of another, and learn of them. */
+export const eventKey = (
+  org: string,
+  {
+    applicationId,
+    devEui,
+    deduplicationId,
+    type,
+  }: Pick<LoraEvent, 'applicationId' | 'devEui' | 'deduplicationId' | 'type'>,
+): string => `lora/${org}/${JSON.stringify([applicationId, devEui, deduplicationId])}/${type}`;
 
 /** What a thing's `metadata.lora.variables` gives its codec. */
 export function variablesOf(thing: ThingRecord): Record<string, string> {

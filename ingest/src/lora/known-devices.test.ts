@@ -25,6 +25,15 @@ describe('what is known of devices', () => {
     expect(directory.asked).toBe(3);
   });
 
+  test('is asked for once, however often somebody publishes to down/ of a channel that is none of an application', async () => {
+    const directory = new MemoryDirectory();
+    const known = new KnownDevices(directory, 100);
+    for (let asked = 0; asked < 1_000; asked++) expect(await known.applicationOf(ORG, 'chan-7')).toBeNull();
+    expect(directory.asked).toBe(1);
+    directory.addChannel('7');
+    expect(await known.applicationOf(ORG, 'chan-7')).toMatchObject({ applicationId: '7' });
+  });
+
   test('is not kept where it was asked for before a change', async () => {
     const directory = new MemoryDirectory();
     const known = new KnownDevices(directory, 100);

@@ -1,4 +1,11 @@
-import type { ChannelRecord, CodecRecord, LoraDirectory, NetworkServer, ThingRecord } from '@millrace/core';
+import type {
+  ChannelRecord,
+  CodecRecord,
+  LoraApplication,
+  LoraDirectory,
+  NetworkServer,
+  ThingRecord,
+} from '@millrace/core';
 
 /** Who is unknown may be made known at any moment, perhaps by a change that nobody told us of. */
 const NEGATIVE_MS = 5_000;
@@ -50,6 +57,11 @@ export class KnownDevices {
   ): Promise<ChannelRecord | null> {
     const key = `application ${org} ${server?.id ?? ''} ${applicationId}`;
     return this.#known(key, org, () => this.#directory.application(org, applicationId, server));
+  }
+
+  /** The application that a channel stands for. */
+  applicationOf(org: string, channel: string): Promise<LoraApplication | null> {
+    return this.#known(`channel ${org} ${channel}`, org, () => this.#directory.applicationOf(channel));
   }
 
   codec(thing: ThingRecord, deviceProfile: readonly string[], channel: string): Promise<CodecRecord | null> {

@@ -3,6 +3,7 @@ import { ORG } from '../testing/gate.ts';
 import { DeviceOrder } from './device-order.ts';
 import { SentDownlinks } from './downlink/sent-downlinks.ts';
 import type { LoraEvent } from './events/lora-event.ts';
+import { eventKey } from './intake.ts';
 import { KnownDevices } from './known-devices.ts';
 import { RecentEvents } from './recent-events.ts';
 import { MemoryDirectory } from './testing/memory-directory.ts';
@@ -30,6 +31,20 @@ describe('recent events', () => {
     expect(recent.get('999')).toBe(999);
     expect(recent.get('0')).toBeUndefined();
   });
+});
+
+test('an event is told apart from those of other devices and applications that bear its id', () => {
+  const event = { applicationId: '7', devEui: '0101010101010101', deduplicationId: 'x', type: 'up' } as const;
+  const all = [
+    event,
+    { ...event, devEui: '0202020202020202' },
+    { ...event, applicationId: '8' },
+    { ...event, deduplicationId: 'y' },
+    { ...event, type: 'ack' as const },
+    { ...event, applicationId: '7","0202020202020202' },
+  ].map((each) => eventKey(ORG, each));
+  expect(new Set([...all, eventKey('another organisation', event)]).size).toBe(all.length + 1);
+  expect(eventKey(ORG, { ...event })).toBe(all[0]);
 });
 
 describe('the order of a device', () => {

@@ -22,6 +22,7 @@ import { DownlinkRoad } from './downlink/road.ts';
 import { SentDownlinks } from './downlink/sent-downlinks.ts';
 import { HttpIntegration } from './http-integration.ts';
 import { Intake } from './intake.ts';
+import { KnownDevices } from './known-devices.ts';
 import { LoraMeasures } from './measures.ts';
 import { NetworkServers } from './network-servers.ts';
 
@@ -74,16 +75,18 @@ export function loraServer(options: LoraServerOptions): Component<LoraIngress> {
         },
       });
       const node = `${config.MILLRACE_LORA_NODE || hostname().replaceAll(/[^\w.-]/g, '')}-${options.instance}`;
+      const known = new KnownDevices(directory, config.MILLRACE_LORA_KNOWN_DEVICES_MAX);
       const messages = new DownlinkMessages({
         gate,
         directory,
+        known,
         commands,
         measures,
         logger,
         deadLetters: intake.deadLetters,
         expirySeconds: config.MILLRACE_LORA_DOWNLINK_EXPIRY_S,
       });
-      const road = new DownlinkRoad({ log, gate, messages, logger });
+      const road = new DownlinkRoad({ log, messages, logger });
       const servers: NetworkServers = new NetworkServers(
         { config, intake, directory, measures, logger, node, privateAddresses },
         () => {
@@ -119,9 +122,24 @@ export function loraServer(options: LoraServerOptions): Component<LoraIngress> {
         async stop() {
           carrier.stop();
           await Promise.all([servers.stop(), road.stop()]);
+          known.stop();
           intake.stop();
         },
       };
+    },
+  };
+}
+
+/** In the place of `loraServer` where LoRaWAN is off and no other node reads this log: a group that has once looked for
+ *  downlinks goes on passing over what comes, or the log would keep all of it from then on. */
+export function loraOff(parts: Pick<LoraServerOptions, 'log' | 'logger'>): Component<null> {
+  return {
+    name: 'ingest/lora-off',
+    async start(): Promise<Started<null>> {
+      const { log, logger } = parts;
+      const road = new DownlinkRoad({ log, logger, messages: { take: async () => false } });
+      road.want(false);
+      return { value: null, drain: async () => {}, stop: () => road.stop() };
     },
   };
 }

@@ -129,6 +129,15 @@ describe('network servers that send by HTTP', { timeout: 180_000 }, () => {
     expect(answers[0]?.[0]).toBe(404);
   });
 
+  test('a device tells no events: it could pretend to be any other device of the organisation', async () => {
+    const sensor = await newApplication(admin);
+    const { id, key } = await admin.json<{ id: string; key: string }>('POST', '/things', { name: 'a mere device' });
+    await admin.json('POST', '/connect', { channel_ids: [sensor.channel], thing_ids: [id] });
+    const answer = await post(admin.as(`Thing ${key}`), '?event=up', chirpStackEvent('up', sensor));
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining('type app or gateway')]);
+    expect((await post(await appOf(sensor.channel), '?event=up', chirpStackEvent('up', sensor))).status).toBe(202);
+  });
+
   test('a user says which organisation it is for', async () => {
     const sensor = await newApplication(admin);
     const event = chirpStackEvent('up', sensor);

@@ -9,12 +9,15 @@ import {
   uuidText,
 } from '@millrace/core';
 import type { DeadLetters } from '../dead-letters.ts';
+import type { KnownDevices } from '../known-devices.ts';
 import type { LoraMeasures } from '../measures.ts';
 import { type DownlinkRequest, isDownlink, readDownlink } from './request.ts';
 
 export interface DownlinkMessagesOptions {
   readonly gate: Gate;
   readonly directory: LoraDirectory;
+  /** Answers that are kept: anybody may publish to `down/…` of any channel, at any rate. */
+  readonly known: Pick<KnownDevices, 'applicationOf'>;
   readonly commands: Commands;
   readonly deadLetters: DeadLetters;
   readonly measures: LoraMeasures;
@@ -46,8 +49,8 @@ export class DownlinkMessages {
     const id = uuidText(message.id);
     const payload = Uint8Array.from(message.payload);
     const genuine = this.#isGenuine(message);
-    const { directory, commands, measures, logger, expirySeconds } = this.#options;
-    const application = await directory.applicationOf(channel);
+    const { known, commands, measures, logger, expirySeconds } = this.#options;
+    const application = await known.applicationOf(org, channel);
     if (application === null || application.org !== org) return false;
     if (!genuine) {
       logger.warn({ message: id, channel }, 'lora: a downlink that nobody admitted is passed over');

@@ -9,8 +9,8 @@ import {
   writeUuidV7,
 } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
-import { TestGate } from '../../testing/gate.ts';
 import { MemoryLog } from '../../testing/memory-log.ts';
+import { loraOff } from '../server.ts';
 import { until } from '../testing/open-lora.ts';
 import type { DownlinkMessages } from './messages.ts';
 import { DownlinkRoad } from './road.ts';
@@ -80,7 +80,7 @@ function roadOver(log: GroupLog) {
     },
   } as unknown as DownlinkMessages;
   const logger = createLogger({ level: 'silent' });
-  const road = new DownlinkRoad({ log: log as unknown as Log, gate: new TestGate(), messages, logger });
+  const road = new DownlinkRoad({ log: log as unknown as Log, messages, logger });
   return { road, seen };
 }
 
@@ -114,6 +114,27 @@ describe('the road of downlinks', () => {
     log.say('something new');
     await until('it is seen', () => seen.length === 1);
     await road.stop();
+  });
+
+  test('does not hold the log back where LoRaWAN has been turned off', async () => {
+    const log = new GroupLog();
+    const first = roadOver(log);
+    first.road.want(true);
+    await until('it has begun', () => log.place.offset === 0);
+    await first.road.stop();
+    for (let index = 0; index < 10; index++) log.say('something');
+    const off = await loraOff({ log: log as unknown as Log, logger: createLogger({ level: 'silent' }) }).start();
+    await until('its place has moved on', () => log.place.offset === 10);
+    await off.stop();
+  });
+
+  test('begins nothing where LoRaWAN was never on', async () => {
+    const log = new GroupLog();
+    log.say('something');
+    const off = await loraOff({ log: log as unknown as Log, logger: createLogger({ level: 'silent' }) }).start();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await off.stop();
+    expect(log.place.offset).toBe(-1);
   });
 
   test('passes nothing over while it is not known whether there is one', async () => {

@@ -1,7 +1,6 @@
 import {
   type Consumer,
   EnvelopeReader,
-  type Gate,
   type Log,
   type LogBatch,
   LogError,
@@ -28,8 +27,7 @@ const LOOK_BACK_MS = 60_000;
 
 export interface DownlinkRoadOptions {
   readonly log: Log;
-  readonly gate: Gate;
-  readonly messages: DownlinkMessages;
+  readonly messages: Pick<DownlinkMessages, 'take'>;
   readonly logger: Logger;
 }
 

@@ -122,7 +122,10 @@ export class Members {
     if (value === undefined || value === '') return null;
     if (isObject(value)) {
       const time = new Members(value, this.#at(name));
-      return time.number('seconds') * 1_000_000 + Math.floor(time.number('nanos') / 1_000);
+      const us = time.number('seconds') * 1_000_000 + Math.floor(time.number('nanos') / 1_000);
+      // JSON may hold anything in the place of a Timestamp.
+      if (!Number.isSafeInteger(us)) throw this.#fault(name, 'a time');
+      return us;
     }
     const timeUs = typeof value === 'string' ? timeUsOf(value) : null;
     if (timeUs === null) throw this.#fault(name, 'a time as RFC 3339 writes it');

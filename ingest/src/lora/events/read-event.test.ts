@@ -230,6 +230,14 @@ test('the two ChirpStacks are told apart by what they send, in either form', () 
   }
 });
 
+test('a time that is none, as an object in JSON may be, is told and no fault later', () => {
+  for (const seconds of [0.000_000_5, 1e300, -1e300]) {
+    const bytes = json({ ...members('chirpstack-v4/up'), time: { seconds, nanos: 1 } });
+    expect(detailOf('chirpstack-v4', 'up', bytes)).toBe('time is not a time.');
+  }
+  expect(v4('up', json({ ...members('chirpstack-v4/up'), time: { seconds: 1_700_000_000 } })).timeUs).toBe(1.7e15);
+});
+
 test('whatever bytes come, there is an event or a sentence', () => {
   const names = [...Object.keys(CHIRPSTACK_V4_EVENTS), ...Object.keys(CHIRPSTACK_V3_EVENTS), '', '__proto__'];
   const anything = fc.oneof(
