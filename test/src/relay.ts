@@ -2,20 +2,21 @@ import { createServer, connect as dial, type Server, type Socket } from 'node:ne
 
 /** A wire to another port that can be held: connections stay open and carry nothing, as with a peer that hangs. */
 export class Relay {
-  readonly #target: number;
+  readonly #target: number | string;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #held = false;
   /** What was sent while held, and where to. */
   #kept: (() => void)[] = [];
 
-  private constructor(target: number) {
+  private constructor(target: number | string) {
     this.#target = target;
     this.#server = createServer((socket) => this.#join(socket));
   }
 
-  static async to(port: number): Promise<Relay> {
-    const relay = new Relay(port);
+  /** @param target a port, or the path of a Unix socket */
+  static async to(target: number | string): Promise<Relay> {
+    const relay = new Relay(target);
     await new Promise<void>((resolve) => relay.#server.listen(0, '127.0.0.1', resolve));
     return relay;
   }
@@ -47,7 +48,8 @@ export class Relay {
   }
 
   #join(socket: Socket): void {
-    const other = dial(this.#target, '127.0.0.1');
+    const target = this.#target;
+    const other = typeof target === 'string' ? dial(target) : dial(target, '127.0.0.1');
     this.#carry(socket, other);
     this.#carry(other, socket);
   }

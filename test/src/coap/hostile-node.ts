@@ -81,7 +81,12 @@ export class Witness {
 
   /** @param address of its own */
   static async start(millrace: Millrace, publisher: Publisher, address: string): Promise<Witness> {
-    return new Witness(await RawDevice.open(millrace.coap, address), publisher);
+    return Witness.by(await RawDevice.open(millrace.coap, address), publisher);
+  }
+
+  /** @param device is closed at the end */
+  static by(device: RawDevice, publisher: Publisher): Witness {
+    return new Witness(device, publisher);
   }
 
   async #publish(): Promise<void> {

@@ -49,6 +49,44 @@ interface Waiting {
 export const loopback = (index: number, net = 16): string =>
   `127.${net + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`;
 
+/** What carries datagrams to a node and back. */
+export interface Wire {
+  onDatagram: (datagram: Buffer) => void;
+  send(datagram: Buffer): void;
+  close(): void;
+}
+
+/** From an address and port of its own. */
+export class UdpWire implements Wire {
+  onDatagram: (datagram: Buffer) => void = () => {};
+  readonly #socket: Socket;
+  readonly #port: number;
+
+  private constructor(socket: Socket, port: number) {
+    this.#socket = socket;
+    this.#port = port;
+    socket.on('message', (datagram) => this.onDatagram(datagram));
+    // Of a node that is not there for a moment; what is lost is sent again.
+    socket.on('error', () => {});
+  }
+
+  static async open(url: string, address: string): Promise<UdpWire> {
+    const socket = createSocket({ type: 'udp4', lookup: literal, recvBufferSize: RECEIVE_BUFFER_BYTES });
+    const listening = once(socket, 'listening');
+    socket.bind(0, address);
+    await listening;
+    return new UdpWire(socket, Number(url.split(':').at(-1)));
+  }
+
+  send(datagram: Buffer): void {
+    this.#socket.send(datagram, this.#port, '127.0.0.1', () => {});
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
 /** A device at an address of its own: repeats what is not acknowledged, acknowledges what it is told to, and does nothing
  *  by itself. */
 export class RawDevice {
@@ -64,29 +102,22 @@ export class RawDevice {
   sentBytes = 0;
   received = 0;
   receivedBytes = 0;
-  readonly #socket: Socket;
-  readonly #port: number;
+  readonly #wire: Wire;
   readonly #waiting = new Map<string, Waiting>();
   #messageId = Math.floor(Math.random() * 65_536);
   #token = Math.floor(Math.random() * 2 ** 24);
   #open = true;
 
-  private constructor(socket: Socket, address: string, port: number) {
-    this.#socket = socket;
+  /** @param address its own, as the node sees it */
+  constructor(wire: Wire, address: string) {
+    this.#wire = wire;
     this.address = address;
-    this.#port = port;
-    socket.on('message', (datagram) => this.#heard(datagram));
-    // Of a node that is not there for a moment; what is lost is sent again.
-    socket.on('error', () => {});
+    wire.onDatagram = (datagram) => this.#heard(datagram);
   }
 
   /** @param url `coap://127.0.0.1:<port>` */
   static async open(url: string, address = '127.0.0.1'): Promise<RawDevice> {
-    const socket = createSocket({ type: 'udp4', lookup: literal, recvBufferSize: RECEIVE_BUFFER_BYTES });
-    const listening = once(socket, 'listening');
-    socket.bind(0, address);
-    await listening;
-    return new RawDevice(socket, address, Number(url.split(':').at(-1)));
+    return new RawDevice(await UdpWire.open(url, address), address);
   }
 
   close(): void {
@@ -97,7 +128,7 @@ export class RawDevice {
       this.#waiting.delete(key);
       reject(new Error('the device was closed'));
     }
-    this.#socket.close();
+    this.#wire.close();
   }
 
   /** Sends a request, again until it is acknowledged, and waits for the answer.
@@ -136,7 +167,7 @@ export class RawDevice {
   send(datagram: Buffer): void {
     if (!this.#open) return;
     this.sentBytes += datagram.length;
-    this.#socket.send(datagram, this.#port, '127.0.0.1', () => {});
+    this.#wire.send(datagram);
   }
 
   /** Waits until the server has worked off all that was sent before: it answers a ping. */

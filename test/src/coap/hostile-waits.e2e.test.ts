@@ -1,0 +1,130 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLogger, type Started } from '@millrace/core';
+import { type EmbeddedPostgres, embeddedPostgres } from '@millrace/registry';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { eventually, Millrace, newPublisher, type Publisher, Rest } from '../millrace.ts';
+import { Relay } from '../relay.ts';
+import { expectStoredOnce } from '../stored.ts';
+import { expectNoFault, SENML, sumOf } from './hostile-node.ts';
+import { loopback, RawDevice } from './raw-device.ts';
+import { codeOf, numberOf, OPTION, type RawMessage } from './raw-message.ts';
+
+const REPEATS = 30;
+/** Longer than a request waits for its acknowledgement. */
+const HELD_MS = 2_500;
+
+describe('CoAP while the registry is slow or away', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-postgres-'));
+  let postgres: Started<EmbeddedPostgres>;
+  let relay: Relay;
+  let millrace: Millrace;
+  let admin: Rest;
+
+  beforeAll(async () => {
+    // mkdtemp makes 0700, which PostgreSQL's own user could not pass.
+    await chmod(directory, 0o755);
+    const logger = createLogger({ level: 'silent' });
+    postgres = await embeddedPostgres({ directory: join(directory, 'postgres'), logger }).start();
+    const { username, password, port, pathname, searchParams } = new URL(postgres.value.url);
+    const directoryOfSocket = searchParams.get('host');
+    relay = await Relay.to(
+      directoryOfSocket === null ? Number(port) : join(directoryOfSocket, `.s.PGSQL.${searchParams.get('port')}`),
+    );
+    const url = `postgresql://${username}:${password}@127.0.0.1:${relay.port}${pathname}`;
+    millrace = new Millrace({ MILLRACE_POSTGRES_URL: url });
+    await millrace.start();
+    admin = await Rest.asAdmin(millrace);
+  }, 120_000);
+  afterAll(async () => {
+    relay?.release();
+    await millrace?.dispose();
+    await relay?.close();
+    await postgres?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }, 120_000);
+  beforeEach(({ onTestFailed }) => {
+    onTestFailed(() => console.log(`the node said last: ${millrace.stderr.slice(-6_000)}`));
+  });
+
+  const uriOf = ({ channel }: Publisher, auth: string): string => `channels/${channel}/messages?auth=${auth}`;
+  const requests = (): Promise<number> => sumOf(admin, 'millrace_coap_requests_total', 'method="POST"');
+  async function heardBy(address: string): Promise<{ device: RawDevice; heard: RawMessage[] }> {
+    const device = await RawDevice.open(millrace.coap, address);
+    const heard: RawMessage[] = [];
+    device.onMessage = (message) => heard.push(message);
+    return { device, heard };
+  }
+
+  test('a request that is repeated while its sender is looked up is worked on once, and answered once', async () => {
+    const publisher = await newPublisher(admin, 'looked-up');
+    const { device, heard } = await heardBy(loopback(1, 80));
+    const [before, duplicates] = [await requests(), await sumOf(admin, 'millrace_coap_duplicates_total')];
+    const payload = '[{"n":"once","v":1}]';
+    const datagram = device.request({ uri: uriOf(publisher, publisher.key), format: SENML, payload });
+    relay.hold();
+    try {
+      for (let count = 0; count < REPEATS; count++) {
+        device.send(datagram);
+        await sleep(HELD_MS / REPEATS);
+      }
+      expect(heard.map(codeOf)).toEqual([]);
+      expect(device.acknowledged).toBeGreaterThanOrEqual(REPEATS - 1);
+    } finally {
+      relay.release();
+    }
+    await eventually('the answer', 30_000, async () => heard.length > 0);
+    device.send(datagram);
+    await device.settled();
+    expect(heard.map(codeOf)).toEqual(['2.04']);
+    expect((await requests()) - before).toBe(1);
+    expect((await sumOf(admin, 'millrace_coap_duplicates_total')) - duplicates).toBe(REPEATS);
+    await expectStoredOnce(publisher.rest, publisher.channel, ['once']);
+    device.close();
+  }, 90_000);
+
+  test('without it, who is known goes on; who is not is told 5.03 with Max-Age, once for all repeats', async () => {
+    const publisher = await newPublisher(admin, 'known');
+    const stranger = await newPublisher(admin, 'not known yet');
+    const known = await heardBy(loopback(2, 80));
+    const ask = (name: string): Promise<RawMessage> =>
+      known.device.ask({
+        uri: uriOf(publisher, publisher.key),
+        format: SENML,
+        payload: `[{"n":"${name}","v":1}]`,
+      });
+    expect(codeOf(await ask('before'))).toBe('2.04');
+    const names = ['before'];
+    await postgres.stop();
+    try {
+      for (let index = 0; index < 10; index++) {
+        names.push(`away-${index}`);
+        expect(codeOf(await ask(`away-${index}`))).toBe('2.04');
+      }
+      const before = await requests();
+      const { device, heard } = await heardBy(loopback(3, 80));
+      const datagram = device.request({
+        uri: uriOf(stranger, stranger.key),
+        format: SENML,
+        payload: '[{"n":"s","v":1}]',
+      });
+      for (let count = 0; count < REPEATS; count++) device.send(datagram);
+      await eventually('the refusal', 30_000, async () => heard.length > 0);
+      for (let count = 0; count < REPEATS; count++) device.send(datagram);
+      await device.settled();
+      expect(new Set(heard.map(codeOf))).toEqual(new Set(['5.03']));
+      expect(numberOf(heard[0] as RawMessage, OPTION.MaxAge)).toBeGreaterThan(0);
+      expect((await requests()) - before).toBe(1);
+      device.close();
+    } finally {
+      const logger = createLogger({ level: 'silent' });
+      postgres = await embeddedPostgres({ directory: join(directory, 'postgres'), logger }).start();
+    }
+    await expectStoredOnce(publisher.rest, publisher.channel, names);
+    await expectNoFault(millrace, admin, 'the registry away');
+    known.device.close();
+  }, 120_000);
+});
