@@ -20,7 +20,7 @@ export interface CommandStore extends Commands, Topic {
   /** Ends one that nobody has taken.  @returns null if it is gone; false if it is too late */
   cancel(id: string): Promise<boolean | null>;
   /** Resolves when it has ended, or is gone, at the latest after `ms`. */
-  ended(id: string, ms: number, signal?: AbortSignal): Promise<void>;
+  ended(command: Pick<Command, 'id' | 'org'>, ms: number, signal?: AbortSignal): Promise<void>;
   /** This node is going down: nobody waits any more, and who asks from now on does not. */
   answerNow(): void;
 }
@@ -142,7 +142,7 @@ export function createCommands({ database, feed, credentials, config, metrics, l
       return true;
     },
 
-    ended: (id, ms, signal) => waiting.ended(id, ms, signal),
+    ended: (command, ms, signal) => waiting.ended(command, ms, signal),
     answerNow: () => waiting.stop(),
 
     async start() {

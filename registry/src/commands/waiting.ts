@@ -1,8 +1,10 @@
-import type { Logger } from '@millrace/core';
+import type { Command, Logger } from '@millrace/core';
 import type { Session } from '../database/database.ts';
 
 /** Requests that wait for the end of a command; a further one is answered at once that it goes on. */
 const WAITING_MAX = 2_000;
+/** Of which one organisation may have so many: its devices may all be asleep. */
+const WAITING_PER_ORG_MAX = 500;
 /** Those of another node's device are asked for so often, all in one statement. */
 const POLL_MS = 400;
 
@@ -15,6 +17,7 @@ export class Waiting {
   readonly #session: Session;
   readonly #logger: Logger;
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #perOrg = new Map<string, number>();
   #count = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -30,9 +33,12 @@ export class Waiting {
 
   /** Until it has ended, is gone, or the time is over; not at all where too many wait.
    *  @param signal of who asked: no longer than they are there */
-  async ended(id: string, ms: number, signal?: AbortSignal): Promise<void> {
-    if (ms <= 0 || this.#stopped || this.#count >= WAITING_MAX || signal?.aborted === true) return;
+  async ended({ id, org }: Pick<Command, 'id' | 'org'>, ms: number, signal?: AbortSignal): Promise<void> {
+    const ofOrg = this.#perOrg.get(org) ?? 0;
+    const full = this.#count >= WAITING_MAX || ofOrg >= WAITING_PER_ORG_MAX;
+    if (ms <= 0 || this.#stopped || full || signal?.aborted === true) return;
     this.#count++;
+    this.#perOrg.set(org, ofOrg + 1);
     const { promise, resolve } = withResolvers();
     const others = this.#waiting.get(id) ?? new Set();
     this.#waiting.set(id, others.add(resolve));
@@ -43,6 +49,9 @@ export class Waiting {
     clearTimeout(timer);
     signal?.removeEventListener('abort', resolve);
     this.#count--;
+    const left = (this.#perOrg.get(org) ?? 1) - 1;
+    if (left === 0) this.#perOrg.delete(org);
+    else this.#perOrg.set(org, left);
     others.delete(resolve);
     if (others.size === 0 && this.#waiting.get(id) === others) this.#waiting.delete(id);
   }

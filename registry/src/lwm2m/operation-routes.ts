@@ -59,7 +59,7 @@ function operation(name: Lwm2mOperation, summary: string, examples: RouteExample
       const seconds = call.query.wait ?? WAIT_SECONDS;
       // Nobody answers before it has registered.
       if (seconds === 0 || !isThere) return accepted(record);
-      await plane.registry.commands.ended(record.id, seconds * 1_000, call.request.signal);
+      await plane.registry.commands.ended(record, seconds * 1_000, call.request.signal);
       return answered(await current(plane, record.id));
     },
   );
