@@ -6,14 +6,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger, type Started } from '@millrace/core';
 import { type EmbeddedPostgres, embeddedPostgres } from '@millrace/registry';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { eventually, Millrace, newPublisher, type Publisher, Rest } from '../millrace.ts';
+import { eventually, freePort, Millrace, newPublisher, type Publisher, Rest } from '../millrace.ts';
 import { Relay } from '../relay.ts';
-import { expectStoredOnce } from '../stored.ts';
+import { expectStoredOnce, storedNames } from '../stored.ts';
 import { expectNoFault, SENML, sumOf } from './hostile-node.ts';
 import { loopback, RawDevice } from './raw-device.ts';
 import { codeOf, numberOf, OPTION, type RawMessage } from './raw-message.ts';
 
 const REPEATS = 30;
+/** Of a message that fills the log. */
+const BYTES = 20_000;
 /** Longer than a request waits for its acknowledgement. */
 const HELD_MS = 2_500;
 
@@ -127,4 +129,64 @@ describe('CoAP while the registry is slow or away', () => {
     await expectNoFault(millrace, admin, 'the registry away');
     known.device.close();
   }, 120_000);
+});
+
+describe('CoAP while the log is full', () => {
+  test('says 5.03 with Max-Age, loses nothing that was acknowledged, and goes on', { timeout: 180_000 }, async () => {
+    // No store: what is published stays on the log.
+    let millrace = new Millrace({
+      MILLRACE_CLICKHOUSE_URL: `http://127.0.0.1:${await freePort()}`,
+      MILLRACE_LOG_BYTES_MAX: String(2 * 1_048_576),
+      MILLRACE_DRAIN_MS_MAX: '1000',
+    });
+    const { directory } = millrace;
+    try {
+      await millrace.start();
+      const admin = await Rest.asAdmin(millrace);
+      const { channel, key } = await newPublisher(admin, 'full');
+      const uri = `channels/${channel}/messages?auth=${key}`;
+      const device = await RawDevice.open(millrace.coap, loopback(1, 81));
+      const acknowledged: string[] = [];
+      const publish = async (name: string): Promise<RawMessage> => {
+        const payload = JSON.stringify([{ n: name, vs: 'x'.repeat(BYTES) }]);
+        const answer = await device.ask({ uri, format: SENML, payload });
+        if (codeOf(answer) === '2.04') acknowledged.push(name);
+        return answer;
+      };
+      let refusal = await publish('m-0');
+      for (let count = 1; codeOf(refusal) === '2.04' && count < 1_000; count++) refusal = await publish(`m-${count}`);
+      expect(codeOf(refusal)).toBe('5.03');
+      expect(numberOf(refusal, OPTION.MaxAge)).toBeGreaterThan(0);
+      // Many at once are refused, each of them once for all its repeats.
+      const refusedBefore = await sumOf(admin, 'millrace_ingest_messages_total', 'protocol="coap"', '"refused"');
+      const heard: RawMessage[] = [];
+      device.onMessage = (message) => heard.push(message);
+      for (let count = 0; count < REPEATS; count++) {
+        const datagram = device.request({
+          uri,
+          format: SENML,
+          payload: `[{"n":"no-${count}","vs":"${'x'.repeat(BYTES)}"}]`,
+        });
+        for (let times = 0; times < 3; times++) device.send(datagram);
+      }
+      await device.settled();
+      await eventually('refusals', 20_000, async () => heard.length + device.acknowledged >= 3 * REPEATS);
+      expect(new Set(heard.map(codeOf))).toEqual(new Set(['5.03']));
+      expect(
+        (await sumOf(admin, 'millrace_ingest_messages_total', 'protocol="coap"', '"refused"')) - refusedBefore,
+      ).toBe(REPEATS);
+      await expectNoFault(millrace, admin, 'a full log');
+      device.close();
+      await millrace.end('SIGKILL');
+      millrace = await new Millrace({}, directory).start();
+      const reader = (await Rest.asAdmin(millrace)).as(`Thing ${key}`);
+      await expectStoredOnce(reader, channel, acknowledged);
+      expect(new Set(await storedNames(reader, channel)).size).toBe(acknowledged.length);
+      const again = await RawDevice.open(millrace.coap, loopback(1, 81));
+      expect(codeOf(await again.ask({ uri, format: SENML, payload: '[{"n":"room","v":1}]' }))).toBe('2.04');
+      again.close();
+    } finally {
+      await millrace.dispose();
+    }
+  });
 });
