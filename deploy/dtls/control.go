@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ const (
 	reconnectMin    = 100 * time.Millisecond
 	reconnectMax    = 5 * time.Second
 	lineBytesMax    = 32768
+	// Beyond it, those of handshakes that are over are forgotten.
+	givenMax = 10000
 )
 
 var (
@@ -62,11 +65,19 @@ type control struct {
 	waiting  map[uint64]chan word
 	sessions map[int]*session
 	// Of handshakes under way, by identity: a device shows which key it has only by succeeding.
-	used map[string][]byte
+	given map[string]given
+}
+
+// given is the key that pion was told for an identity.
+type given struct {
+	key []byte
+	at  time.Time
+	// Another one was told to a handshake that may still be under way: until then nobody knows which of them succeeded.
+	unclear time.Time
 }
 
 func newControl(path string) *control {
-	return &control{path: path, waiting: map[uint64]chan word{}, sessions: map[int]*session{}, used: map[string][]byte{}}
+	return &control{path: path, waiting: map[uint64]chan word{}, sessions: map[int]*session{}, given: map[string]given{}}
 }
 
 // run keeps the connection until the context ends.
@@ -202,19 +213,38 @@ func (c *control) key(identity []byte) ([]byte, error) {
 	if len(said.Keys) == 0 {
 		return nil, errUnknown
 	}
-	c.mu.Lock()
-	if len(c.used) > 100000 {
-		clear(c.used)
-	}
-	c.used[string(identity)] = said.Keys[0]
-	c.mu.Unlock()
+	c.remember(string(identity), said.Keys[0], time.Now())
 	return said.Keys[0], nil
 }
 
-func (c *control) keyOf(identity []byte) []byte {
+func (c *control) remember(identity string, key []byte, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.used[string(identity)]
+	before, known := c.given[identity]
+	next := given{key: key, at: now, unclear: before.unclear}
+	if known && !bytes.Equal(before.key, key) && now.Sub(before.at) < handshakeTimeout {
+		next.unclear = now.Add(handshakeTimeout)
+	}
+	c.given[identity] = next
+	if len(c.given) > givenMax {
+		for each, one := range c.given {
+			if now.Sub(one.at) >= handshakeTimeout {
+				delete(c.given, each)
+			}
+		}
+	}
+}
+
+// keyOf is the key that a handshake has succeeded with; nil where the key was replaced meanwhile, so that a session of
+// the old one is never introduced with the new one: the device shakes hands again.
+func (c *control) keyOf(identity []byte, now time.Time) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.given[string(identity)]
+	if now.Before(one.unclear) {
+		return nil
+	}
+	return one.key
 }
 
 func write(conn net.Conn, q question) error {

@@ -28,6 +28,7 @@ func main() {
 	cid := flag.Int("cid", 8, "length of connection ids in bytes; 0: none")
 	idle := flag.Duration("idle", 24*time.Hour, "a session ends when it was silent for so long")
 	sessions := flag.Int("sessions", 20000, "sessions at once; each takes a port of the loopback")
+	shaking := flag.Int("handshakes", 2000, "handshakes under way at once; of more, the oldest end")
 	flag.Parse()
 	if *control == "" {
 		fail("-control is missing: the path that MILLRACE_COAP_TERMINATOR names")
@@ -79,6 +80,7 @@ func main() {
 	defer stop()
 	go millrace.run(ctx)
 	relay := &relay{millrace: millrace, upstream: upstream, idle: *idle, room: make(chan struct{}, *sessions)}
+	relay.shaking.max = *shaking
 	go relay.serve(ctx, listener)
 	slog.Info("ready", "listen", listener.Addr().String(), "coap", upstream.String())
 	<-ctx.Done()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -23,6 +24,30 @@ type relay struct {
 	upstream *net.UDPAddr
 	idle     time.Duration
 	room     chan struct{}
+	shaking  handshakes
+}
+
+// handshakes are those under way. Anybody can begin one from any address, pion keeps each from the first datagram on, and
+// most of a flood never goes on: so where there are too many the oldest ends, which a device that answers never is.
+type handshakes struct {
+	max  int
+	mu   sync.Mutex
+	ends list.List
+}
+
+// begin returns what is to be called when it is over.
+func (h *handshakes) begin(cancel context.CancelFunc) func() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	own := h.ends.PushBack(cancel)
+	if h.ends.Len() > h.max {
+		h.ends.Remove(h.ends.Front()).(context.CancelFunc)()
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ends.Remove(own)
+	}
 }
 
 type session struct {
@@ -45,25 +70,25 @@ func (r *relay) serve(ctx context.Context, listener net.Listener) {
 			time.Sleep(time.Millisecond)
 			continue
 		}
-		select {
-		case r.room <- struct{}{}:
-			go func() {
-				defer func() { <-r.room }()
-				r.handle(ctx, conn.(*dtls.Conn))
-			}()
-		default:
-			conn.Close()
-		}
+		go r.handle(ctx, conn.(*dtls.Conn))
 	}
 }
 
 func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
 	defer device.Close()
 	limited, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	over := r.shaking.begin(cancel)
 	err := device.HandshakeContext(limited)
+	over()
 	cancel()
 	if err != nil {
 		slog.Debug("handshake", "device", device.RemoteAddr().String(), "error", err)
+		return
+	}
+	select {
+	case r.room <- struct{}{}:
+		defer func() { <-r.room }()
+	default:
 		return
 	}
 	up, err := net.DialUDP("udp", nil, r.upstream)
@@ -87,7 +112,7 @@ func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
 	case len(state.PeerCertificates) > 0:
 		s.open.Certificate = state.PeerCertificates[0]
 	case len(state.IdentityHint) > 0:
-		s.open.PSK = &pskShown{Identity: state.IdentityHint, Key: r.millrace.keyOf(state.IdentityHint)}
+		s.open.PSK = &pskShown{Identity: state.IdentityHint, Key: r.millrace.keyOf(state.IdentityHint, time.Now())}
 	}
 	if s.anonymous() {
 		// Its requests say who it is (?auth=).

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -31,13 +33,13 @@ describe.skipIf(missing !== null)(`the terminator on pion${missing === null ? ''
   let port = 0;
   const url = (rest = ''): string => `coaps://127.0.0.1:${port}/channels/${node.publisher.channel}/messages${rest}`;
   const psk = (key = node.publisher.key): string[] => ['-k', key, '-u', node.publisher.thing];
-  const start = async (): Promise<void> => {
+  const start = async (...flags: string[]): Promise<void> => {
     const own = await node.maker.issue(node.root, '127.0.0.1', 'IP:127.0.0.1');
     const control = join(node.millrace.directory, 'run', 'dtls.sock');
     expect(statSync(control).mode & 0o777).toBe(0o600);
     const words = ['-listen', `127.0.0.1:${port}`, '-coap', node.millrace.coap.replace('coap://', '')];
     log = '';
-    terminator = spawn(program, [...words, '-control', control, '-cert', own.certFile, '-key', own.keyFile]);
+    terminator = spawn(program, [...words, '-control', control, '-cert', own.certFile, '-key', own.keyFile, ...flags]);
     for (const stream of [terminator.stderr, terminator.stdout])
       stream?.setEncoding('utf8').on('data', (text: string) => {
         log += text;
@@ -126,7 +128,37 @@ describe.skipIf(missing !== null)(`the terminator on pion${missing === null ? ''
     const { codes } = await ask('coap-client-openssl', ...psk(), ...PACK, url());
     expect(codes.at(-1)).toBe('2.04');
   }, 60_000);
+  test('strangers who begin handshakes and fall silent keep no device out', async () => {
+    await end('SIGTERM');
+    await start('-handshakes', '20', '-sessions', '20');
+    const strangers = Array.from({ length: 100 }, () => createSocket('udp4'));
+    try {
+      for (const each of strangers) {
+        each.send(CLIENT_HELLO, port, '127.0.0.1');
+        await once(each, 'message');
+      }
+      const { codes } = await ask('coap-client-openssl', ...psk(), ...PACK, url());
+      expect(codes.at(-1)).toBe('2.04');
+    } finally {
+      for (const each of strangers) each.close();
+    }
+  }, 60_000);
+  test('its own tests pass', () => {
+    const { status, stdout, stderr } = spawnSync(GO, ['test', './...'], { cwd: SOURCE, encoding: 'utf8' });
+    expect(status, stdout + stderr).toBe(0);
+  }, 120_000);
 });
+
+/** The first of a handshake: TLS_PSK_WITH_AES_128_CCM_8, no cookie, no extensions. */
+const CLIENT_HELLO = Buffer.concat([
+  Buffer.from('16fefd00000000000000000036', 'hex'),
+  Buffer.from('0100002a000000000000002a', 'hex'),
+  Buffer.from('fefd', 'hex'),
+  Buffer.alloc(32, 7),
+  Buffer.from('0000', 'hex'),
+  Buffer.from('0002c0a8', 'hex'),
+  Buffer.from('0100', 'hex'),
+]);
 
 function built(program: string): Promise<void> {
   // What it needs comes from the module proxy once, and from the cache later.
