@@ -1,7 +1,7 @@
 // hot
 import type { Answered, CoapEndpoint, CoapHandler, OutgoingRequest, Peer } from '../contract.ts';
 import { CoapError } from '../error.ts';
-import { type CoapMessage, scannedOptions, Type } from '../message/message.ts';
+import { type CoapMessage, scannedMessage, Type } from '../message/message.ts';
 import { isCritical, Option } from '../message/option.ts';
 import { MessageScanner } from '../message/scan.ts';
 import { bareMessage } from './answer.ts';
@@ -107,12 +107,13 @@ class MessageLayer implements Endpoint {
     const state = states.known(peer);
     if (type === Type.Rst) {
       this.counts.resets++;
-      if (state === undefined || exchanges.reset(state, messageId)) return;
-      if (!this.#responder.observations.reset(state, messageId)) this.#responder.proofs.stray(state, messageId, true);
+      const { observations, proofs } = this.#responder;
+      if (state === undefined || proofs.isGuessing(state) || exchanges.reset(state, messageId)) return;
+      if (!observations.reset(state, messageId)) proofs.stray(state, messageId, true);
       return;
     }
     if (state === undefined) return;
-    const response = code >> 5 >= 2 ? this.#message(datagram) : null;
+    const response = code >> 5 >= 2 ? scannedMessage(this.#scanner, datagram) : null;
     // Only who got our message knows its number.
     if (!exchanges.acknowledge(state, messageId)) {
       this.#responder.proofs.stray(state, messageId, false);
@@ -139,7 +140,7 @@ class MessageLayer implements Endpoint {
       if (known.kind === 'answered') peer.send(known.datagram);
       return;
     }
-    const message = this.#message(datagram);
+    const message = scannedMessage(this.#scanner, datagram);
     const waited = state.calls.has(message.token.toString('latin1')) && understood(message);
     const reply = waited
       ? type === Type.Con
@@ -152,19 +153,6 @@ class MessageLayer implements Endpoint {
     if (!waited) return;
     peer.verified = true;
     this.#caller.take(state, message);
-  }
-
-  #message(datagram: Buffer): CoapMessage {
-    const scanner = this.#scanner;
-    const { type, code, messageId, tokenSize, payloadAt } = scanner;
-    return {
-      type,
-      code,
-      messageId,
-      token: datagram.subarray(4, 4 + tokenSize),
-      options: scannedOptions(scanner, datagram),
-      payload: datagram.subarray(payloadAt),
-    };
   }
 
   request(peer: Peer, request: OutgoingRequest): Promise<Answered> {

@@ -225,3 +225,24 @@ test('asking for a further block of an answer begins no other observation', () =
   expect(uintOf(part, Option.Observe)).toBeUndefined();
   expect([observers.length, stage.endpoint.counts.observers]).toEqual([1, 1]);
 });
+
+test('nobody ends an observation by trying message ids; who has it may still end it by word', () => {
+  using given = observed();
+  given.device.say({ observe: 0, token: 'obs' });
+  const [observer] = given.observers as [CoapObserver];
+  for (let count = 0; count < 9; count++) observer.notify(told('x'));
+  const { messageId } = given.device.last();
+  for (let guess = 1; guess < 0x1_00_00; guess++) given.device.reply(Type.Rst, (messageId + 1_000 + guess) & 0xffff);
+  expect(given.ends).toEqual([]);
+  given.device.say({ observe: 1, token: 'obs' });
+  expect(given.ends).toEqual(['cancelled']);
+});
+
+test('a device that has started anew ends each of its observations by RST', () => {
+  using given = observed();
+  for (let index = 0; index < 4; index++) given.device.say({ observe: 0, token: `${index}` });
+  given.device.take();
+  for (const observer of given.observers) for (let count = 0; count < 3; count++) observer.notify(told('x'));
+  for (const { messageId } of given.device.take()) given.device.reply(Type.Rst, messageId);
+  expect(given.ends).toEqual(['reset', 'reset', 'reset', 'reset']);
+});

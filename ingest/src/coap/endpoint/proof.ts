@@ -10,6 +10,8 @@ export type ProofWaiter = (answers: boolean) => void;
 const WAITERS_MAX = 16;
 /** Of 65,536 numbers: whoever guesses one of so many is believed nothing for a while. */
 const STRAYS_MAX = 4;
+/** A device that has started anew rejects several notifications at once, all but the first as strays. */
+const STRAY_RESETS_MAX = 16;
 
 /** How far an address has proven itself. `asked`: a ping is out. `answers`: something there answered it; a stranger's CoAP
  *  server does so too, so what it gets stays bounded until it acknowledges something (then the peer is verified).
@@ -106,7 +108,6 @@ export class Proofs {
 
   /** An RST or acknowledgement that belongs to nothing that waits: it comes late, or someone is guessing message ids. */
   stray(state: PeerState, messageId: number, reset: boolean): void {
-    if (state.peer.verified) return;
     const { proof } = state;
     const { now, distrustMs } = this.#options;
     if (now() >= state.straysUntilMs) {
@@ -120,6 +121,11 @@ export class Proofs {
     if (++state.strays < STRAYS_MAX || proof?.stage !== 'asked') return;
     if (proof.ping !== null) this.#exchanges.cancel(proof.ping);
     this.#told(proof, false);
+  }
+
+  /** Too many that fit nothing: no RST ends anything for a while. What somebody made up would end what others have. */
+  isGuessing(state: PeerState): boolean {
+    return state.strays >= STRAY_RESETS_MAX && this.#options.now() < state.straysUntilMs;
   }
 
   /** It has acknowledged what was sent to it. That proves the address, unless others were guessed before. */

@@ -19,20 +19,23 @@ const scanner = new MessageScanner();
 /** Takes a datagram apart.
  *  @returns null if it is malformed  @holds the values are views of the datagram  @throws never */
 export function parseMessage(datagram: Buffer): CoapMessage | null {
-  if (!scanner.scan(datagram)) return null;
-  const { type, code, messageId, tokenSize, payloadAt } = scanner;
+  return scanner.scan(datagram) ? scannedMessage(scanner, datagram) : null;
+}
+
+/** @holds the values are views of the datagram */
+export function scannedMessage(scanned: MessageScanner, datagram: Buffer): CoapMessage {
+  const { type, code, messageId, tokenSize, payloadAt } = scanned;
   return {
     type,
     code,
     messageId,
     token: datagram.subarray(4, 4 + tokenSize),
-    options: scannedOptions(scanner, datagram),
+    options: scannedOptions(scanned, datagram),
     payload: datagram.subarray(payloadAt),
   };
 }
 
-/** @holds the values are views of the datagram */
-export function scannedOptions(scanned: MessageScanner, datagram: Buffer): CoapOption[] {
+function scannedOptions(scanned: MessageScanner, datagram: Buffer): CoapOption[] {
   const options: CoapOption[] = [];
   for (let index = 0; index < scanned.optionCount; index++)
     options.push([
