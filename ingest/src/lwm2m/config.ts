@@ -41,7 +41,7 @@ export const Lwm2mConfig = z.object({
     .default(60_000)
     .describe('A device that has not answered within this time is taken for asleep until its next sign.'),
   MILLRACE_LWM2M_BUSY_DEVICES_MAX: count(1, 65_536)
-    .default(256)
+    .default(1_024)
     .describe('Devices that commands are carried out on at once; others wait.'),
   MILLRACE_LWM2M_REQUESTS_MAX: count(1, 65_536)
     .default(512)
