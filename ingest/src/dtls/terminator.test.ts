@@ -199,6 +199,11 @@ describe('a terminator', () => {
     writeFileSync(path, 'a file of somebody');
     await expect(again.start()).rejects.toMatchObject({ code: 'TERMINATOR_LISTEN_FAILED' });
     rmSync(path);
+    const alive = createServer();
+    await new Promise<void>((resolve) => alive.listen(path, resolve));
+    await expect(again.start()).rejects.toMatchObject({ code: 'TERMINATOR_LISTEN_FAILED' });
+    expect(existsSync(path)).toBe(true);
+    await new Promise((resolve) => alive.close(resolve));
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(`${path}.other`, resolve));
     linkSync(`${path}.other`, path);

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { chmod, lstat, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import type { Component, DeviceKeys, Gate, Logger, Started } from '@millrace/core';
 import type { Peer, PeerIdentity } from '../coap/contract.ts';
 import { IngestError } from '../error.ts';
@@ -12,6 +12,8 @@ const TERMINATORS_MAX = 4;
 /** Questions of one terminator under way; beyond them it is not read. */
 const QUESTIONS_MAX = 1_000;
 const PORTS_MAX = 60_000;
+/** Of answers that a terminator does not take. */
+const UNHEARD_BYTES_MAX = 16 * 1_048_576;
 /** Also the bound of a revocation. */
 const SWEEP_MS = 500;
 const LOOPBACK = '127.0.0.1';
@@ -75,10 +77,8 @@ class TerminatorListener {
   }
 
   async listen(path: string): Promise<void> {
-    // Left behind by a process that was killed; nothing else that is there is touched.
-    const there = await lstat(path).catch(() => null);
-    if (there?.isSocket() === true) await rm(path, { force: true });
     try {
+      await removeLeftBehind(path);
       await new Promise<void>((resolve, reject) => {
         this.#server.once('error', reject);
         // Who may open it learns keys: it is made for nobody else, not only changed to be.
@@ -189,6 +189,19 @@ class TerminatorListener {
   }
 }
 
+/** Of a process that was killed; nothing else that is there is touched, least of all the socket of another node: its
+ *  terminator would come to us, and with its end the other would remove ours. */
+async function removeLeftBehind(path: string): Promise<void> {
+  const there = await lstat(path).catch(() => null);
+  if (there?.isSocket() !== true) return;
+  const answers = await new Promise<boolean>((resolve) => {
+    const probe = createConnection(path, () => resolve(true));
+    probe.once('error', () => resolve(false)).once('connect', () => probe.destroy());
+  });
+  if (answers) throw new Error('another process listens there');
+  await rm(path, { force: true });
+}
+
 /** One connection. Reads lines, bounded, and stops reading while too much is asked. */
 class Terminator {
   gone = false;
@@ -209,7 +222,10 @@ class Terminator {
   }
 
   say(word: TerminatorWord): void {
-    if (!this.gone) this.#socket.write(`${JSON.stringify(word)}\n`);
+    if (this.gone) return;
+    this.#socket.write(`${JSON.stringify(word)}\n`);
+    // It asks, and does not listen.
+    if (this.#socket.writableLength > UNHEARD_BYTES_MAX) this.end();
   }
 
   end(): void {
