@@ -131,10 +131,13 @@ export class UdpSocket {
 
   #widen(): void {
     const { receiveBufferBytes: wanted, logger } = this.#options;
+    // Linux tells twice what it was asked for: the other half is its own.
+    const sizeNow = (): number => this.#socket.getRecvBufferSize() / (process.platform === 'linux' ? 2 : 1);
     try {
+      // A service manager may give more than the kernel lets us ask for: asking again would take it away.
+      if (sizeNow() >= wanted) return;
       this.#socket.setRecvBufferSize(wanted);
-      // Linux tells twice what it was asked for: the other half is its own.
-      const given = this.#socket.getRecvBufferSize() / (process.platform === 'linux' ? 2 : 1);
+      const given = sizeNow();
       if (given < wanted) {
         const hint = `sysctl -w net.core.rmem_max=${wanted}`;
         logger.warn({ wanted, given, hint }, 'coap: the kernel gave a smaller receive buffer: bursts may be lost');
