@@ -21,15 +21,20 @@ export interface HttpIntegrationOptions {
   readonly servers: { get(id: string): NetworkServer | undefined };
 }
 
+/** Of the events under way one organisation may have so large a part: its slow codecs, or its flood, leave room. */
+const ORG_SHARE = 0.5;
 const PATH = /^\/lora\/(chirpstack|tts)(\/[^?]*)?$/;
+const IN_FLIGHT = 'Too many events are under way: try again later.';
 const NO_BRIDGE = 'Events of other devices are told by users, API keys, and things of type app or gateway.';
 const REGISTRY_AWAY = 'The registry does not answer: try again later.';
 
 /** Events that network servers send by HTTP: `POST /lora/chirpstack?event=up`, `POST /lora/tts[/…]`.
- *  @holds answered once the event is durable; at most `eventsMax` are under way, further ones are refused (shed) */
+ *  @holds answered once the event is durable; at most `eventsMax` are under way, of one organisation at most half of them,
+ *         further ones are refused (shed) */
 export class HttpIntegration implements NativeHandler {
   readonly #options: HttpIntegrationOptions;
   #underWay = 0;
+  readonly #ofOrgs = new Map<string, number>();
 
   constructor(options: HttpIntegrationOptions) {
     this.#options = options;
@@ -45,7 +50,7 @@ export class HttpIntegration implements NativeHandler {
       return true;
     }
     if (this.#underWay >= this.#options.eventsMax) {
-      exchange.refuse(503, 'in_flight', 'Too many events are under way: try again later.');
+      exchange.refuse(503, 'in_flight', IN_FLIGHT);
       return true;
     }
     this.#underWay++;
@@ -75,7 +80,7 @@ export class HttpIntegration implements NativeHandler {
   }
 
   async #take(exchange: Exchange, isThingsStack: boolean): Promise<void> {
-    const { gate, intake, measures, eventBytesMax } = this.#options;
+    const { gate, intake, measures, eventBytesMax, eventsMax } = this.#options;
     const { head, connection, body } = exchange;
     const query = new URLSearchParams(head.query);
     const authorization = head.header('authorization');
@@ -138,9 +143,23 @@ export class HttpIntegration implements NativeHandler {
     }
     const contentType = format === 'json' ? 'application/json' : 'application/octet-stream';
     const source = { org, server, caller, peer, contentType, patience: null };
-    const taken = await intake.take(source, read, body, { applicationId: '', otherwise: server?.id ?? org });
+    const ofOrg = this.#ofOrgs.get(org) ?? 0;
+    if (ofOrg >= Math.ceil(eventsMax * ORG_SHARE)) {
+      exchange.refuse(503, 'in_flight', IN_FLIGHT);
+      return;
+    }
+    this.#ofOrgs.set(org, ofOrg + 1);
+    const taken = await intake
+      .take(source, read, body, { applicationId: '', otherwise: server?.id ?? org })
+      .finally(() => this.#leave(org));
     measures.event('http', read.event.type, taken.kind);
     answer(exchange, taken);
+  }
+
+  #leave(org: string): void {
+    const left = (this.#ofOrgs.get(org) ?? 1) - 1;
+    if (left === 0) this.#ofOrgs.delete(org);
+    else this.#ofOrgs.set(org, left);
   }
 
   /** null: none is named; undefined: there is none. */
