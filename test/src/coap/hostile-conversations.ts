@@ -1,10 +1,15 @@
 import type { Publisher } from '../millrace.ts';
-import type { RawDevice } from './raw-device.ts';
+import type { RawAsked, RawDevice } from './raw-device.ts';
 import { ACK, block, CON, empty, encode, NON, OPTION, RST, uint } from './raw-message.ts';
 
 /** Conversations by CoAP that a node would answer, datagram by datagram: publishes, blocks both ways, observations,
- *  queries, LwM2M's registration, and what belongs to none of them. */
-export function coapConversations({ channel, key }: Publisher, device: RawDevice): readonly Buffer[] {
+ *  queries, LwM2M's registration, and what belongs to none of them.
+ *  @param location of the device's registration */
+export function coapConversations(
+  { thing, channel, key }: Publisher,
+  device: RawDevice,
+  location: string,
+): readonly Buffer[] {
   const messages = `channels/${channel}/messages`;
   const auth = `auth=${key}`;
   const part = Buffer.alloc(64, 'b');
@@ -21,7 +26,7 @@ export function coapConversations({ channel, key }: Publisher, device: RawDevice
       ],
       payload: part,
     });
-  const asked: Parameters<RawDevice['request']>[0][] = [
+  const asked: RawAsked[] = [
     { uri: `${messages}?${auth}`, format: 110, payload: '[{"n":"t","u":"Cel","v":1},{"n":"s","vs":"x"}]' },
     { uri: `${messages}/a/b?${auth}`, format: 50, payload: '{"a":{"b":[1,true,"x"]}}', type: NON },
     { uri: `${messages}?${auth}`, format: 112, payload: Buffer.from([0x81, 0xa2, 0x00, 0x61, 0x61, 0x02, 0x01]) },
@@ -59,10 +64,11 @@ export function coapConversations({ channel, key }: Publisher, device: RawDevice
     { uri: `${messages}?auth=nobody`, payload: 'x' },
     { uri: `${messages}?${auth}`, method: 'DELETE' },
     { uri: '.well-known/core?rt=core.rd', method: 'GET' },
-    { uri: `rd?ep=hostile&lt=60&lwm2m=1.1&b=UQ&${auth}`, format: 40, payload: '</3/0>,</3303/0>;ver=1.1,</1/0>' },
-    { uri: 'rd/abcdef?lt=100', payload: '</3/0>', format: 40 },
+    registration({ thing, key }),
+    { uri: `rd/${location}?lt=100&${auth}`, payload: '</3/0>', format: 40 },
+    { uri: `rd/${location}?${auth}`, method: 'DELETE' },
     { uri: 'rd/abcdef', method: 'DELETE' },
-    { uri: 'dp', format: 110, payload: '[{"bn":"/3303/0/","n":"5700","v":21.5}]' },
+    { uri: `dp?${auth}`, format: 110, payload: '[{"bn":"/3303/0/","n":"5700","v":21.5}]' },
     { uri: 'bs?ep=hostile&pct=60' },
   ];
   return [
@@ -76,6 +82,13 @@ export function coapConversations({ channel, key }: Publisher, device: RawDevice
     said(0x81, ACK),
   ];
 }
+
+/** By LwM2M, under the thing's own id. */
+export const registration = ({ thing, key }: Pick<Publisher, 'thing' | 'key'>): RawAsked => ({
+  uri: `rd?ep=${thing}&lt=60&lwm2m=1.1&b=U&auth=${key}`,
+  format: 40,
+  payload: '</3/0>,</3303/0>;ver=1.1,</1/0>',
+});
 
 /** What breaks parsers when it stands where something else did. */
 export const COAP_TOKENS: readonly Buffer[] = [
