@@ -91,7 +91,9 @@ export const codecRoutes: readonly Route[] = [
       path: '/codecs/{id}',
       tag,
       summary: 'Change a codec',
-      description: 'What its devices send is decoded by the new one within a second.',
+      description:
+        'What its devices send is decoded by the new one within a second. A name by which things or channels call it is kept, unless cascade is true: they would be decoded no more.',
+      query: CascadeQuery,
       body: CodecPatchBody,
       answers: { 200: one, ...matched },
       examples: [
@@ -101,7 +103,12 @@ export const codecRoutes: readonly Route[] = [
     async (call, plane) => {
       const { id } = await codecFor(call, plane, 'update');
       const { device_profiles: deviceProfiles, ...rest } = call.body;
-      const codec = await plane.registry.codecs.update(id, { ...rest, deviceProfiles }, expectedVersion(call));
+      const codec = await plane.registry.codecs.update(
+        id,
+        { ...rest, deviceProfiles },
+        expectedVersion(call),
+        call.query.cascade === 'true',
+      );
       if (codec === null) throw notFound('codec');
       return shown(codec);
     },

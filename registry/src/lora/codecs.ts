@@ -48,8 +48,9 @@ export interface CodecStore {
   /** The oldest one that lists one of these device profiles. */
   ofProfile(org: string, profiles: readonly string[]): Promise<CodecRecord | null>;
   list(query: ListQuery): Promise<Listed<CodecSummary>>;
-  /** null if it is gone.  @throws RegistryError REGISTRY_VERSION_MISMATCH, and as `create` */
-  update(id: string, patch: CodecPatch, expected: number | null): Promise<Codec | null>;
+  /** null if it is gone.  @param cascade another name although things or channels name it: they are decoded no more
+   *  @throws RegistryError REGISTRY_VERSION_MISMATCH, and as `create` */
+  update(id: string, patch: CodecPatch, expected: number | null, cascade?: boolean): Promise<Codec | null>;
   /** What names it keeps doing so, and is decoded no more.  @returns null if it is gone
    *  @throws RegistryError REGISTRY_IN_USE unless `cascade`, REGISTRY_VERSION_MISMATCH */
   remove(id: string, cascade: boolean, expected: number | null): Promise<CodecUses | null>;
@@ -112,7 +113,7 @@ export function createCodecs(session: Session, feed: ChangeFeed, perOrgMax: numb
 
     list: (query) => listRows<CodecSummary>(session, 'registry.codecs', SUMMARY, query),
 
-    update: (id, patch, expected) =>
+    update: (id, patch, expected, cascade = false) =>
       feed.transaction(async (tx) => {
         const before = await locked(tx, id, expected);
         if (before === null) return null;
@@ -123,6 +124,7 @@ export function createCodecs(session: Session, feed: ChangeFeed, perOrgMax: numb
           description: patch.description ?? before.description,
         };
         checkScript(before.kind, next.script);
+        if (next.name !== before.name && !cascade) checkUnnamed(await usesOf(tx, before.org, [before.name]));
         const [after] = await tx.query<Codec>(
           `UPDATE registry.codecs SET name = $2, script = $3, device_profiles = $4, description = $5,
              version = version + 1, updated_at = now() WHERE id = $1 RETURNING ${COLUMNS}`,
@@ -138,7 +140,7 @@ export function createCodecs(session: Session, feed: ChangeFeed, perOrgMax: numb
       feed.transaction(async (tx) => {
         const codec = await locked(tx, id, expected);
         if (codec === null) return null;
-        const uses = await usesOf(tx, codec);
+        const uses = await usesOf(tx, codec.org, [codec.id, codec.name]);
         if (!cascade && uses.things + uses.channels > 0)
           throw new RegistryError('REGISTRY_IN_USE', 'never', { ...uses });
         await tx.query('DELETE FROM registry.codecs WHERE id = $1', [id]);
@@ -149,17 +151,19 @@ export function createCodecs(session: Session, feed: ChangeFeed, perOrgMax: numb
   };
 }
 
-async function usesOf(tx: Session, { id, org, name }: Codec): Promise<CodecUses> {
+/** @param names its id and name, or one of them */
+async function usesOf(tx: Session, org: string, names: readonly string[]): Promise<CodecUses> {
   const count = (table: string): string =>
-    `(SELECT count(*) FROM registry.${table} WHERE org = $1
-       AND (metadata @> $2::jsonb OR metadata @> $3::jsonb))::integer AS ${table}`;
-  const naming = (codec: string): string => JSON.stringify({ lora: { codec } });
-  const [uses] = await tx.query<CodecUses>(`SELECT ${count('things')}, ${count('channels')}`, [
-    org,
-    naming(id),
-    naming(name),
-  ]);
+    `(SELECT count(*) FROM registry.${table} WHERE org = $1 AND metadata @> ANY ($2::jsonb[]))::integer AS ${table}`;
+  const naming = names.map((codec) => JSON.stringify({ lora: { codec } }));
+  const [uses] = await tx.query<CodecUses>(`SELECT ${count('things')}, ${count('channels')}`, [org, naming]);
   return uses ?? { things: 0, channels: 0 };
+}
+
+function checkUnnamed({ things, channels }: CodecUses): void {
+  if (things + channels === 0) return;
+  const because = `it is that of things ${things}, channels ${channels}: have them name its id first, or add ?cascade=true`;
+  throw new RegistryError('REGISTRY_INVALID', 'never', { field: 'name', because });
 }
 
 function checkScript(kind: CodecRecord['kind'], script: string): void {

@@ -159,6 +159,19 @@ describe('codecs', () => {
     expect((await owner.call('DELETE', `/codecs/${id}?cascade=true`)).status).toBe(204);
   });
 
+  test('are given another name than that by which things call them only with ?cascade=true', async () => {
+    const { id, name } = await codec();
+    const other = `${name} of late`;
+    const thing = await made(owner, '/things', { metadata: { lora: { codec: name } } });
+    await made(owner, '/things', { metadata: { lora: { codec: id } } });
+    const kept = await owner.call('PATCH', `/codecs/${id}`, { name: other });
+    expect([kept.status, kept.body.detail]).toEqual([422, expect.stringContaining('things 1, channels 0')]);
+    expect((await owner.call('PATCH', `/codecs/${id}`, { name, description: 'as before' })).status).toBe(200);
+    expect((await owner.call('PATCH', `/codecs/${id}?cascade=true`, { name: other })).body.name).toBe(other);
+    await owner.call('PATCH', `/things/${thing.id}`, { metadata: { lora: { codec: id } } });
+    expect((await owner.call('PATCH', `/codecs/${id}`, { name })).body.name).toBe(name);
+  });
+
   test('are for editors to make, for viewers to look at, and unknown to others', async () => {
     const { id } = await codec();
     const [editor, viewer] = [await member('editor'), await member('viewer')];

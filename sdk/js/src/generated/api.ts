@@ -803,7 +803,7 @@ export interface paths {
         head?: never;
         /**
          * Change a codec
-         * @description What its devices send is decoded by the new one within a second.
+         * @description What its devices send is decoded by the new one within a second. A name by which things or channels call it is kept, unless cascade is true: they would be decoded no more.
          */
         patch: operations["updateCodec"];
         trace?: never;
@@ -11029,7 +11029,10 @@ export interface operations {
     };
     updateCodec: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Also where things or channels name it in metadata.lora.codec. */
+                cascade?: "true" | "false";
+            };
             header?: {
                 /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
                 "If-Match"?: string;
@@ -11143,6 +11146,15 @@ export interface operations {
             };
             /** @description The body is well-formed, but wrong; detail names the path. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
