@@ -116,16 +116,17 @@ export class MessagePublisher {
     return error === null ? null : refusalByLog(error);
   }
 
-  /** Why the channel's limits, or the client's rate, do not let it be published now. null: they do, and it is counted */
-  limited(client: PublishingClient, { limit }: PublishTarget, size: number): PublishRefusal | null {
+  /** Why the channel's limits, or the client's rate, do not let it be published now. null: they do, and it is counted
+   *  @param size of the largest, in bytes  @param count messages that go together, or not at all */
+  limited(client: PublishingClient, { limit }: PublishTarget, size: number, count = 1): PublishRefusal | null {
     if (limit !== null && size > limit.payloadBytesMax) {
       return refused(413, 'channel_too_large', `A message of this channel has at most ${limit.payloadBytesMax} bytes.`);
     }
     const { rate, clock } = this.#options;
     const { principal } = client;
-    if (rate.take(principal, 1, clock.nowUs() / 1_000) > 0) return TOO_FAST;
-    if (limit === null || limit.take(1) === 0) return null;
-    rate.giveBack(principal, 1);
+    if (rate.take(principal, count, clock.nowUs() / 1_000) > 0) return TOO_FAST;
+    if (limit === null || limit.take(count) === 0) return null;
+    rate.giveBack(principal, count);
     return CHANNEL_TOO_FAST;
   }
 

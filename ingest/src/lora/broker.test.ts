@@ -49,6 +49,18 @@ describe('the connection with a broker', () => {
     expect(subscribe).toMatchObject({ subscriptions: [{ topic, qos: 1 }] });
   });
 
+  test('stores an uplink, which is two messages, on a channel that takes one a second', async () => {
+    await using broker = new FakeBroker();
+    await using lora = await world(broker);
+    lora.gate.limits = { messagesPerSecond: 1 };
+    lora.gate.changed();
+    await connected(lora);
+    broker.publish(TOPIC, uplink(1));
+    broker.publish(TOPIC, uplink(2));
+    await until('both are stored', () => counters(lora).length === 2);
+    expect(counters(lora)).toEqual([1, 2]);
+  });
+
   test('speaks 3.1.1 to a broker that knows nothing newer', async () => {
     await using broker = new FakeBroker();
     broker.protocolMax = 4;

@@ -78,6 +78,12 @@ export class EventPublisher {
     return target;
   }
 
+  /** Why a caller may not have a dead letter made just now: it counts as a message of theirs, or who must keep to a
+   *  channel's rate could fill the log with events of devices that there are none of. */
+  limitedLetter(caller: Client, behalf: PublishTarget): PublishRefusal | null {
+    return this.#publisher.limited(caller, behalf, 0);
+  }
+
   /** Appends the messages of one event, all of them or, as far as can be told before, none. */
   async publish({ event, thing, channel, messages, key, behalf, bury }: PublishableEvent): Promise<Taken> {
     const publisher = this.#publisher;
@@ -99,16 +105,15 @@ export class EventPublisher {
       const what = `The thing ${id} (DevEUI ${event.devEui}) may not publish to ${subtopic} of the channel ${channel.id}`;
       return bury('forbidden', `${what}: ${target.detail}`, channel.id, id);
     }
-    let bytes = 0;
-    for (const [index, { payload, subtopic }] of messages.entries()) {
-      bytes += payload.length;
-      const limited = publisher.limited(client, targets[index] as PublishTarget, payload.length);
-      if (limited === null) continue;
-      if (limited.status !== 413) return { kind: 'refused', refusal: limited };
-      return bury('bad_event', `${limited.detail} (${subtopic})`, channel.id, id);
-    }
-    const full = publisher.fullness(bytes);
+    const [largest] = messages.toSorted((a, b) => b.payload.length - a.payload.length);
+    const [target] = targets;
+    if (largest === undefined || target === undefined) throw new TypeError('an event becomes a message at least');
+    const full = publisher.fullness(messages.reduce((bytes, { payload }) => bytes + payload.length, 0));
     if (full !== null) return { kind: 'refused', refusal: full };
+    // All at once: where a channel takes less than two messages a second, one after the other would never both be taken.
+    const limited = publisher.limited(client, target, largest.payload.length, messages.length);
+    if (limited?.status === 413) return bury('bad_event', `${limited.detail} (${largest.subtopic})`, channel.id, id);
+    if (limited !== null) return { kind: 'refused', refusal: limited };
     const timeUs = this.#believable(event.timeUs);
     const appended = messages.map(
       ({ payload, part }, index) =>

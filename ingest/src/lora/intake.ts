@@ -189,8 +189,13 @@ export class Intake {
     { about, behalf }: { readonly about: SentDownlink | null; readonly behalf: PublishTarget | null },
   ): Promise<Taken> {
     const { org, server } = source;
-    const bury: Bury = (reason, detail, channel, publisher) =>
+    const write: Bury = (reason, detail, channel, publisher) =>
       this.#bury(source, { channel, publisher, reason, detail, bytes, dedupKey: `${key}/dead`, type: event.type });
+    const bury: Bury = async (...letter) => {
+      const { caller } = source;
+      const refusal = caller === null || behalf === null ? null : this.#publisher.limitedLetter(caller, behalf);
+      return refusal === null ? write(...letter) : { kind: 'refused', refusal };
+    };
     const channel = await this.#known.application(org, event.applicationId, server ?? undefined);
     if (channel === null) {
       if (server === null) return { kind: 'refused', refusal: NO_CHANNEL };
@@ -213,7 +218,7 @@ export class Intake {
     if (taken.kind !== 'stored') return taken;
     const { context, principal } = client.client;
     this.#options.presence?.seen(principal.subject.id, org, Protocol.lora, context.remoteAddress, this.nowMs);
-    if (failed !== null) await bury('codec_failed', failed, channel.id, thing.id);
+    if (failed !== null) await write('codec_failed', failed, channel.id, thing.id);
     this.#options.events.taken(source, event, thing.id, about);
     return taken;
   }
