@@ -52,7 +52,9 @@ export const CoapIngestConfig = z.object({
     .describe('Bytes of messages that may wait for the log at once; further ones are answered 5.03.'),
   MILLRACE_COAP_READS_WAITING_MAX: count(1, 1_000_000)
     .default(8_192)
-    .describe('Reads (GET and FETCH) that wait for the store, which is asked four at a time; further ones: 5.03.'),
+    .describe(
+      'Reads (GET and FETCH) that wait for the store, which is asked four at a time, one of each client in turn; further ones: 5.03, and so are those of one client beyond a sixteenth (at least 64).',
+    ),
   MILLRACE_COAP_OBSERVERS_MAX: count(1, 10_000_000)
     .default(100_000)
     .describe('Observations of this node; further ones are answered once and not begun.'),

@@ -37,7 +37,7 @@ function stage() {
       log.commit();
     },
     async text(subtopic: string): Promise<string | undefined> {
-      const { message } = await last.last({ org: ORG, channel: CHANNEL, subtopic });
+      const { message } = await last.last({ org: ORG, channel: CHANNEL, subtopic }, subtopic);
       return message?.payload.toString();
     },
     [Symbol.asyncDispose]: () => delivery.stop(),
@@ -73,7 +73,7 @@ test('tells where what follows begins: at once behind the message that it found'
   await using place = stage();
   place.publish('a', '1');
   place.publish('b', '2');
-  const { follows } = await place.last.last({ org: ORG, channel: CHANNEL, subtopic: 'a' });
+  const { follows } = await place.last.last({ org: ORG, channel: CHANNEL, subtopic: 'a' }, 'who');
   expect(follows).toEqual({ partition: 0, offset: 2 });
   expect(await place.last.end(CHANNEL)).toEqual(follows);
 });
@@ -120,7 +120,7 @@ test('a question that fails is asked again by the next', async () => {
 test('gives nothing of another organisation, and nothing that bears another address', async () => {
   await using place = stage();
   place.publish('a', '1');
-  const { message } = await place.last.last({ org: 'another', channel: CHANNEL, subtopic: 'a' });
+  const { message } = await place.last.last({ org: 'another', channel: CHANNEL, subtopic: 'a' }, 'who');
   expect(message).toBeNull();
 });
 

@@ -83,8 +83,8 @@ export class LastMessages {
     return { partition, offset: next };
   }
 
-  /** @throws LogError, StoreError (retry later); IngestError COAP_BACKLOG */
-  async last(of: MessageOrigin): Promise<LastMessage> {
+  /** @param who asks: an id  @throws LogError, StoreError (retry later); IngestError COAP_BACKLOG, COAP_READERS_FULL */
+  async last(of: MessageOrigin, who: string): Promise<LastMessage> {
     const partition = this.#partitionOf(of.channel);
     const view = await this.#tailOf(partition).view();
     const follows = { partition, offset: view.to };
@@ -93,11 +93,11 @@ export class LastMessages {
       const message = await this.#onLog(of, { partition, offset });
       if (message !== null) return { message, follows };
     }
-    const fate = await this.#stored(of, view);
-    return { message: fate === null ? null : await this.#restored(of, fate), follows };
+    const fate = await this.#stored(of, view, who);
+    return { message: fate === null ? null : await this.#restored(of, fate, who), follows };
   }
 
-  async #stored(of: MessageOrigin, view: TailView): Promise<MessageFate | null> {
+  async #stored(of: MessageOrigin, view: TailView, who: string): Promise<MessageFate | null> {
     const key = `${of.org}\n${addressKey(of.channel, of.subtopic)}`;
     const known = this.#remembered.get(key);
     // Of what came since, the view would know.
@@ -110,7 +110,7 @@ export class LastMessages {
     const running = this.#asking.get(key);
     if (running !== undefined && running.asOf >= view.from) return running.fate;
     const { store, turns } = this.#options;
-    const asking: Asking = { fate: turns.take(() => store.lastMessage(of)), asOf: view.to };
+    const asking: Asking = { fate: turns.take(who, () => store.lastMessage(of)), asOf: view.to };
     this.#asking.set(key, asking);
     try {
       const fate = await asking.fate;
@@ -133,17 +133,18 @@ export class LastMessages {
     return message;
   }
 
-  async #restored(of: MessageOrigin, fate: MessageFate): Promise<ReadMessage | null> {
+  async #restored(of: MessageOrigin, fate: MessageFate, who: string): Promise<ReadMessage | null> {
     const position = { partition: fate.partition, offset: fate.offset };
     const kept = fate.reason === 'forbidden' ? null : await this.#onLog(of, position);
     if (kept !== null) return kept;
     const { id, contentType } = fate;
+    const { store, turns } = this.#options;
     if (fate.stored === 'payload') {
-      const payload = await this.#options.store.payload(id);
+      const payload = await turns.take(who, () => store.payload(id));
       if (payload === null) return null;
       return { etag: etagOf(id), contentType, payload: Buffer.from(payload.bytes) };
     }
-    return fate.stored === 'readings' ? this.#fromReadings(of, fate) : null;
+    return fate.stored === 'readings' ? turns.take(who, () => this.#fromReadings(of, fate)) : null;
   }
 
   /** The log has forgotten it: what is left of it are its readings, those that share the newest time. */

@@ -71,7 +71,7 @@ export class Reader {
       const { lastMessages, observing } = this.#options;
       const { message, follows } = wild
         ? { message: null, follows: await lastMessages.end(channel) }
-        : await lastMessages.last({ org, channel, subtopic });
+        : await lastMessages.last({ org, channel, subtopic }, client.principal.subject.id);
       if (!observes && message === null) return diagnosis(Code.NotFound, 'No message was published here yet.');
       const first = this.#first(request, message);
       if (!observes || first.code >> 5 !== 2 || !observing.hasRoom(client)) return first;
@@ -106,7 +106,7 @@ export class Reader {
       const { org, id } = channel;
       const { store, turns } = this.#options;
       const asked = readingsQuery(read.query, org, id, subtopic);
-      const { readings } = await turns.take(() => store.readings(asked));
+      const { readings } = await turns.take(client.principal.subject.id, () => store.readings(asked));
       return accept === Format.SenmlCbor
         ? { code: Code.Content, format: Format.SenmlCbor, payload: senmlCbor(readings) }
         : { code: Code.Content, format: Format.SenmlJson, payload: senmlJson(readings) };
