@@ -65,6 +65,21 @@ describe('a bootstrap', () => {
     expect(written(device, '/1/0')).toEqual({ '/1/0/0': 123, '/1/0/1': 300, '/1/0/6': false, '/1/0/7': 'U' });
   });
 
+  test('keeps the device while it lasts, however many other addresses come', async () => {
+    await using lwm2m = await openLwm2m();
+    lwm2m.directory.accounts.set('ep1', account({ bootstrap: { servers: [OPEN_SERVER] } }));
+    const device = lwm2m.device(40_001);
+    const counts: (number | undefined)[] = [];
+    device.answer = () => {
+      counts.push(lwm2m.kept.get('192.0.2.1|40001'));
+      return { code: Code.Changed };
+    };
+    expect(await ask(device, ['ep=ep1'])).toBe('2.04');
+    await finished(device);
+    await vi.waitFor(() => expect(lwm2m.kept.get('192.0.2.1|40001')).toBe(0), { timeout: 20_000 });
+    expect(new Set(counts)).toEqual(new Set([1]));
+  });
+
   test("over CoAPS tells a server's own identity and key, else those of the thing", async () => {
     await using lwm2m = await openLwm2m();
     const own = { ...SAFE_SERVER, shortId: 125, identity: 'other', key: 'secret of another server' };

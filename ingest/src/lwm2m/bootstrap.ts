@@ -13,6 +13,8 @@ import type { Scalar } from './value.ts';
 export interface BootstrapOptions {
   /** Called when there is one. */
   endpoint(): CoapEndpoint;
+  /** What we ask of a device is bound to its peer: the same object until it is done. */
+  readonly peers: { keep(peer: Peer): void; release(peer: Peer): void };
   readonly gate: Gate;
   readonly directory: Lwm2mDirectory;
   readonly keys: Pick<DeviceKeys, 'keysOf'>;
@@ -100,7 +102,7 @@ export class Bootstrap {
   }
 
   async #run(thing: string, session: symbol, peer: Peer, servers: readonly Server[], wish: number): Promise<void> {
-    const { logger } = this.#options;
+    const { logger, peers } = this.#options;
     const ask = async (what: string, request: OutgoingRequest): Promise<CoapAnswer> => {
       if (this.#sessions.get(thing) !== session) throw new Broken(`${what}: the device has begun anew`);
       const { answer } = await this.#options
@@ -112,6 +114,7 @@ export class Bootstrap {
       const { code } = await ask(what, request);
       if (code >> 5 !== 2) throw new Broken(`${what}: the device answered ${codeText(code)}`);
     };
+    peers.keep(peer);
     try {
       const taken = await this.#bootstrapInstances(ask);
       await tell('delete', { method: Method.Delete, path: '/' });
@@ -129,6 +132,7 @@ export class Bootstrap {
         logger.info({ thing, problem: error.message }, 'lwm2m: a bootstrap was not finished');
       } else logger.error({ err: error }, 'lwm2m: a fault in a bootstrap');
     } finally {
+      peers.release(peer);
       if (this.#sessions.get(thing) === session) this.#sessions.delete(thing);
     }
   }

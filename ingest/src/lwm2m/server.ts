@@ -161,7 +161,7 @@ class Lwm2mServer implements CoapResource, Lwm2mService {
       payloadBytesMax: config.MILLRACE_LWM2M_PAYLOAD_BYTES_MAX,
       onHeard: (device, anew) => this.#heard(device, anew),
     });
-    this.#bootstrap = new Bootstrap({ ...options, endpoint, definitions, requestMs });
+    this.#bootstrap = new Bootstrap({ ...options, endpoint, peers: coap, definitions, requestMs });
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     this.#sweeper.unref();
   }

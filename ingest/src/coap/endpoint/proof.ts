@@ -108,6 +108,8 @@ export class Proofs {
 
   /** An RST or acknowledgement that belongs to nothing that waits: it comes late, or someone is guessing message ids. */
   stray(state: PeerState, messageId: number, reset: boolean): void {
+    // Who acknowledges twice has heard twice.
+    if (state.peer.verified && !reset) return;
     const { proof } = state;
     const { now, distrustMs } = this.#options;
     if (now() >= state.straysUntilMs) {

@@ -124,6 +124,8 @@ export interface OpenLwm2m {
   readonly commands: MemoryCommands;
   readonly metrics: Metrics;
   readonly keys: Map<string, string[]>;
+  /** How often a peer must stay the same object now, by its key. */
+  readonly kept: Map<string, number>;
   device(port: number, identity?: PeerIdentity): TestDevice;
   published(): Published[];
   /** Gives a thing a command.  @returns its id */
@@ -159,6 +161,7 @@ export async function openLwm2m(
     { ackTimeoutMs: 100, maxRetransmit: 1 },
   );
   const keys = new Map<string, string[]>();
+  const kept = new Map<string, number>();
   const started = await lwm2mServer({
     config: readConfig(Lwm2mConfig, { MILLRACE_LWM2M_REQUEST_MS: '500', ...settings }),
     coap: {
@@ -166,8 +169,8 @@ export async function openLwm2m(
       mount: (mounted) => {
         for (const resource of mounted) for (const segment of resource.segments) resources.set(segment, resource);
       },
-      keep: () => {},
-      release: () => {},
+      keep: ({ key }) => kept.set(key, (kept.get(key) ?? 0) + 1),
+      release: ({ key }) => kept.set(key, (kept.get(key) ?? 0) - 1),
     },
     directory,
     commands,
@@ -188,6 +191,7 @@ export async function openLwm2m(
     commands,
     metrics,
     keys,
+    kept,
     device(port, identity) {
       const device = new TestDevice(server, { port, ...(identity === undefined ? {} : { identity }) });
       devices.push(device);
