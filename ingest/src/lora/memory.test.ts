@@ -130,9 +130,11 @@ describe('downlinks that were sent', () => {
 
   test('are known by the id that the server gave them', () => {
     const sent = new SentDownlinks();
-    sent.enqueuedAs('theirs', { command: 'ours', confirmed: true });
+    sent.enqueuedAs('org', 'theirs', { command: 'ours', confirmed: true });
     expect(sent.about('org', about('ack', 'theirs'))).toEqual({ command: 'ours', confirmed: true });
     expect(sent.about('org', about('ack', 'another'))).toBeNull();
+    sent.enqueuedAs('a hostile server of another organisation', 'theirs', { command: 'not ours', confirmed: false });
+    expect(sent.about('org', about('ack', 'theirs'))).toEqual({ command: 'ours', confirmed: true });
   });
 
   test('are taken in order where the server says no id', () => {

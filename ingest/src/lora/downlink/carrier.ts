@@ -303,7 +303,8 @@ export class DownlinkCarrier {
     for (const request of requests) {
       const { body } = await this.#ask(server.http, request);
       const id = (body as { id?: unknown } | null)?.id;
-      if (request.method === 'POST' && typeof id === 'string' && id !== downlink.queueItemId) sent.enqueuedAs(id, what);
+      if (request.method === 'POST' && typeof id === 'string' && id !== downlink.queueItemId)
+        sent.enqueuedAs(server.org, id, what);
     }
   }
 

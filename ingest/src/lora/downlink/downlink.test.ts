@@ -140,6 +140,10 @@ describe('a downlink', () => {
     expect(httpEnqueue('tts-v3', downlink())).toMatchObject([
       { method: 'POST', path: '/api/v3/as/applications/app/devices/dev1/down/push' },
     ]);
+    for (const deviceId of ['..', '.', 'a/b', 'a b']) {
+      expect(httpEnqueue('tts-v3', downlink({ deviceId })), deviceId).toContain('is none');
+    }
+    expect(httpEnqueue('tts-v3', downlink({ applicationId: '..' }))).toContain('is none');
   });
 });
 

@@ -31,7 +31,8 @@ export interface HttpEnqueue {
 const utf8 = new TextEncoder();
 const FLUSH_BY_HTTP =
   'Only the HTTP interface of ChirpStack throws away what waits: give the network server an http.url.';
-const IDENTIFIER = /^[A-Za-z0-9_.-]{0,128}$/;
+/** Nor `.` and `..`, which a path would be resolved by. */
+const IDENTIFIER = /^(?!\.{1,2}$)[A-Za-z0-9_.-]{0,128}$/;
 const NO_IDENTIFIER = 'The application, tenant or device id is none: letters, digits, _ . and - only.';
 const NO_DEVICE_ID =
   "The Things Stack knows devices by their ids: set the thing's metadata.lora.device_id, or wait for its next uplink.";
@@ -40,8 +41,7 @@ const NO_DEVICE_ID =
  *  @source ChirpStack: MQTT integration; The Things Stack: MQTT server */
 export function mqttEnqueue(server: Pick<NetworkServer, 'kind' | 'mqtt'>, downlink: Downlink): MqttEnqueue | string {
   const { applicationId, devEui, deviceId, tenant } = downlink;
-  // They come from metadata, and lead to no other topic.
-  if (![applicationId, deviceId, tenant].every((id) => IDENTIFIER.test(id))) return NO_IDENTIFIER;
+  if (!areIdentifiers(applicationId, deviceId, tenant)) return NO_IDENTIFIER;
   if (server.kind === 'tts-v3') {
     if (deviceId === '') return NO_DEVICE_ID;
     const application = tenant === '' ? applicationId : `${applicationId}@${tenant}`;
@@ -68,6 +68,7 @@ export function httpEnqueue(kind: NetworkServer['kind'], downlink: Downlink): Ht
   const { applicationId, devEui, deviceId, fPort, confirmed, flush } = downlink;
   if (kind === 'tts-v3') {
     if (deviceId === '') return NO_DEVICE_ID;
+    if (!areIdentifiers(applicationId, deviceId)) return NO_IDENTIFIER;
     const device = `/api/v3/as/applications/${encodeURIComponent(applicationId)}/devices/${encodeURIComponent(deviceId)}`;
     return [
       { method: 'POST', path: `${device}/down/${flush ? 'replace' : 'push'}`, body: theThingsStackBody(downlink) },
@@ -84,6 +85,9 @@ export function httpEnqueue(kind: NetworkServer['kind'], downlink: Downlink): Ht
   const queueItem = { ...item, expiresAt: timeText(downlink.expiresMs) };
   return [...before, { method: 'POST', path, body: { queueItem } }];
 }
+
+/** They come from metadata and events, and lead to no other topic or path. */
+const areIdentifiers = (...ids: readonly string[]): boolean => ids.every((id) => IDENTIFIER.test(id));
 
 function theThingsStackBody(downlink: Downlink): unknown {
   const { content, fPort, confirmed, queueItemId } = downlink;

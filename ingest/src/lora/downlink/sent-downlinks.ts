@@ -25,8 +25,8 @@ export class SentDownlinks {
   readonly #byDevice = new RecentEvents<Waiting[]>(KEPT_MAX, KEPT_MS);
 
   /** The server knows it by an id of its own. */
-  enqueuedAs(queueItemId: string, sent: SentDownlink): void {
-    this.#byItem.add(queueItemId, sent);
+  enqueuedAs(org: string, queueItemId: string, sent: SentDownlink): void {
+    this.#byItem.add(`${org} ${queueItemId}`, sent);
   }
 
   /** The server will not say which one it means: they are sent in order. */
@@ -41,7 +41,8 @@ export class SentDownlinks {
   /** @returns null if it is about none of ours */
   about(org: string, event: LoraEvent): SentDownlink | null {
     if (event.type !== 'ack' && event.type !== 'txack' && event.type !== 'log') return null;
-    if (event.queueItemId !== '') return this.#byItem.get(event.queueItemId) ?? commandOf(event.queueItemId);
+    if (event.queueItemId !== '')
+      return this.#byItem.get(`${org} ${event.queueItemId}`) ?? commandOf(event.queueItemId);
     return event.type === 'log' ? null : this.#inOrder(org, event);
   }
 
