@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import type { CoapRequest } from '../contract.ts';
-import { Code, codeText, Method, Option, Type, uintBytes } from '../message/message.ts';
+import { buildMessage, Code, codeText, Method, Option, Type, uintBytes } from '../message/message.ts';
+import { MessageScanner } from '../message/scan.ts';
 import type { EndpointOptions } from './options.ts';
+import { ServerRequest } from './server-request.ts';
 import { block, type Device, Stage, settle, textOf, uintOf } from './testing/stage.ts';
 
 const body = (bytes: number): string => Array.from({ length: bytes }, (_, index) => String(index % 10)).join('');
@@ -265,4 +267,37 @@ test('what went wrong is told in one message, however long it is', () => {
   using stage = new Stage(() => ({ code: Code.BadRequest, payload: Buffer.alloc(5_000, 'x') }));
   const answer = stage.device().ask({});
   expect([answer.type, uintOf(answer, Option.Block2), answer.payload.length]).toEqual([Type.Ack, undefined, 1_024]);
+});
+
+test('large options of transfers are not kept with them, and tell them apart all the same', () => {
+  using given = receiving();
+  const elective = 65_000;
+  const other = (letter: string): [number, Buffer] => [elective, Buffer.alloc(60_000, letter)];
+  const said = (letter: string, number: number) =>
+    given.device.ask({
+      code: Method.Put,
+      path: 'up',
+      token: `${letter}${number}`,
+      block1: block(number, number === 0, 0),
+      payload: letter.repeat(16),
+      options: [other(letter)],
+    });
+  expect(['a', 'b', 'a', 'b'].map((letter, at) => codeText(said(letter, at >> 1).code))).toEqual([
+    '2.31',
+    '2.31',
+    '2.04',
+    '2.04',
+  ]);
+  expect(given.seen.map(({ payload }) => payload.toString())).toEqual(['a'.repeat(32), 'b'.repeat(32)]);
+  const datagram = buildMessage({
+    type: Type.Con,
+    code: Method.Put,
+    messageId: 1,
+    token: Buffer.alloc(0),
+    options: [other('a')],
+    payload: Buffer.alloc(0),
+  });
+  const scanner = new MessageScanner();
+  expect(scanner.scan(datagram)).toBe(true);
+  expect(new ServerRequest(scanner, datagram, given.device.peer).transferKey(1).length).toBeLessThan(100);
 });

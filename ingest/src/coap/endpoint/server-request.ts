@@ -1,4 +1,5 @@
 // hot
+import { createHash } from 'node:crypto';
 import type { CoapRequest, Peer } from '../contract.ts';
 import { Code, Method, Option, readUint } from '../message/message.ts';
 import { isCritical, isNoCacheKey } from '../message/option.ts';
@@ -6,6 +7,8 @@ import { MessageScanner } from '../message/scan.ts';
 
 /** Reads again what was left in the datagram. Only ever used within one call. */
 const again = new MessageScanner();
+/** Beyond, a transfer is known by a digest of what it is about. */
+const TRANSFER_KEY_SIZE_MAX = 512;
 
 /** A request as it came: what every resource needs is read, the rest stays in the datagram until someone asks. */
 export class ServerRequest implements CoapRequest {
@@ -76,7 +79,9 @@ export class ServerRequest implements CoapRequest {
       const value = this.datagram.toString('latin1', again.starts[index], again.ends[index]);
       key += `;${number}:${value.length}:${value}`;
     }
-    return key;
+    // Anybody can put 60 kB of options that nobody has to understand into a datagram: a digest takes their place.
+    if (key.length <= TRANSFER_KEY_SIZE_MAX) return key;
+    return `${peerId}:${createHash('sha256').update(key, 'latin1').digest('base64')}`;
   }
 
   #readTexts(): { path: string[]; query: string[] } {
