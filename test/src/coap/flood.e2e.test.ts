@@ -8,6 +8,7 @@ import {
   expectAllAccounted,
   expectMemoryFlat,
   expectNoFault,
+  FAULT,
   memoryOf,
   SENML,
   sumOf,
@@ -28,11 +29,14 @@ const TURN = 40;
 describe('CoAP and addresses that flood', () => {
   const millrace = new Millrace();
   let admin: Rest;
+  /** A channel that is none of theirs. */
+  let forbidden = '';
   let addresses = 0;
 
   beforeAll(async () => {
     await millrace.start();
     admin = await Rest.asAdmin(millrace);
+    forbidden = (await newPublisher(admin, 'forbidden')).channel;
   }, 120_000);
   afterAll(() => millrace.dispose(), 120_000);
   beforeEach(({ onTestFailed }) => {
@@ -68,6 +72,18 @@ describe('CoAP and addresses that flood', () => {
       'messages that it may publish',
       (from, publisher, index) => from.request({ uri: uriOf(publisher), ...reading(`f-${index}`) }),
     ],
+    [
+      'messages that it may not publish',
+      (from, { key }, index) =>
+        from.request({ uri: `channels/${forbidden}/messages?auth=${key}`, ...reading(`f-${index}`) }),
+    ],
+    ['questions for the last message', (from, publisher) => from.request({ uri: uriOf(publisher), method: 'GET' })],
+    [
+      'queries',
+      (from, publisher) =>
+        from.request({ uri: uriOf(publisher), method: 'FETCH', format: 50, payload: '{"name":"x","limit":1000}' }),
+    ],
+    ['observations', (from, publisher) => from.request({ uri: uriOf(publisher), method: 'GET', observe: 0 })],
   ])(
     'one that floods with %s is back within seconds, and others are served meanwhile',
     async (what, datagramOf) => {
@@ -136,4 +152,22 @@ describe('CoAP and addresses that flood', () => {
     });
     guessing.close();
   }, 60_000);
+
+  test('a node that is asked to stop amid a flood stops', async () => {
+    const own = await newPublisher(admin, 'last');
+    const flooding = await device();
+    flooding.manner = 'ignore';
+    const flooded = flood(flooding, (index) =>
+      flooding.request({
+        uri: uriOf(own),
+        ...reading(`l-${index}`),
+        ...(index % 2 === 0 ? {} : { method: 'GET' as const }),
+      }),
+    );
+    await sleep(FLOOD_MS / 4);
+    expect(await millrace.end('SIGTERM')).toBe(0);
+    await flooded;
+    flooding.close();
+    expect(millrace.stderr).not.toMatch(FAULT);
+  }, 120_000);
 });
