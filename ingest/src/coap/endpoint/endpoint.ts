@@ -90,7 +90,7 @@ class MessageLayer implements Endpoint {
         // The acknowledgement was lost, or is due anyway.
         this.#responder.acknowledge(known.owner as Pending);
       } else if (known.kind === 'answered') {
-        this.#responder.repeat(state, datagram.length, known.datagram);
+        this.#responder.answering.repeat(state, datagram.length, known.datagram);
       }
       return;
     }
@@ -107,7 +107,7 @@ class MessageLayer implements Endpoint {
     const state = states.known(peer);
     if (type === Type.Rst) {
       this.counts.resets++;
-      const { observations, proofs } = this.#responder;
+      const { observations, proofs } = this.#responder.answering;
       if (state === undefined || proofs.isGuessing(state) || exchanges.reset(state, messageId)) return;
       if (!observations.reset(state, messageId)) proofs.stray(state, messageId, true);
       return;
@@ -116,10 +116,10 @@ class MessageLayer implements Endpoint {
     const response = code >> 5 >= 2 ? scannedMessage(this.#scanner, datagram) : null;
     // Only who got our message knows its number.
     if (!exchanges.acknowledge(state, messageId)) {
-      this.#responder.proofs.stray(state, messageId, false);
+      this.#responder.answering.proofs.stray(state, messageId, false);
       return;
     }
-    this.#responder.proofs.acknowledged(state);
+    this.#responder.answering.proofs.acknowledged(state);
     if (response === null) return;
     if (understood(response)) this.#caller.take(state, response);
     else this.#caller.reject(state, response);
@@ -166,7 +166,7 @@ class MessageLayer implements Endpoint {
   }
 
   #end(state: PeerState): void {
-    this.#responder.observations.closeAll(state);
+    this.#responder.answering.observations.closeAll(state);
     this.#caller.closeAll(state);
     this.#parts.exchanges.close(state);
   }

@@ -14,12 +14,17 @@ export interface EndpointParts {
   readonly dedup: Dedup;
 }
 
-/** Runs what belongs to others: a fault of theirs is counted and told, and stops nothing here. */
-export function guarded({ counts, options }: EndpointParts, work: () => void): void {
+/** Counts and tells a fault, which stops nothing here. */
+export function faulted({ counts, options }: EndpointParts, error: unknown): void {
+  counts.faults++;
+  options.onFault?.(error);
+}
+
+/** Runs what belongs to others. */
+export function guarded(parts: EndpointParts, work: () => void): void {
   try {
     work();
   } catch (error) {
-    counts.faults++;
-    options.onFault?.(error);
+    faulted(parts, error);
   }
 }

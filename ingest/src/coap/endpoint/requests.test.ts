@@ -301,6 +301,20 @@ test('saying it again and again does not make a lost handler hold its place for 
   expect(stage.endpoint.counts.underWay).toBe(0);
 });
 
+test.each(['at once', 'later'])(
+  'a response that cannot be sent %s is a fault of ours, and gives its place back',
+  async (when) => {
+    const faults: unknown[] = [];
+    const large: CoapResponse = { code: Code.Content, options: [[Option.LocationPath, Buffer.alloc(70_000)]] };
+    using stage = new Stage(() => (when === 'later' ? Promise.resolve(large) : large), {
+      onFault: (error) => faults.push(error),
+    });
+    stage.device().say({});
+    await settle();
+    expect([faults.length, stage.endpoint.counts.underWay]).toEqual([1, 0]);
+  },
+);
+
 test('Max-Age and further options of an answer go through', () => {
   using stage = new Stage(() => ({
     code: Code.TooManyRequests,
