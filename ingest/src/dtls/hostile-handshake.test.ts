@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { HandshakeType, wholeMessage } from './handshake/message.ts';
 import { Reassembly } from './handshake/reassembly.ts';
 import { ContentType, plainRecord } from './record.ts';
+import { CERTIFICATE, CERTIFICATE_KEY } from './testing/certificates.ts';
 import { Stage } from './testing/stage.ts';
 import { u16, vector8, vector16 } from './wire.ts';
 
@@ -144,4 +145,38 @@ test('no two sessions have one connection id, even when ids are so short that th
   const ids = stage.sessions.map((session) => (session as unknown as { connectionId: Buffer | null }).connectionId);
   const given = ids.filter((id) => id !== null).map((id) => id.toString('hex'));
   expect(new Set(given).size).toBe(given.length);
+});
+
+test('an error while a flight is sent again ends that handshake, and not the timer', async () => {
+  const stage = new Stage();
+  const cookie = await cookieFor(stage, 40_001);
+  stage.server.receive(plainRecord(ContentType.handshake, 1, helloMessage(cookie, 1)), ADDRESS, 40_001);
+  await stage.settle();
+  expect(stage.server.handshakeCount).toBe(1);
+  const broken = new Error('no socket');
+  stage.network = () => {
+    throw broken;
+  };
+  stage.nowMs += 2_000;
+  stage.server.tick();
+  expect(stage.faults).toEqual([broken]);
+  expect(stage.outcomes).toEqual(['fault']);
+  expect(stage.server.handshakeCount).toBe(0);
+});
+
+test('strangers without a certificate push out each other, not the devices that sleep', async () => {
+  const stage = new Stage({
+    certificate: { key: createPrivateKey(CERTIFICATE_KEY), chain: [new X509Certificate(CERTIFICATE).raw] },
+    clientCertificates: 'optional',
+    limits: { sessionsMax: 6, sessionsPerIdentityMax: 100 },
+  });
+  for (let port = 40_001; port <= 40_004; port++) await stage.open(port);
+  for (let port = 41_001; port <= 41_020; port++) await stage.open(port, { suites: [0xc0ae] });
+  const left = stage.sessions.filter((session) => !stage.closed.includes(session));
+  expect(left.filter(({ identity }) => identity !== null).map(({ port }) => port)).toEqual([
+    40_001, 40_002, 40_003, 40_004,
+  ]);
+  expect(left.map(({ port }) => port).slice(4)).toEqual([41_019, 41_020]);
+  for (let port = 42_001; port <= 42_002; port++) await stage.open(port);
+  expect(stage.server.sessionCount).toBe(6);
 });

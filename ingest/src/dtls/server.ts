@@ -29,6 +29,8 @@ const RECORDS_MAX = 16;
 /** A ClientHello says with which numbers we go on: room is left for all that follows. No client has counted so far. */
 const HELLO_RECORD_MAX = 2 ** 32;
 const HELLO_MESSAGE_MAX = 255;
+/** Sessions that strangers may have together: anybody can have some, from as many addresses as they have. */
+const STRANGERS_SHARE = 0.5;
 /** Ids that are tried before there are none left. */
 const ID_TRIES_MAX = 32;
 
@@ -84,6 +86,8 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   /** Who was heard longest ago comes first, to some seconds. */
   readonly #idle = new Map<Session, number>();
   readonly #holders: Holders;
+  /** Who has shown nothing of who it is, in the order of their handshakes. */
+  readonly #strangers = new Set<Session>();
   readonly #prefix = randomBytes(6).toString('base64url');
   #opened = 0;
   #turns = 0;
@@ -128,8 +132,14 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     const now = this.#now();
     const { handshakeMsMax, idleMsMax, idleWithIdMsMax } = this.settings.limits;
     for (const handshake of this.#handshakes.values()) {
-      if (now - handshake.startedMs > handshakeMsMax) handshake.fail('timeout');
-      else if (now >= handshake.retryAtMs) handshake.resend();
+      try {
+        if (now - handshake.startedMs > handshakeMsMax) handshake.fail('timeout');
+        else if (now >= handshake.retryAtMs) handshake.resend();
+      } catch (error) {
+        // Whoever calls is a timer: an error here would end all of the process.
+        this.fault(error);
+        handshake.fail('fault');
+      }
     }
     const idleMsMin = Math.min(idleMsMax, idleWithIdMsMax);
     for (const session of this.#idle.keys()) {
@@ -175,6 +185,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   established(handshake: ServerHandshake, begun: Established): void {
     this.#over(handshake, 'established', true);
     const { address, port, connectionId, peerConnectionId } = handshake;
+    if (begun.identity === null) this.#makeRoomAmongStrangers();
     while (this.#idle.size >= this.settings.limits.sessionsMax) {
       const [oldest] = this.#idle;
       if (oldest === undefined) break;
@@ -191,6 +202,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
       begun,
     );
     this.#idle.set(session, session.heardMs);
+    if (begun.identity === null) this.#strangers.add(session);
     this.#holders.add(session)?.close();
     if (connectionId !== null) this.#byId.set(idKey(connectionId), session);
     this.#claim(session);
@@ -228,6 +240,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
 
   closed(session: Session): void {
     this.#idle.delete(session);
+    this.#strangers.delete(session);
     this.#holders.remove(session);
     const key = addressKey(session);
     if (this.#sessions.get(key) === session) this.#sessions.delete(key);
@@ -371,6 +384,14 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#sessions.set(key, session);
     if (before === undefined || before === session) return;
     if (before.connectionId === null || holderOf(before) === holderOf(session)) before.end();
+  }
+
+  /** Strangers push out strangers, and devices that sleep only where there are no others. */
+  #makeRoomAmongStrangers(): void {
+    const { sessionsMax } = this.settings.limits;
+    if (this.#idle.size < sessionsMax && this.#strangers.size < sessionsMax * STRANGERS_SHARE) return;
+    const [first] = this.#strangers;
+    first?.close();
   }
 
   #ask(session: Session): void {
