@@ -9,6 +9,8 @@ const IDENTITY = new TextDecoder('utf-8', { fatal: true });
 /** Things by their id with their key, by their certificate, or by their external id with their external key (which is
  *  good for the bootstrap only); the gate says whether they still may. */
 export function gateAuthority(gate: Gate, keys: DeviceKeys): Authority {
+  /** Of candidates the external key, which the gate does not know. */
+  const external = new WeakMap<PeerIdentity, string>();
   return {
     async candidates(identity): Promise<readonly PskCandidate[]> {
       const name = textOf(identity);
@@ -17,14 +19,21 @@ export function gateAuthority(gate: Gate, keys: DeviceKeys): Authority {
       // What is a thing's id is no external id: a fleet that comes back asks for its own keys, which are remembered.
       if (own.length > 0)
         return own.map((key) => ({ key: Buffer.from(key, 'utf8'), identity: { kind: 'key', identity: name, key } }));
-      return (await keys.bootstrapKeys(name)).map(({ thing, key }) => ({
-        key: Buffer.from(key, 'utf8'),
-        identity: { kind: 'bootstrap', thing, externalId: name },
-      }));
+      return (await keys.bootstrapKeys(name)).map(({ thing, key }) => {
+        const identity: PeerIdentity = { kind: 'bootstrap', thing, externalId: name };
+        external.set(identity, key);
+        return { key: Buffer.from(key, 'utf8'), identity };
+      });
     },
     async admit(identity, address): Promise<Standing | null> {
       const identified = await gate.identify(credentialOf(identity), address.replace(/^::ffff:(?=\d+\.)/, ''));
-      return identified.kind === 'refused' ? null : new GateStanding(gate, identity, identified.principal);
+      if (identified.kind === 'refused') return null;
+      if (identity.kind === 'bootstrap') {
+        // It may have been replaced while its handshake was under way; from here on the principal tells.
+        const valid = await keys.bootstrapKeys(identity.externalId);
+        if (!valid.some(({ thing, key }) => thing === identity.thing && key === external.get(identity))) return null;
+      }
+      return new GateStanding(gate, identity, identified.principal);
     },
   };
 }
