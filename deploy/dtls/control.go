@@ -17,6 +17,7 @@ const (
 	reconnectMin    = 100 * time.Millisecond
 	reconnectMax    = 5 * time.Second
 	lineBytesMax    = 32768
+	introducingMax  = 256
 	// Beyond it, those of handshakes that are over are forgotten.
 	givenMax = 10000
 )
@@ -24,6 +25,7 @@ const (
 var (
 	errAway    = errors.New("Millrace can not be asked now")
 	errUnknown = errors.New("nobody has this identity")
+	errRefused = errors.New("it may not be here")
 )
 
 // pskShown is what a device used; the key goes to Millrace as it came from there.
@@ -66,6 +68,8 @@ type control struct {
 	sessions map[int]*session
 	// Of handshakes under way, by identity: a device shows which key it has only by succeeding.
 	given map[string]given
+	// Those that are told of anew at a time.
+	introducing chan struct{}
 }
 
 // given is the key that pion was told for an identity.
@@ -77,7 +81,7 @@ type given struct {
 }
 
 func newControl(path string) *control {
-	return &control{path: path, waiting: map[uint64]chan word{}, sessions: map[int]*session{}, given: map[string]given{}}
+	return &control{path: path, waiting: map[uint64]chan word{}, sessions: map[int]*session{}, given: map[string]given{}, introducing: make(chan struct{}, introducingMax)}
 }
 
 // run keeps the connection until the context ends.
@@ -113,7 +117,7 @@ func (c *control) begin(conn net.Conn) {
 	}
 	c.mu.Unlock()
 	for _, s := range known {
-		go s.introduce()
+		go s.reintroduce(conn)
 	}
 }
 
@@ -185,6 +189,13 @@ func (c *control) ask(q question) (word, error) {
 		c.forget(id)
 		return word{}, errAway
 	}
+}
+
+// isPresent says whether this is still the connection to Millrace.
+func (c *control) isPresent(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn == conn
 }
 
 func (c *control) forget(id uint64) {

@@ -57,6 +57,7 @@ type session struct {
 	open       question
 	introduced atomic.Bool
 	once       sync.Once
+	over       chan struct{}
 }
 
 func (r *relay) serve(ctx context.Context, listener net.Listener) {
@@ -96,7 +97,7 @@ func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
 		slog.Error("no port of the loopback is free", "error", err)
 		return
 	}
-	s := &session{relay: r, device: device, up: up}
+	s := &session{relay: r, device: device, up: up, over: make(chan struct{})}
 	defer s.close()
 	state, ok := device.ConnectionState()
 	if !ok {
@@ -122,7 +123,8 @@ func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
 		r.millrace.sessions[s.open.Port] = s
 		r.millrace.mu.Unlock()
 		defer r.millrace.closed(s.open.Port)
-		if !s.introduce() {
+		if s.introduce() != nil {
+			// It waits for nothing: the device shakes hands again.
 			return
 		}
 	}
@@ -133,18 +135,44 @@ func (r *relay) handle(ctx context.Context, device *dtls.Conn) {
 func (s *session) anonymous() bool { return s.open.PSK == nil && s.open.Certificate == nil }
 
 // introduce tells Millrace who this is; who may not be here is sent away.
-func (s *session) introduce() bool {
+func (s *session) introduce() error {
 	said, err := s.relay.millrace.ask(s.open)
 	if err != nil {
-		// The next connection to Millrace tells it again; a session that begins waits for nothing.
-		return false
+		return err
 	}
 	if !said.OK {
 		s.close()
-		return false
+		return errRefused
 	}
 	s.introduced.Store(true)
-	return true
+	return nil
+}
+
+// reintroduce tells a Millrace that has just come back of a session that goes on, again and again while its registry is
+// not there yet: the device would not know that nobody hears it. A few at a time, so that none waits for its answer for
+// longer than it may.
+func (s *session) reintroduce(conn net.Conn) {
+	c := s.relay.millrace
+	for pause := reconnectMin; c.isPresent(conn); pause = min(2*pause, reconnectMax) {
+		select {
+		case c.introducing <- struct{}{}:
+		case <-s.over:
+			return
+		}
+		err := errAway
+		if c.isPresent(conn) {
+			err = s.introduce()
+		}
+		<-c.introducing
+		if err != errAway {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-s.over:
+			return
+		}
+	}
 }
 
 // forward moves what the device says, while Millrace knows who it is.
@@ -180,6 +208,7 @@ func (s *session) down() {
 
 func (s *session) close() {
 	s.once.Do(func() {
+		close(s.over)
 		s.up.Close()
 		s.device.Close()
 	})

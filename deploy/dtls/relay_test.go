@@ -1,7 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -45,5 +51,53 @@ func TestNoSessionOfAnOldKeyIsIntroducedWithTheNewOne(t *testing.T) {
 	c.remember("thing", []byte("new"), later)
 	if !bytes.Equal(c.keyOf(identity, later), []byte("new")) {
 		t.Fatal("no handshake with the old key can be under way any more")
+	}
+}
+
+func TestSessionsAreIntroducedAgainUntilTheRegistryIsThere(t *testing.T) {
+	const count = 2000
+	path := filepath.Join(t.TempDir(), "dtls.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		asked := map[int]int{}
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			var q question
+			if json.Unmarshal(lines.Bytes(), &q) != nil {
+				return
+			}
+			asked[q.Port]++
+			if asked[q.Port] < 3 {
+				fmt.Fprintf(conn, "{\"id\":%d,\"error\":\"away\"}\n", *q.ID)
+			} else {
+				fmt.Fprintf(conn, "{\"id\":%d,\"ok\":true}\n", *q.ID)
+			}
+		}
+	}()
+	c := newControl(path)
+	r := &relay{millrace: c}
+	for port := 1; port <= count; port++ {
+		c.sessions[port] = &session{relay: r, open: question{Op: "open", Port: port}, over: make(chan struct{})}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go c.run(ctx)
+	deadline := time.Now().Add(20 * time.Second)
+	for port := 1; port <= count; port++ {
+		for !c.sessions[port].introduced.Load() {
+			if time.Now().After(deadline) {
+				t.Fatalf("the session of port %d is not introduced", port)
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
