@@ -16,11 +16,12 @@ const NOISE = LONG ? 500_000 : 20_000;
 const SESSIONS = LONG ? 20_000 : 2_000;
 const SESSIONS_MAX = 500;
 const HANDSHAKES_MAX = 300;
-const HANDSHAKE_S_MAX = 5;
+const HANDSHAKE_S_MAX = 8;
 const GUESSES = 300;
 const FAILURES_PER_SECOND = 5;
 /** Sent before the node is waited for. */
 const TURN = 50;
+const TEST_MS_MAX = LONG ? 1_800_000 : 120_000;
 
 describe('CoAPS among strangers', () => {
   const millrace = new Millrace({
@@ -71,40 +72,44 @@ describe('CoAPS among strangers', () => {
       ),
     );
 
-  test(`${HELLOS} ClientHellos of forged addresses bring each no more than it sent, and leave nothing behind`, async () => {
-    const before = await sessions();
-    let question = Buffer.alloc(0);
-    const client = new DtlsClient({
-      psk: { identity: publisher.thing, key: Buffer.from(publisher.key) },
-      send: (datagram) => {
-        question = Buffer.from(datagram);
-      },
-    });
-    let answers = 0;
-    let largest = 0;
-    for (let sent = 0; sent < HELLOS; sent += TURN) {
-      const wires = await Promise.all(
-        Array.from({ length: TURN }, (_, index) => UdpWire.open(coaps, loopback(sent + index + 1, 91))),
-      );
-      let heard = 0;
-      for (const wire of wires) {
-        wire.onDatagram = (datagram) => {
-          heard++;
-          largest = Math.max(largest, datagram.length / question.length);
-        };
-        // With a new random each time.
-        client.start();
-        wire.send(question);
+  test(
+    `${HELLOS} ClientHellos of forged addresses bring each no more than it sent, and leave nothing behind`,
+    async () => {
+      const before = await sessions();
+      let question = Buffer.alloc(0);
+      const client = new DtlsClient({
+        psk: { identity: publisher.thing, key: Buffer.from(publisher.key) },
+        send: (datagram) => {
+          question = Buffer.from(datagram);
+        },
+      });
+      let answers = 0;
+      let largest = 0;
+      for (let sent = 0; sent < HELLOS; sent += TURN) {
+        const wires = await Promise.all(
+          Array.from({ length: TURN }, (_, index) => UdpWire.open(coaps, loopback(sent + index + 1, 91))),
+        );
+        let heard = 0;
+        for (const wire of wires) {
+          wire.onDatagram = (datagram) => {
+            heard++;
+            largest = Math.max(largest, datagram.length / question.length);
+          };
+          // With a new random each time.
+          client.start();
+          wire.send(question);
+        }
+        await eventually('the answers', 30_000, async () => heard >= TURN);
+        answers += heard;
+        for (const wire of wires) wire.close();
       }
-      await eventually('the answers', 30_000, async () => heard >= TURN);
-      answers += heard;
-      for (const wire of wires) wire.close();
-    }
-    console.log(`${answers} answers of ${largest.toFixed(2)} times the question at most`);
-    expect(answers).toBe(HELLOS);
-    expect(largest).toBeLessThanOrEqual(1);
-    expect([await handshakes(), await sessions()]).toEqual([0, before]);
-  }, 120_000);
+      console.log(`${answers} answers of ${largest.toFixed(2)} times the question at most`);
+      expect(answers).toBe(HELLOS);
+      expect(largest).toBeLessThanOrEqual(1);
+      expect([await handshakes(), await sessions()]).toEqual([0, before]);
+    },
+    TEST_MS_MAX,
+  );
 
   test('a session that is recorded and sent again, whole, is counted once and disturbs nobody', async () => {
     const wire = await wireOf(loopback(1, 92), publisher);
@@ -130,93 +135,105 @@ describe('CoAPS among strangers', () => {
     await eventually('half of a handshake to be forgotten', 30_000, async () => (await handshakes()) === 0);
   }, 90_000);
 
-  test('a network that spoils three datagrams of ten delays messages, and changes none', async () => {
-    const next = below(seeded(SEED));
-    const before = await refused('forged');
-    const wire = await wireOf(loopback(1, 93), publisher, (datagram) => {
-      if (next(10) >= 3) return datagram;
-      const spoiled = Buffer.from(datagram);
-      for (let count = next(4); count >= 0; count--) spoiled[next(spoiled.length)] = next(256);
-      return next(5) === 0 ? spoiled.subarray(0, next(spoiled.length)) : spoiled;
-    });
-    // A handshake may fail by this, as it may by anybody in between.
-    await eventually('a handshake', 60_000, () => wire.handshake(4_000));
-    const device = new RawDevice(wire, '127.93.0.1');
-    const names = Array.from({ length: 8 }, (_, index) => `spoiled-${index}`);
-    expect(await Promise.all(names.map((name) => publish(device, name)))).toEqual(names.map(() => '2.04'));
-    for (let count = 0; count < 200; count++) wire.send(Buffer.from([0x40, 0, 0, count]));
-    await eventually('spoiled ones to be seen', 20_000, async () => (await refused('forged')) > before);
-    await expectStoredOnce(publisher.rest, publisher.channel, names);
-    device.close();
-  }, 120_000);
+  test(
+    'a network that spoils three datagrams of ten delays messages, and changes none',
+    async () => {
+      const next = below(seeded(SEED));
+      const before = await refused('forged');
+      const wire = await wireOf(loopback(1, 93), publisher, (datagram) => {
+        if (next(10) >= 3) return datagram;
+        const spoiled = Buffer.from(datagram);
+        for (let count = next(4); count >= 0; count--) spoiled[next(spoiled.length)] = next(256);
+        return next(5) === 0 ? spoiled.subarray(0, next(spoiled.length)) : spoiled;
+      });
+      // A handshake may fail by this, as it may by anybody in between.
+      await eventually('a handshake', 60_000, () => wire.handshake(4_000));
+      const device = new RawDevice(wire, '127.93.0.1');
+      const names = Array.from({ length: 8 }, (_, index) => `spoiled-${index}`);
+      expect(await Promise.all(names.map((name) => publish(device, name)))).toEqual(names.map(() => '2.04'));
+      for (let count = 0; count < 200; count++) wire.send(Buffer.from([0x40, 0, 0, count]));
+      await eventually('spoiled ones to be seen', 20_000, async () => (await refused('forged')) > before);
+      await expectStoredOnce(publisher.rest, publisher.channel, names);
+      device.close();
+    },
+    TEST_MS_MAX,
+  );
 
-  test(`${NOISE} datagrams of noise that looks like records (seed ${SEED})`, async () => {
-    const next = below(seeded(SEED));
-    const wires = await Promise.all(
-      Array.from({ length: 40 }, (_, index) => UdpWire.open(coaps, loopback(index + 1, 94))),
-    );
-    const { pid } = millrace;
-    const bytes = memoryOf(pid);
-    const before = (await refused('malformed')) + (await refused('unknown'));
-    for (let sent = 0; sent < NOISE; sent++) {
-      const datagram = Buffer.from(Array.from({ length: next(160) }, () => next(256)));
-      if (next(4) > 0 && datagram.length >= 13) {
-        datagram[0] = 20 + next(6);
-        datagram.writeUInt16BE(0xfefd, 1);
-        datagram.writeUInt16BE(next(3), 3);
-        if (next(4) > 0) datagram.writeUInt16BE(datagram.length - 13, 11);
-      }
-      (wires[next(wires.length)] as UdpWire).send(datagram);
-      // The well-behaved device shows by its answers that the node keeps pace.
-      if (sent % (2 * TURN) === 0) {
-        const { length } = witness.names;
-        await eventually('the node to keep pace', 30_000, async () => witness.names.length > length);
-      }
-    }
-    expect((await refused('malformed')) + (await refused('unknown'))).toBeGreaterThan(before + NOISE / 4);
-    for (const wire of wires) wire.close();
-    await expectNoFault(millrace, admin, `seed ${SEED}`);
-    await expectMemoryFlat(pid, bytes);
-  }, 120_000);
-
-  test(`${SESSIONS} sessions that are opened and left, and handshakes that stop half-way, take a bounded place`, async () => {
-    const owners: Publisher[] = [];
-    for (let index = 0; index < SESSIONS / 50; index++) owners.push(await newPublisher(admin, `owner-${index}`));
-    const bytes = memoryOf(millrace.pid);
-    const before = await sumOf(admin, 'millrace_coaps_handshakes_total', '"established"');
-    let most = 0;
-    for (let opened = 0; opened < SESSIONS; opened += TURN) {
-      const owner = owners[opened / TURN] as Publisher;
+  test(
+    `${NOISE} datagrams of noise that looks like records (seed ${SEED})`,
+    async () => {
+      const next = below(seeded(SEED));
       const wires = await Promise.all(
-        Array.from({ length: TURN }, (_, index) => wireOf(loopback(opened + index + 1, 95), owner)),
+        Array.from({ length: 40 }, (_, index) => UdpWire.open(coaps, loopback(index + 1, 94))),
       );
-      expect(await Promise.all(wires.map((wire) => wire.handshake()))).toEqual(wires.map(() => true));
+      const { pid } = millrace;
+      const bytes = memoryOf(pid);
+      const before = (await refused('malformed')) + (await refused('unknown'));
+      for (let sent = 0; sent < NOISE; sent++) {
+        const datagram = Buffer.from(Array.from({ length: next(160) }, () => next(256)));
+        if (next(4) > 0 && datagram.length >= 13) {
+          datagram[0] = 20 + next(6);
+          datagram.writeUInt16BE(0xfefd, 1);
+          datagram.writeUInt16BE(next(3), 3);
+          if (next(4) > 0) datagram.writeUInt16BE(datagram.length - 13, 11);
+        }
+        (wires[next(wires.length)] as UdpWire).send(datagram);
+        // The well-behaved device shows by its answers that the node keeps pace.
+        if (sent % (2 * TURN) === 0) {
+          const { length } = witness.names;
+          await eventually('the node to keep pace', 30_000, async () => witness.names.length > length);
+        }
+      }
+      expect((await refused('malformed')) + (await refused('unknown'))).toBeGreaterThan(before + NOISE / 4);
       for (const wire of wires) wire.close();
-      most = Math.max(most, await sessions());
-    }
-    expect((await sumOf(admin, 'millrace_coaps_handshakes_total', '"established"')) - before).toBe(SESSIONS);
-    expect(most).toBeLessThanOrEqual(SESSIONS_MAX);
+      await expectNoFault(millrace, admin, `seed ${SEED}`);
+      await expectMemoryFlat(pid, bytes);
+    },
+    TEST_MS_MAX,
+  );
 
-    const halves = await Promise.all(
-      Array.from({ length: 2 * HANDSHAKES_MAX }, async (_, index) => {
-        const udp = await UdpWire.open(coaps, loopback(index + 1, 96));
-        const client: DtlsClient = new DtlsClient({
-          psk: { identity: publisher.thing, key: Buffer.from(publisher.key) },
-          // The cookie is shown, and then nothing more is said.
-          send: (datagram) => sent++ < 2 && udp.send(datagram),
-        });
-        let sent = 0;
-        udp.onDatagram = (datagram) => client.receive(datagram);
-        client.start();
-        return udp;
-      }),
-    );
-    await eventually('handshakes to stop half-way', 20_000, async () => (await handshakes()) > HANDSHAKES_MAX / 2);
-    expect(await handshakes()).toBeLessThanOrEqual(HANDSHAKES_MAX);
-    await eventually('them to be forgotten', (HANDSHAKE_S_MAX + 20) * 1_000, async () => (await handshakes()) === 0);
-    for (const udp of halves) udp.close();
-    await expectMemoryFlat(millrace.pid, bytes);
-  }, 120_000);
+  test(
+    `${SESSIONS} sessions that are opened and left, and handshakes that stop half-way, take a bounded place`,
+    async () => {
+      const owners: Publisher[] = [];
+      for (let index = 0; index < SESSIONS / 50; index++) owners.push(await newPublisher(admin, `owner-${index}`));
+      const bytes = memoryOf(millrace.pid);
+      const before = await sumOf(admin, 'millrace_coaps_handshakes_total', '"established"');
+      let most = 0;
+      for (let opened = 0; opened < SESSIONS; opened += TURN) {
+        const owner = owners[opened / TURN] as Publisher;
+        const wires = await Promise.all(
+          Array.from({ length: TURN }, (_, index) => wireOf(loopback(opened + index + 1, 95), owner)),
+        );
+        expect(await Promise.all(wires.map((wire) => wire.handshake()))).toEqual(wires.map(() => true));
+        for (const wire of wires) wire.close();
+        most = Math.max(most, await sessions());
+      }
+      expect((await sumOf(admin, 'millrace_coaps_handshakes_total', '"established"')) - before).toBe(SESSIONS);
+      expect(most).toBeLessThanOrEqual(SESSIONS_MAX);
+
+      const halves = await Promise.all(
+        Array.from({ length: 2 * HANDSHAKES_MAX }, async (_, index) => {
+          const udp = await UdpWire.open(coaps, loopback(index + 1, 96));
+          const client: DtlsClient = new DtlsClient({
+            psk: { identity: publisher.thing, key: Buffer.from(publisher.key) },
+            // The cookie is shown, and then nothing more is said.
+            send: (datagram) => sent++ < 2 && udp.send(datagram),
+          });
+          let sent = 0;
+          udp.onDatagram = (datagram) => client.receive(datagram);
+          client.start();
+          return udp;
+        }),
+      );
+      await eventually('handshakes to stop half-way', 20_000, async () => (await handshakes()) > HANDSHAKES_MAX / 2);
+      expect(await handshakes()).toBeLessThanOrEqual(HANDSHAKES_MAX);
+      await eventually('them to be forgotten', (HANDSHAKE_S_MAX + 20) * 1_000, async () => (await handshakes()) === 0);
+      for (const udp of halves) udp.close();
+      await expectMemoryFlat(millrace.pid, bytes);
+    },
+    TEST_MS_MAX,
+  );
 
   test('an address that guesses keys is slowed; another one is let in', async () => {
     const before = await sumOf(admin, 'millrace_coaps_handshakes_total', '"wrong_key"');
