@@ -8,6 +8,7 @@ import { MalformedError, ownCopy, WireReader } from '../wire.ts';
 import { type Candidate, Candidates, pskCandidates } from './candidates.ts';
 import { type ClientCertificate, provesPossession, readClientCertificate } from './client-certificate.ts';
 import { readClientHello, type WholeClientHello } from './client-hello.ts';
+import { HeldRecords } from './held-records.ts';
 import { deriveSecrets, type Randoms, type Secrets, verifyData } from './key-schedule.ts';
 import {
   FINISHED_BYTES,
@@ -23,10 +24,6 @@ import { Reassembly } from './reassembly.ts';
 import { Transcript } from './transcript.ts';
 
 /** Bounds of what a stranger can make us hold. */
-const RECORDS_WAITING_MAX = 16;
-const AHEAD_MAX = 4;
-/** Of all that waits, together. */
-const HELD_BYTES_MAX = 8_192;
 const MESSAGE_BYTES_MAX = 4_096;
 const CERTIFICATE_BYTES_MAX = 12_288;
 const PSK_IDENTITY_BYTES_MAX = 256;
@@ -91,9 +88,7 @@ export class ServerHandshake {
   #certificate: ClientCertificate | null = null;
   readonly #candidates = new Candidates();
   #flight: HandshakeMessage[] = [];
-  readonly #waiting: DtlsRecord[] = [];
-  #aheadOfKeys: DtlsRecord[] = [];
-  readonly #ahead: Buffer[] = [];
+  readonly #held = new HeldRecords();
 
   constructor(host: HandshakeHost, address: string, port: number, first: HandshakeFragment, clientRandom: Buffer) {
     this.#host = host;
@@ -135,18 +130,12 @@ export class ServerHandshake {
 
   receive(record: DtlsRecord): void {
     if (this.over || this.#expected === 'hello') return;
-    if (!this.#busy) this.#waiting.push(record);
-    else if (this.#waiting.length < RECORDS_WAITING_MAX && this.#hasRoom(record.body))
-      this.#waiting.push(copyOf(record));
+    if (this.#busy) {
+      this.#held.wait(record);
+      return;
+    }
+    this.#guarded(() => this.#take(record));
     this.#work();
-  }
-
-  #hasRoom(bytes: Buffer): boolean {
-    let held = bytes.length;
-    for (const { body } of this.#waiting) held += body.length;
-    for (const { body } of this.#aheadOfKeys) held += body.length;
-    for (const data of this.#ahead) held += data.length;
-    return held <= HELD_BYTES_MAX;
   }
 
   /** Our flight once more, and later again.  @source RFC 6347 §4.2.4 */
@@ -196,7 +185,7 @@ export class ServerHandshake {
 
   #work(): void {
     while (!this.#busy && !this.over) {
-      const record = this.#waiting.shift();
+      const record = this.#held.next();
       if (record === undefined) return;
       this.#guarded(() => this.#take(record));
     }
@@ -210,7 +199,7 @@ export class ServerHandshake {
     }
     if (this.#candidates.isEmpty) {
       // Ahead of the message that its keys come from.
-      if (this.#aheadOfKeys.length < AHEAD_MAX && this.#hasRoom(record.body)) this.#aheadOfKeys.push(copyOf(record));
+      this.#held.waitForKeys(record);
       return;
     }
     if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
@@ -228,8 +217,7 @@ export class ServerHandshake {
     this.#window.accept(record.sequence);
     if (opened.type === ContentType.handshake) this.#fragments(opened.data, true);
     else if (opened.type === ContentType.alert && isFinal(opened.data)) this.fail('peer_alert');
-    else if (opened.type !== ContentType.applicationData) return;
-    else if (this.#ahead.length < AHEAD_MAX && this.#hasRoom(opened.data)) this.#ahead.push(opened.data);
+    else if (opened.type === ContentType.applicationData) this.#held.waitForFinished(opened.data);
   }
 
   #fragments(body: Buffer, encrypted: boolean): void {
@@ -333,8 +321,7 @@ export class ServerHandshake {
 
   #keyed(candidates: readonly Candidate[]): void {
     this.#candidates.set(candidates);
-    this.#waiting.unshift(...this.#aheadOfKeys);
-    this.#aheadOfKeys = [];
+    this.#held.keysAreThere();
   }
 
   #finish(message: HandshakeMessage): void {
@@ -379,8 +366,7 @@ export class ServerHandshake {
       window: this.#window,
       finished,
       plainSequence: this.#plainSequence,
-      ahead: this.#ahead,
-      waiting: this.#waiting.splice(0),
+      ...this.#held.takeAll(),
     });
   }
 
@@ -411,10 +397,3 @@ export class ServerHandshake {
     this.#flight = [];
   }
 }
-
-/** What is kept keeps no datagram with it. */
-const copyOf = (record: DtlsRecord): DtlsRecord => ({
-  ...record,
-  connectionId: record.connectionId === null ? null : ownCopy(record.connectionId),
-  body: ownCopy(record.body),
-});
