@@ -20,7 +20,7 @@ import { codeOf, numberOf, OPTION } from './raw-message.ts';
 const FLOOD_MS = LONG ? 60_000 : 2_000;
 const PER_SECOND = 10_000;
 const TICK_MS = 5;
-const TEST_MS_MAX = 120_000 + 4 * FLOOD_MS;
+const TEST_MS_MAX = 240_000 + 4 * FLOOD_MS;
 /** Seconds, not minutes. */
 const BACK_MS_MAX = 15_000;
 const GUESSES = 400;

@@ -56,7 +56,7 @@ export function memoryOf(pid: number): number {
 export async function expectMemoryFlat(pid: number, warmBytes: number): Promise<void> {
   const boundBytes = Math.max(warmBytes * (1 + GROWTH_MAX), warmBytes + GROWTH_BYTES_MIN);
   const mib = (each: number): string => (each / MIB).toFixed(0);
-  const bytes = await eventually('memory to be what it was', 60_000, async () => {
+  const bytes = await eventually('memory to be what it was', 100_000, async () => {
     const bytes = memoryOf(pid);
     if (bytes > boundBytes) throw new Error(`${mib(bytes)} MiB, it was ${mib(warmBytes)}`);
     return bytes;
