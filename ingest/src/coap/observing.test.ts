@@ -1,3 +1,4 @@
+import { StoreError } from '@millrace/core';
 import { expect, test } from 'vitest';
 import { CHANNEL, KEY } from '../testing/gate.ts';
 import type { CoapMessage } from './message/message.ts';
@@ -53,6 +54,16 @@ test('a resource without a message can be observed: the first answer is empty', 
   await publish(publisher, `${MESSAGES}/old`, 'not this');
   await publish(publisher, `${MESSAGES}/new`, 'this');
   expect(textOf(await observer.next(token))).toBe('this');
+});
+
+test('who observes while the store is away is told of what comes', async () => {
+  await using coap = await openCoap();
+  const [observer, publisher] = [await coap.client(), await coap.client()];
+  coap.store.failure = new StoreError('STORE_UNREACHABLE', 'later');
+  const { token, first } = await observe(observer, `${MESSAGES}/away`);
+  expect([first.code, textOf(first), numberOf(first, Option.MaxAge)]).toEqual([Code.Content, '', 0]);
+  await publish(publisher, `${MESSAGES}/away`, 'news');
+  expect(textOf(await observer.next(token))).toBe('news');
 });
 
 test('wildcards observe many subtopics, raw or percent-encoded', async () => {

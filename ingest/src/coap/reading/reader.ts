@@ -3,6 +3,7 @@ import {
   type AuditTrail,
   EVERY_SUBTOPIC,
   type Gate,
+  type MessageOrigin,
   MillraceError,
   type Presence,
   Protocol,
@@ -18,7 +19,7 @@ import type { CoapRequest, CoapResponse } from '../contract.ts';
 import { Code, Format, Option, uintBytes } from '../message/message.ts';
 import { contentOf, deniedRead, maxAgeOf, type Observing } from '../observing.ts';
 import { filterOf, type MessagesPath } from '../path.ts';
-import type { LastMessages } from './last-messages.ts';
+import type { LastMessage, LastMessages } from './last-messages.ts';
 import { readingsQuery, readQuery } from './query.ts';
 import { senmlCbor, senmlJson } from './senml.ts';
 import type { Turns } from './turns.ts';
@@ -68,10 +69,11 @@ export class Reader {
       const allowed = await this.#channel(client, path, subtopic);
       if ('code' in allowed) return allowed;
       const { org, id: channel } = allowed;
-      const { lastMessages, observing } = this.#options;
+      const { observing } = this.#options;
+      const who = client.principal.subject.id;
       const { message, follows } = wild
-        ? { message: null, follows: await lastMessages.end(channel) }
-        : await lastMessages.last({ org, channel, subtopic }, client.principal.subject.id);
+        ? await this.#fromNow(channel)
+        : await this.#last({ org, channel, subtopic }, who, observes);
       if (!observes && message === null) return diagnosis(Code.NotFound, 'No message was published here yet.');
       const first = this.#first(request, message);
       if (!observes || first.code >> 5 !== 2 || !observing.hasRoom(client)) return first;
@@ -111,6 +113,20 @@ export class Reader {
         ? { code: Code.Content, format: Format.SenmlCbor, payload: senmlCbor(readings) }
         : { code: Code.Content, format: Format.SenmlJson, payload: senmlJson(readings) };
     });
+  }
+
+  /** Who observes wants what comes: where the last message can't be told now, they begin without it. */
+  async #last(of: MessageOrigin, who: string, observes: boolean): Promise<LastMessage> {
+    try {
+      return await this.#options.lastMessages.last(of, who);
+    } catch (error) {
+      if (!observes || !(error instanceof MillraceError) || error.retry === 'never') throw error;
+      return this.#fromNow(of.channel);
+    }
+  }
+
+  async #fromNow(channel: string): Promise<LastMessage> {
+    return { message: null, follows: await this.#options.lastMessages.end(channel) };
   }
 
   #first(request: CoapRequest, message: Parameters<typeof contentOf>[0] | null): CoapResponse {
