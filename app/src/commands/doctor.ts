@@ -1,27 +1,14 @@
 import { execFile } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  type StatsFs,
-  statfsSync,
-} from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, type StatsFs, statfsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type Config, loadConfig } from '../config.ts';
+import { LISTENERS, portOf, udpBuffers } from './doctor-ports.ts';
 import { environmentWith, explain, type Flags } from './flags.ts';
+import { fail, ok, type Verdict, warn } from './verdict.ts';
 
-type Verdict = { readonly verdict: 'ok' | 'warn' | 'fail'; readonly found: string; readonly advice?: string };
 type Check = readonly [name: string, run: () => Verdict | Promise<Verdict>];
-
-const ok = (found: string): Verdict => ({ verdict: 'ok', found });
-const warn = (found: string, advice: string): Verdict => ({ verdict: 'warn', found, advice });
-const fail = (found: string, advice: string): Verdict => ({ verdict: 'fail', found, advice });
 
 const DISK_BYTES_MIN = 1 << 30;
 const OPEN_FILES_MIN = 4_096;
@@ -44,8 +31,8 @@ export async function doctor(flags: Flags): Promise<void> {
     ['node', nodeVersion],
     ['native modules', nativeModules],
     ['data directory', () => dataDirectory(config)],
-    ['HTTP port', () => portOf(config, 'HTTP')],
-    ['MQTT port', () => portOf(config, 'MQTT')],
+    ...LISTENERS.map((listener): Check => [`${listener} port`, () => portOf(config, listener)]),
+    ['UDP buffers', () => udpBuffers(config)],
     ['open files', openFiles],
     ['log', () => logEngine(config)],
     ['ClickHouse', () => clickhouse(config)],
@@ -123,31 +110,6 @@ function dataDirectory(config: Config | undefined): Verdict {
   return free < DISK_BYTES_MIN
     ? warn(found, 'Less than 1 GiB is free: publishing is refused (503) when the disk is full.')
     : ok(found);
-}
-
-async function portOf(config: Config | undefined, protocol: 'HTTP' | 'MQTT'): Promise<Verdict> {
-  if (config === undefined) return warn('not checked', 'Mend the configuration first.');
-  const { MILLRACE_HOST: host } = config.node;
-  const port = protocol === 'HTTP' ? config.node.MILLRACE_HTTP_PORT : config.mqtt.MILLRACE_MQTT_PORT;
-  if (port === 'off') return ok('off');
-  const error = await new Promise<NodeJS.ErrnoException | null>((done) => {
-    const server = createServer();
-    server.once('error', done);
-    server.listen({ host, port, exclusive: true }, () => server.close(() => done(null)));
-  });
-  if (error === null) return ok(`${host}:${port} is free`);
-  const ready = join(config.node.MILLRACE_DATA_DIR, 'run', 'ready.json');
-  if (error.code === 'EADDRINUSE' && existsSync(ready)) {
-    const { pid } = JSON.parse(readFileSync(ready, 'utf8')) as { pid: number };
-    return warn(
-      `${host}:${port} is taken by the node that runs on this data directory (process ${pid})`,
-      'Nothing to do, unless you wanted a second one.',
-    );
-  }
-  return fail(
-    `${host}:${port}: ${error.message}`,
-    `Stop what listens there, or choose another port (--${protocol.toLowerCase()}-port, MILLRACE_${protocol}_PORT).`,
-  );
 }
 
 async function openFiles(): Promise<Verdict> {
