@@ -1,8 +1,7 @@
 /** Makes `generated/objects.ts` of the OMA's object files as Eclipse Leshan packs them:
  *
- *    V=2.0.0-M4;  B=https://repo1.maven.org/maven2/org/eclipse/leshan
- *    curl -O $B/leshan-server-demo/$V/leshan-server-demo-$V.jar
- *    curl -O $B/leshan-lwm2m-core/2.0.0-M18/leshan-lwm2m-core-2.0.0-M18.jar
+ *    mvn dependency:copy -DoutputDirectory=. -Dartifact=org.eclipse.leshan:leshan-server-demo:2.0.0-M4
+ *    mvn dependency:copy -DoutputDirectory=. -Dartifact=org.eclipse.leshan:leshan-lwm2m-core:2.0.0-M18
  *    unzip -qo leshan-server-demo-*.jar 'models/*';  unzip -qo leshan-lwm2m-core-*.jar 'models/*'
  *    node --import tsx --conditions=source ingest/src/lwm2m/definitions/generate.ts models
  *
