@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startBareRoad } from './bare-road.ts';
-import { killChildren, runChild, startChild } from './child.ts';
+import { runChild, startChild } from './child.ts';
 import { workDirectory } from './directory.ts';
-import { BenchError } from './errors.ts';
-import { FigureCollector } from './figures.ts';
 import { runLoad } from './load/run.ts';
 import { type EndToEnd, measureEndToEnd, measureOpenLoop } from './measure.ts';
 import type { Target } from './pack.ts';
 import { type Road, startProduct } from './product.ts';
 import { judge, machineFacts, type RoadReport, reportedEnvironment, type SoakFigures } from './report.ts';
+import { Run } from './run.ts';
 import { soak } from './soak.ts';
 
 export interface RoadOptions {
@@ -51,53 +50,39 @@ const SETTLE_MS = 1_000;
  *  @throws BenchError CHILD_FAILED, SETUP_FAILED, DRAIN_TIMEOUT; nothing it started runs on */
 export async function runRoad(options: RoadOptions, progress: (line: string) => void): Promise<RoadReport> {
   const run = new RoadRun(options, progress);
-  const aborted = new Promise<never>((_, reject) => {
-    options.signal?.addEventListener('abort', () => reject(options.signal?.reason), { once: true });
-  });
   // Before anything of ours runs: what else the machine is busy with.
   const machine = machineFacts();
-  const all = run.all();
-  try {
-    const soakFigures = await Promise.race([all, aborted]);
-    const figures = run.collector.figures();
-    return {
-      format: 1,
-      benchmark: 'road',
-      date: new Date().toISOString(),
-      machine,
-      settings: {
-        rounds: options.rounds,
-        seconds: options.seconds,
-        connections: options.connections,
-        channels: options.channels,
-        environment: reportedEnvironment(process.env),
-      },
-      figures,
-      targets: judge(figures, soakFigures),
-      soak: soakFigures,
-    };
-  } finally {
-    await run.stopAll();
-    await all.catch(() => undefined);
-  }
+  const soakFigures = await run.toEnd(options.signal);
+  const figures = run.collector.figures();
+  return {
+    format: 1,
+    benchmark: 'road',
+    date: new Date().toISOString(),
+    machine,
+    settings: {
+      rounds: options.rounds,
+      seconds: options.seconds,
+      connections: options.connections,
+      channels: options.channels,
+      environment: reportedEnvironment(process.env),
+    },
+    figures,
+    targets: judge(figures, soakFigures),
+    soak: soakFigures,
+  };
 }
 
-class RoadRun {
-  readonly collector = new FigureCollector();
+class RoadRun extends Run<SoakFigures | null> {
   readonly #options: RoadOptions;
-  readonly #progress: (line: string) => void;
-  readonly #running = new Set<{ stop(): Promise<void> }>();
-  #stopped = false;
-  #round = 0;
   #productPerSecond = 0;
 
   constructor(options: RoadOptions, progress: (line: string) => void) {
+    super(options.rounds, progress);
     this.#options = options;
-    this.#progress = progress;
   }
 
-  async all(): Promise<SoakFigures | null> {
-    for (this.#round = 1; this.#round <= this.#options.rounds; this.#round++) {
+  protected async all(): Promise<SoakFigures | null> {
+    for (this.round = 1; this.round <= this.#options.rounds; this.round++) {
       await this.#floors();
       await this.#bareRoad('commit');
       if (!this.#options.quick) await this.#bareRoad('fsync');
@@ -106,17 +91,10 @@ class RoadRun {
     return this.#options.soakMinutes > 0 && this.#options.product ? this.#soak() : null;
   }
 
-  async stopAll(): Promise<void> {
-    this.#stopped = true;
-    killChildren();
-    await Promise.allSettled([...this.#running].map((part) => part.stop()));
-    this.#running.clear();
-  }
-
   async #floors(): Promise<void> {
     const { seconds } = this.#options;
     const short = Math.max(Math.min(1, seconds), seconds / 3);
-    const answer = await this.#started(
+    const answer = await this.started(
       startChild<{ url: string }>(import.meta.url, './floors/answer', {}, CHILD_MS_MAX),
     );
     const load = await runLoad({
@@ -126,9 +104,9 @@ class RoadRun {
       recordCount: 10,
       seconds: short,
     });
-    await this.#ended(answer);
-    this.#add('answer/packs-10/messages_per_second', 'messages/s', load.acceptedPerSecond);
-    this.#tell('empty 202', `${whole(load.acceptedPerSecond)} messages/s`);
+    await this.ended(answer);
+    this.add('answer/packs-10/messages_per_second', 'messages/s', load.acceptedPerSecond);
+    this.tell('empty 202', `${whole(load.acceptedPerSecond)} messages/s`);
 
     const parse = await runChild<{ packsPerSecond: number }>(
       import.meta.url,
@@ -136,8 +114,8 @@ class RoadRun {
       { seconds: short / 2, recordCount: 10 },
       CHILD_MS_MAX,
     );
-    this.#add('parse/packs-10/packs_per_second', 'packs/s', parse.packsPerSecond);
-    this.#tell('JSON.parse', `${whole(parse.packsPerSecond)} packs/s`);
+    this.add('parse/packs-10/packs_per_second', 'packs/s', parse.packsPerSecond);
+    this.tell('JSON.parse', `${whole(parse.packsPerSecond)} packs/s`);
 
     const disk = await workDirectory();
     const sync = await runChild<{ syncsPerSecond: number; p50: number; p99: number }>(
@@ -146,10 +124,10 @@ class RoadRun {
       { seconds: short / 2, directory: disk.path },
       CHILD_MS_MAX,
     ).finally(() => disk.remove());
-    this.#add('sync/4-kib/syncs_per_second', 'syncs/s', sync.syncsPerSecond);
-    this.#add('sync/4-kib/p50', 'ms', sync.p50);
-    this.#add('sync/4-kib/p99', 'ms', sync.p99);
-    this.#tell('4 KiB on disk', `${whole(sync.syncsPerSecond)} a second, p99 ${sync.p99.toFixed(1)} ms`);
+    this.add('sync/4-kib/syncs_per_second', 'syncs/s', sync.syncsPerSecond);
+    this.add('sync/4-kib/p50', 'ms', sync.p50);
+    this.add('sync/4-kib/p99', 'ms', sync.p99);
+    this.tell('4 KiB on disk', `${whole(sync.syncsPerSecond)} a second, p99 ${sync.p99.toFixed(1)} ms`);
 
     for (const [name, format] of [
       ['text', 'TabSeparated'],
@@ -162,53 +140,53 @@ class RoadRun {
         { format, seconds: seconds / 2, rowCount: BLOCK_ROWS, directory: directory.path },
         CHILD_MS_MAX + seconds * 1_000,
       ).finally(() => directory.remove());
-      this.#add(`insert/${name}/rows_per_second`, 'rows/s', insert.rowsPerSecond);
-      this.#tell(`raw insert, ${format}`, `${whole(insert.rowsPerSecond)} rows/s`);
+      this.add(`insert/${name}/rows_per_second`, 'rows/s', insert.rowsPerSecond);
+      this.tell(`raw insert, ${format}`, `${whole(insert.rowsPerSecond)} rows/s`);
     }
     await sleep(SETTLE_MS);
   }
 
   async #bareRoad(durability: 'commit' | 'fsync'): Promise<void> {
     const name = durability === 'commit' ? 'bare-road' : 'bare-road-fsync';
-    const road = await this.#started(startBareRoad(this.#options.channels, durability));
+    const road = await this.started(startBareRoad(this.#options.channels, durability));
     await this.#warmUp(road);
     await this.#closedLoops(name, road, durability === 'commit' ? PACK_SIZES : [10]);
     if (!this.#options.quick) await this.#openLoop(name, 'open-10k', road, OFFERED_PER_SECOND);
-    await this.#ended(road);
+    await this.ended(road);
     await sleep(SETTLE_MS);
   }
 
   async #product(): Promise<void> {
     const name = 'millrace';
-    const road = await this.#started(startProduct(this.#options.channels));
-    this.#add('millrace/start/ready_ms', 'ms', road.readyMs);
+    const road = await this.started(startProduct(this.#options.channels));
+    this.add('millrace/start/ready_ms', 'ms', road.readyMs);
     await sleep(Math.min(4, this.#options.seconds) * 1_000);
     const idle = road.memory();
     if (idle !== null) {
-      this.#add('millrace/idle/memory_pss', 'MiB', idle.pss);
-      this.#add('millrace/idle/memory_anonymous', 'MiB', idle.anonymous);
-      this.#add('millrace/idle/memory_rss', 'MiB', idle.rss);
-      this.#tell('Millrace, idle', `ready in ${whole(road.readyMs)} ms, ${whole(idle.pss)} MiB`);
+      this.add('millrace/idle/memory_pss', 'MiB', idle.pss);
+      this.add('millrace/idle/memory_anonymous', 'MiB', idle.anonymous);
+      this.add('millrace/idle/memory_rss', 'MiB', idle.rss);
+      this.tell('Millrace, idle', `ready in ${whole(road.readyMs)} ms, ${whole(idle.pss)} MiB`);
     }
     await this.#warmUp(road);
     const tens = await this.#closedLoops(name, road, PACK_SIZES);
     this.#productPerSecond = tens.messagesPerSecond;
     await this.#openLoop(name, 'open-10k', road, OFFERED_PER_SECOND);
     await this.#openLoop(name, 'open-half', road, Math.max(1, Math.floor(this.#productPerSecond / 2)));
-    await this.#ended(road);
+    await this.ended(road);
     await sleep(SETTLE_MS);
   }
 
   async #soak(): Promise<SoakFigures> {
-    const road = await this.#started(startProduct(this.#options.channels));
+    const road = await this.started(startProduct(this.#options.channels));
     await this.#warmUp(road);
     const messagesPerSecond = Math.max(1, Math.min(OFFERED_PER_SECOND, Math.floor(this.#productPerSecond / 2)));
     const figures = await soak(
       road,
       { connections: this.#options.connections, messagesPerSecond, minutes: this.#options.soakMinutes },
-      this.#progress,
+      (line) => this.say(line),
     );
-    await this.#ended(road);
+    await this.ended(road);
     return figures;
   }
 
@@ -221,17 +199,17 @@ class RoadRun {
       const found = await measureEndToEnd(road, { connections, recordCount, seconds: length });
       if (recordCount === 10) tens = found;
       const base = `${name}/packs-${recordCount}`;
-      this.#add(`${base}/messages_per_second`, 'messages/s', found.messagesPerSecond);
-      this.#add(`${base}/readings_per_second`, 'readings/s', found.readingsPerSecond);
-      this.#add(`${base}/ack_p50`, 'ms', found.load.latency.p50);
-      this.#add(`${base}/ack_p99`, 'ms', found.load.latency.p99);
-      this.#add(`${base}/lag_max`, 'messages', found.lagMessagesMax);
-      this.#add(`${base}/drain_ms`, 'ms', found.drainMs);
-      this.#add(`${base}/cores`, 'cores', found.cores);
-      this.#add(`${base}/refused`, 'answers', total(found.load.refused));
-      this.#add(`${base}/surplus`, 'readings', found.surplus);
-      if (found.memoryMax !== null) this.#add(`${base}/memory_pss_max`, 'MiB', found.memoryMax.pss);
-      this.#tell(
+      this.add(`${base}/messages_per_second`, 'messages/s', found.messagesPerSecond);
+      this.add(`${base}/readings_per_second`, 'readings/s', found.readingsPerSecond);
+      this.add(`${base}/ack_p50`, 'ms', found.load.latency.p50);
+      this.add(`${base}/ack_p99`, 'ms', found.load.latency.p99);
+      this.add(`${base}/lag_max`, 'messages', found.lagMessagesMax);
+      this.add(`${base}/drain_ms`, 'ms', found.drainMs);
+      this.add(`${base}/cores`, 'cores', found.cores);
+      this.add(`${base}/refused`, 'answers', total(found.load.refused));
+      this.add(`${base}/surplus`, 'readings', found.surplus);
+      if (found.memoryMax !== null) this.add(`${base}/memory_pss_max`, 'MiB', found.memoryMax.pss);
+      this.tell(
         `${road.name}, packs of ${recordCount}`,
         `${whole(found.messagesPerSecond)} messages/s, ${whole(found.readingsPerSecond)} readings/s${refusals(found.load.refused)}`,
       );
@@ -249,15 +227,15 @@ class RoadRun {
       messagesPerSecond,
     });
     const base = `${name}/${label}`;
-    this.#add(`${base}/offered_per_second`, 'messages/s', messagesPerSecond);
-    this.#add(`${base}/accepted_per_second`, 'messages/s', found.acceptedPerSecond);
-    this.#add(`${base}/ack_p50`, 'ms', found.latency.p50);
-    this.#add(`${base}/ack_p99`, 'ms', found.latency.p99);
-    this.#add(`${base}/ack_max`, 'ms', found.latency.max);
-    this.#add(`${base}/generator_late_p99`, 'ms', found.generatorLate.p99);
-    this.#add(`${base}/lag_max`, 'messages', found.lagMessagesMax);
-    if (found.memoryMax !== null) this.#add(`${base}/memory_pss_max`, 'MiB', found.memoryMax.pss);
-    this.#tell(
+    this.add(`${base}/offered_per_second`, 'messages/s', messagesPerSecond);
+    this.add(`${base}/accepted_per_second`, 'messages/s', found.acceptedPerSecond);
+    this.add(`${base}/ack_p50`, 'ms', found.latency.p50);
+    this.add(`${base}/ack_p99`, 'ms', found.latency.p99);
+    this.add(`${base}/ack_max`, 'ms', found.latency.max);
+    this.add(`${base}/generator_late_p99`, 'ms', found.generatorLate.p99);
+    this.add(`${base}/lag_max`, 'messages', found.lagMessagesMax);
+    if (found.memoryMax !== null) this.add(`${base}/memory_pss_max`, 'MiB', found.memoryMax.pss);
+    this.tell(
       `${road.name}, ${whole(messagesPerSecond)} messages/s offered`,
       `p50 ${found.latency.p50.toFixed(1)} ms, p99 ${found.latency.p99.toFixed(1)} ms${refusals(found.refused)}`,
     );
@@ -280,29 +258,6 @@ class RoadRun {
       channel: `channel-${index}`,
       key: `key-${index}-0123456789abcdef0123456789abcdef`,
     }));
-  }
-
-  async #started<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
-    const part = await starting;
-    this.#running.add(part);
-    if (this.#stopped) {
-      await this.#ended(part);
-      throw new BenchError('INTERRUPTED', 'now');
-    }
-    return part;
-  }
-
-  async #ended(part: { stop(): Promise<void> }): Promise<void> {
-    await part.stop();
-    this.#running.delete(part);
-  }
-
-  #add(name: string, unit: string, value: number): void {
-    this.collector.add(name, unit, value);
-  }
-
-  #tell(what: string, found: string): void {
-    this.#progress(`round ${this.#round} of ${this.#options.rounds}, ${what}: ${found}`);
   }
 }
 

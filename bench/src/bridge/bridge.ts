@@ -1,10 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Child, killChildren } from '../child.ts';
 import { workDirectory } from '../directory.ts';
-import { BenchError } from '../errors.ts';
-import { FigureCollector } from '../figures.ts';
 import { canPin } from '../pinning.ts';
 import { machineFacts, reportedEnvironment } from '../report.ts';
+import { Run } from '../run.ts';
 import { startAedes } from './brokers/aedes.ts';
 import type { Broker, BrokerName, CertificateFiles } from './brokers/broker.ts';
 import { makeCertificate } from './brokers/certificate.ts';
@@ -29,16 +27,7 @@ const DATA_PLANE_ROLES = 'ingest,registry';
 export async function runBridge(options: BridgeOptions, progress: (line: string) => void): Promise<BridgeReport> {
   const machine = machineFacts();
   const run = new BridgeRun(options, progress);
-  const aborted = new Promise<never>((_, reject) => {
-    options.signal?.addEventListener('abort', () => reject(options.signal?.reason), { once: true });
-  });
-  const all = run.all();
-  try {
-    await Promise.race([all, aborted]);
-  } finally {
-    await run.stopAll();
-    await all.catch(() => undefined);
-  }
+  await run.toEnd(options.signal);
   const figures = run.collector.figures();
   return {
     format: 1,
@@ -59,28 +48,23 @@ export async function runBridge(options: BridgeOptions, progress: (line: string)
   };
 }
 
-class BridgeRun {
-  readonly collector = new FigureCollector();
+class BridgeRun extends Run {
   readonly #options: BridgeOptions;
-  readonly #progress: (line: string) => void;
-  readonly #running = new Set<{ stop(): Promise<void> }>();
-  #stopped = false;
 
   constructor(options: BridgeOptions, progress: (line: string) => void) {
+    super(options.rounds, progress);
     this.#options = options;
-    this.#progress = progress;
   }
 
-  async all(): Promise<void> {
+  protected async all(): Promise<void> {
     const names = this.#brokers();
-    if (!canPin())
-      this.#progress('cores are not separated here (no taskset, or one core): servers and generator share');
+    if (!canPin()) this.say('cores are not separated here (no taskset, or one core): servers and generator share');
     const work = await workDirectory();
     try {
       const certificate = await makeCertificate(work.path);
-      if (certificate === null) this.#progress('openssl is not installed: nothing is measured over TLS');
-      for (let round = 1; round <= this.#options.rounds; round++) {
-        for (const name of names) await this.#measure(name, round, certificate);
+      if (certificate === null) this.say('openssl is not installed: nothing is measured over TLS');
+      for (this.round = 1; this.round <= this.#options.rounds; this.round++) {
+        for (const name of names) await this.#measure(name, certificate);
       }
       if (names.includes('millrace')) await this.#offline();
     } finally {
@@ -88,40 +72,33 @@ class BridgeRun {
     }
   }
 
-  async stopAll(): Promise<void> {
-    this.#stopped = true;
-    killChildren();
-    await Promise.allSettled([...this.#running].map((part) => part.stop()));
-    this.#running.clear();
-  }
-
   #brokers(): BrokerName[] {
     const wanted = [...this.#options.brokers];
     if (installedMosquitto() !== null || !wanted.includes('mosquitto')) return wanted;
-    this.#progress('mosquitto is not installed (Debian: apt-get install mosquitto): its columns are left out');
+    this.say('mosquitto is not installed (Debian: apt-get install mosquitto): its columns are left out');
     return wanted.filter((name) => name !== 'mosquitto');
   }
 
-  async #measure(name: BrokerName, round: number, certificate: CertificateFiles | null): Promise<void> {
-    const broker = await this.#started(this.#start(name, certificate));
+  async #measure(name: BrokerName, certificate: CertificateFiles | null): Promise<void> {
+    const broker = await this.started(this.#start(name, certificate));
     const measurement = new Measurement({
       name,
       broker,
       load: bridgeLoad(GENERATOR_CORE),
       options: this.#options,
       add: (figure, unit, value) => this.collector.add(`${name}/${figure}`, unit, value),
-      tell: (found) => this.#progress(`round ${round} of ${this.#options.rounds}, ${name}, ${found}`),
+      tell: (found) => this.say(`round ${this.round} of ${this.#options.rounds}, ${name}, ${found}`),
     });
     try {
       // With all roles only what the storing of the messages changes.
       await measurement.run(name !== 'millrace-all');
     } catch (error) {
-      if (this.#stopped) throw error;
+      if (this.stopped) throw error;
       const stderr = broker.stderr();
-      if (stderr !== '') this.#progress(`${name} wrote: ${stderr}`);
+      if (stderr !== '') this.say(`${name} wrote: ${stderr}`);
       throw error;
     }
-    await this.#ended(broker);
+    await this.ended(broker);
     await sleep(SETTLE_MS);
   }
 
@@ -141,7 +118,7 @@ class BridgeRun {
 
   async #offline(): Promise<void> {
     const { offline } = this.#options;
-    const broker = await this.#started(
+    const broker = await this.started(
       startMillrace({ publishers: offline.channels, core: SERVER_CORE, certificate: null }, DATA_PLANE_ROLES),
     );
     await measureOffline(
@@ -149,23 +126,8 @@ class BridgeRun {
       bridgeLoad(GENERATOR_CORE),
       { ...offline, payloadSize: this.#options.payloadSize, memorySeconds: this.#options.memorySeconds },
       (figure, unit, value) => this.collector.add(`millrace/${figure}`, unit, value),
-      this.#progress,
+      (line) => this.say(line),
     );
-    await this.#ended(broker);
-  }
-
-  async #started<T extends { stop(): Promise<void> } | Child<unknown>>(starting: Promise<T>): Promise<T> {
-    const part = await starting;
-    this.#running.add(part);
-    if (this.#stopped) {
-      await this.#ended(part);
-      throw new BenchError('INTERRUPTED', 'now');
-    }
-    return part;
-  }
-
-  async #ended(part: { stop(): Promise<void> }): Promise<void> {
-    await part.stop();
-    this.#running.delete(part);
+    await this.ended(broker);
   }
 }

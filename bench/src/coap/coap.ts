@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { killChildren, runChild, startChild } from '../child.ts';
+import { runChild, startChild } from '../child.ts';
 import { BenchError } from '../errors.ts';
-import { FigureCollector } from '../figures.ts';
 import { treeMemory } from '../memory.ts';
 import { metricSum } from '../metrics-text.ts';
 import { canPin } from '../pinning.ts';
 import { type ProductNode, type ProvisionedTarget, provision, startNode } from '../product.ts';
 import { machineFacts, reportedEnvironment } from '../report.ts';
+import { Run } from '../run.ts';
 import type { CoapPlan, HandshakeFigures, ObserveFigures, PublishFigures } from './load/plan.ts';
 import type { CoapRoadOptions } from './options.ts';
 import { type CoapReport, judgeCoap } from './report.ts';
@@ -25,16 +25,7 @@ const MIB_SAMPLE_MS = 1_000;
 export async function runCoapRoad(options: CoapRoadOptions, progress: (line: string) => void): Promise<CoapReport> {
   const machine = machineFacts();
   const run = new CoapRun(options, progress);
-  const aborted = new Promise<never>((_, reject) => {
-    options.signal?.addEventListener('abort', () => reject(options.signal?.reason), { once: true });
-  });
-  const all = run.all();
-  try {
-    await Promise.race([all, aborted]);
-  } finally {
-    await run.stopAll();
-    await all.catch(() => undefined);
-  }
+  await run.toEnd(options.signal);
   const figures = run.collector.figures();
   return {
     format: 1,
@@ -55,37 +46,25 @@ export async function runCoapRoad(options: CoapRoadOptions, progress: (line: str
   };
 }
 
-class CoapRun {
-  readonly collector = new FigureCollector();
+class CoapRun extends Run {
   readonly #options: CoapRoadOptions;
-  readonly #progress: (line: string) => void;
-  readonly #running = new Set<{ stop(): Promise<void> }>();
-  #stopped = false;
-  #round = 0;
 
   constructor(options: CoapRoadOptions, progress: (line: string) => void) {
+    super(options.rounds, progress);
     this.#options = options;
-    this.#progress = progress;
   }
 
-  async all(): Promise<void> {
-    if (!canPin()) this.#progress('cores are not separated here (no taskset, or one core): they are shared');
-    for (this.#round = 1; this.#round <= this.#options.rounds; this.#round++) {
+  protected async all(): Promise<void> {
+    if (!canPin()) this.say('cores are not separated here (no taskset, or one core): they are shared');
+    for (this.round = 1; this.round <= this.#options.rounds; this.round++) {
       await this.#floor();
       if (this.#options.product) await this.#product();
     }
   }
 
-  async stopAll(): Promise<void> {
-    this.#stopped = true;
-    killChildren();
-    await Promise.allSettled([...this.#running].map((part) => part.stop()));
-    this.#running.clear();
-  }
-
   async #floor(): Promise<void> {
     const { clients, seconds } = this.#options;
-    const floor = await this.#started(
+    const floor = await this.started(
       startChild<{ port: number }>(import.meta.url, './floor', {}, CHILD_MS_MAX, SERVER_CORE),
     );
     const before = treeMemory(floor.pid, '')?.cpuSeconds ?? 0;
@@ -99,14 +78,14 @@ class CoapRun {
       secure: false,
     });
     const cores = ((treeMemory(floor.pid, '')?.cpuSeconds ?? 0) - before) / ((performance.now() - began) / 1_000);
-    await this.#ended(floor);
+    await this.ended(floor);
     this.#publish('floor/publish', 'bare parse and acknowledge', found, cores);
     await sleep(SETTLE_MS);
   }
 
   async #product(): Promise<void> {
     const { clients, seconds, channels } = this.#options;
-    const node = await this.#started(
+    const node = await this.started(
       startNode({
         roles: DATA_PLANE_ROLES,
         core: SERVER_CORE,
@@ -124,7 +103,7 @@ class CoapRun {
     const targets = await provision(plane, channels);
     await sleep(2_000);
     const idle = node.memory();
-    if (idle !== null) this.#add('millrace/idle/memory_rss', 'MiB', idle.rss);
+    if (idle !== null) this.add('millrace/idle/memory_rss', 'MiB', idle.rss);
     const port = portOf(node, 'coap');
     const securePort = portOf(node, 'coaps');
     const memory = new Watched(node);
@@ -157,10 +136,10 @@ class CoapRun {
       await memory.stop();
     }
     if (idle !== null) {
-      this.#add('millrace/load/memory_above_idle', 'MiB', memory.rssMax - idle.rss);
-      this.#tell('memory', `idle ${whole(idle.rss)} MiB, at most ${whole(memory.rssMax)} MiB under load (RSS)`);
+      this.add('millrace/load/memory_above_idle', 'MiB', memory.rssMax - idle.rss);
+      this.tell('memory', `idle ${whole(idle.rss)} MiB, at most ${whole(memory.rssMax)} MiB under load (RSS)`);
     }
-    await this.#ended(node);
+    await this.ended(node);
     await sleep(SETTLE_MS);
   }
 
@@ -172,7 +151,7 @@ class CoapRun {
     const cores = ((node.memory()?.cpuSeconds ?? 0) - before) / ((performance.now() - began) / 1_000);
     this.#publish(base, label, found, cores);
     // What was acknowledged is on the log.
-    this.#add(`${base}/unexplained`, 'messages', Math.min(0, (await acceptedBy(node)) - accepted - found.answered));
+    this.add(`${base}/unexplained`, 'messages', Math.min(0, (await acceptedBy(node)) - accepted - found.answered));
   }
 
   async #handshakes(node: ProductNode, port: number, targets: readonly ProvisionedTarget[]): Promise<void> {
@@ -186,11 +165,11 @@ class CoapRun {
       seconds: this.#options.seconds / 2,
     });
     const cores = ((node.memory()?.cpuSeconds ?? 0) - before) / ((performance.now() - began) / 1_000);
-    this.#add('millrace/handshakes/per_second', 'handshakes/s', found.perSecond);
-    this.#add('millrace/handshakes/failed', 'handshakes', found.failed);
-    this.#add('millrace/handshakes/per_core_second', 'handshakes', found.perSecond / cores);
-    this.#add('millrace/handshakes/generator_cores', 'cores', found.generatorCores);
-    this.#tell(
+    this.add('millrace/handshakes/per_second', 'handshakes/s', found.perSecond);
+    this.add('millrace/handshakes/failed', 'handshakes', found.failed);
+    this.add('millrace/handshakes/per_core_second', 'handshakes', found.perSecond / cores);
+    this.add('millrace/handshakes/generator_cores', 'cores', found.generatorCores);
+    this.tell(
       'PSK handshakes',
       `${whole(found.perSecond)}/s, ${whole(found.perSecond / cores)} for each second of the server's CPU`,
     );
@@ -208,12 +187,12 @@ class CoapRun {
       seconds,
     });
     const base = 'millrace/observe';
-    this.#add(`${base}/delivered_per_second`, 'notifications/s', found.deliveredPerSecond);
-    this.#add(`${base}/missing`, 'notifications', found.missing);
-    this.#add(`${base}/duplicates`, 'notifications', found.duplicates);
-    this.#add(`${base}/delay_p50`, 'ms', found.delay.p50);
-    this.#add(`${base}/delay_p99`, 'ms', found.delay.p99);
-    this.#tell(
+    this.add(`${base}/delivered_per_second`, 'notifications/s', found.deliveredPerSecond);
+    this.add(`${base}/missing`, 'notifications', found.missing);
+    this.add(`${base}/duplicates`, 'notifications', found.duplicates);
+    this.add(`${base}/delay_p50`, 'ms', found.delay.p50);
+    this.add(`${base}/delay_p99`, 'ms', found.delay.p99);
+    this.tell(
       `${whole(observers)} observers`,
       `${whole(found.deliveredPerSecond)} notifications/s, p50 ${found.delay.p50.toFixed(1)} ms, p99 ${found.delay.p99.toFixed(1)} ms, ${found.missing} missing, ${found.duplicates} twice`,
     );
@@ -232,29 +211,29 @@ class CoapRun {
       secure: false,
     });
     await watched.stop();
-    this.#add('millrace/soak/rss_ratio', '×', watched.thirds());
-    this.#add('millrace/soak/per_second', 'requests/s', found.perSecond);
-    this.#tell(
+    this.add('millrace/soak/rss_ratio', '×', watched.thirds());
+    this.add('millrace/soak/per_second', 'requests/s', found.perSecond);
+    this.tell(
       `soak of ${soakMinutes} min`,
       `${whole(found.perSecond)} requests/s, memory × ${watched.thirds().toFixed(2)}`,
     );
   }
 
   #publish(base: string, label: string, found: PublishFigures, cores: number): void {
-    this.#add(`${base}/requests_per_second`, 'requests/s', found.perSecond);
-    this.#add(`${base}/requests_per_core_second`, 'requests', found.perSecond / cores);
-    this.#add(`${base}/cores`, 'cores', cores);
-    this.#add(`${base}/p50`, 'ms', found.latency.p50);
-    this.#add(`${base}/p99`, 'ms', found.latency.p99);
-    this.#add(`${base}/repeated`, 'requests', found.repeated);
-    this.#add(
+    this.add(`${base}/requests_per_second`, 'requests/s', found.perSecond);
+    this.add(`${base}/requests_per_core_second`, 'requests', found.perSecond / cores);
+    this.add(`${base}/cores`, 'cores', cores);
+    this.add(`${base}/p50`, 'ms', found.latency.p50);
+    this.add(`${base}/p99`, 'ms', found.latency.p99);
+    this.add(`${base}/repeated`, 'requests', found.repeated);
+    this.add(
       `${base}/refused`,
       'requests',
       Object.values(found.refused).reduce((sum, count) => sum + count, 0),
     );
-    this.#add(`${base}/generator_cores`, 'cores', found.generatorCores);
+    this.add(`${base}/generator_cores`, 'cores', found.generatorCores);
     const refused = Object.entries(found.refused).map(([code, count]) => `${count} × ${code}`);
-    this.#tell(
+    this.tell(
       label,
       `${whole(found.perSecond)} requests/s, p50 ${found.latency.p50.toFixed(2)} ms, p99 ${found.latency.p99.toFixed(2)} ms${refused.length === 0 ? '' : ` (refused: ${refused.join(', ')})`}`,
     );
@@ -262,29 +241,6 @@ class CoapRun {
 
   #load<T>(plan: CoapPlan): Promise<T> {
     return runChild<T>(import.meta.url, './load/generator', plan, plan.seconds * 1_000 + CHILD_MS_MAX, GENERATOR_CORE);
-  }
-
-  async #started<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
-    const part = await starting;
-    this.#running.add(part);
-    if (this.#stopped) {
-      await this.#ended(part);
-      throw new BenchError('INTERRUPTED', 'now');
-    }
-    return part;
-  }
-
-  async #ended(part: { stop(): Promise<void> }): Promise<void> {
-    await part.stop();
-    this.#running.delete(part);
-  }
-
-  #add(name: string, unit: string, value: number): void {
-    this.collector.add(name, unit, value);
-  }
-
-  #tell(what: string, found: string): void {
-    this.#progress(`round ${this.#round} of ${this.#options.rounds}, ${what}: ${found}`);
   }
 }
 

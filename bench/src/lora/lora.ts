@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startMosquitto } from '../bridge/brokers/mosquitto.ts';
-import { killChildren, runChild, startChild } from '../child.ts';
+import { runChild, startChild } from '../child.ts';
 import { BenchError } from '../errors.ts';
-import { FigureCollector } from '../figures.ts';
 import { metricSum } from '../metrics-text.ts';
 import { canPin } from '../pinning.ts';
 import { type ControlPlane, type ProductNode, startNode } from '../product.ts';
 import { machineFacts, reportedEnvironment } from '../report.ts';
+import { Run } from '../run.ts';
 import type { BurstFigures } from './burst.ts';
 import { APPLICATION_ID, devEuiOf } from './event.ts';
 import type { LoraRoadOptions } from './options.ts';
@@ -29,16 +29,7 @@ const WARM_UP_SHARE = 1 / 8;
 export async function runLoraRoad(options: LoraRoadOptions, progress: (line: string) => void): Promise<LoraReport> {
   const machine = machineFacts();
   const run = new LoraRun(options, progress);
-  const aborted = new Promise<never>((_, reject) => {
-    options.signal?.addEventListener('abort', () => reject(options.signal?.reason), { once: true });
-  });
-  const all = run.all();
-  try {
-    await Promise.race([all, aborted]);
-  } finally {
-    await run.stopAll();
-    await all.catch(() => undefined);
-  }
+  await run.toEnd(options.signal);
   return {
     format: 1,
     benchmark: 'road-lora',
@@ -55,22 +46,17 @@ export async function runLoraRoad(options: LoraRoadOptions, progress: (line: str
   };
 }
 
-class LoraRun {
-  readonly collector = new FigureCollector();
+class LoraRun extends Run {
   readonly #options: LoraRoadOptions;
-  readonly #progress: (line: string) => void;
-  readonly #running = new Set<{ stop(): Promise<void> }>();
-  #stopped = false;
-  #round = 0;
   #next = 1;
 
   constructor(options: LoraRoadOptions, progress: (line: string) => void) {
+    super(options.rounds, progress);
     this.#options = options;
-    this.#progress = progress;
   }
 
-  async all(): Promise<void> {
-    for (this.#round = 1; this.#round <= this.#options.rounds; this.#round++) {
+  protected async all(): Promise<void> {
+    for (this.round = 1; this.round <= this.#options.rounds; this.round++) {
       await this.#floor();
       if (this.#options.product) {
         await this.#product('millrace', 'Millrace, ingest and registry', 'ingest,registry');
@@ -79,17 +65,10 @@ class LoraRun {
     }
   }
 
-  async stopAll(): Promise<void> {
-    this.#stopped = true;
-    killChildren();
-    await Promise.allSettled([...this.#running].map((part) => part.stop()));
-    this.#running.clear();
-  }
-
   async #floor(): Promise<void> {
-    const broker = await this.#started(startMosquitto({ publishers: 0, core: OTHER_CORE, certificate: null }));
+    const broker = await this.started(startMosquitto({ publishers: 0, core: OTHER_CORE, certificate: null }));
     const { port } = broker.endpoint;
-    const floor = await this.#started(
+    const floor = await this.started(
       startChild<object>(import.meta.url, './floor', { port }, CHILD_MS_MAX, SERVER_CORE),
     );
     const { events } = this.#options;
@@ -97,18 +76,18 @@ class LoraRun {
     const burst = await this.#burst(port, events);
     // It has nothing that could be asked: what it has not taken a moment after the last acknowledgement is little.
     await sleep(SETTLE_MS);
-    this.#add('floor/events_per_second', 'events/s', events / burst.seconds);
-    this.#tell('bare subscriber', `${whole(events / burst.seconds)} events/s`);
-    await this.#ended(floor);
-    await this.#ended(broker);
+    this.add('floor/events_per_second', 'events/s', events / burst.seconds);
+    this.tell('bare subscriber', `${whole(events / burst.seconds)} events/s`);
+    await this.ended(floor);
+    await this.ended(broker);
     await sleep(SETTLE_MS);
   }
 
   async #product(name: string, label: string, roles: string | undefined): Promise<void> {
     const { devices, events } = this.#options;
-    const broker = await this.#started(startMosquitto({ publishers: 0, core: OTHER_CORE, certificate: null }));
+    const broker = await this.started(startMosquitto({ publishers: 0, core: OTHER_CORE, certificate: null }));
     const { port } = broker.endpoint;
-    const node = await this.#started(startNode({ ...(roles === undefined ? {} : { roles }), core: SERVER_CORE }));
+    const node = await this.started(startNode({ ...(roles === undefined ? {} : { roles }), core: SERVER_CORE }));
     await setUp(await node.plane(), port, devices);
     await subscribed(node);
     let taken = await takenBy(node);
@@ -119,12 +98,12 @@ class LoraRun {
     const burst = await this.#burst(port, events);
     await this.#until(node, taken + events * MESSAGES_PER_EVENT);
     const seconds = (Date.now() - burst.startedAt) / 1_000;
-    this.#add(`${name}/events_per_second`, 'events/s', events / seconds);
+    this.add(`${name}/events_per_second`, 'events/s', events / seconds);
     const memory = node.memory();
-    if (memory !== null) this.#add(`${name}/memory_pss`, 'MiB', memory.pss);
-    this.#tell(label, `${whole(events / seconds)} events/s, durable (two messages each)`);
-    await this.#ended(node);
-    await this.#ended(broker);
+    if (memory !== null) this.add(`${name}/memory_pss`, 'MiB', memory.pss);
+    this.tell(label, `${whole(events / seconds)} events/s, durable (two messages each)`);
+    await this.ended(node);
+    await this.ended(broker);
     await sleep(SETTLE_MS);
   }
 
@@ -161,29 +140,6 @@ class LoraRun {
       }
       await sleep(POLL_MS);
     }
-  }
-
-  async #started<T extends { stop(): Promise<void> }>(starting: Promise<T>): Promise<T> {
-    const part = await starting;
-    this.#running.add(part);
-    if (this.#stopped) {
-      await this.#ended(part);
-      throw new BenchError('INTERRUPTED', 'now');
-    }
-    return part;
-  }
-
-  async #ended(part: { stop(): Promise<void> }): Promise<void> {
-    await part.stop();
-    this.#running.delete(part);
-  }
-
-  #add(name: string, unit: string, value: number): void {
-    this.collector.add(name, unit, value);
-  }
-
-  #tell(what: string, found: string): void {
-    this.#progress(`round ${this.#round} of ${this.#options.rounds}, ${what}: ${found}`);
   }
 }
 
