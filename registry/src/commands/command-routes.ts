@@ -1,12 +1,12 @@
 import type { z } from '@hono/zod-openapi';
-import { isUuid, uuidV7 } from '@millrace/core';
+import { uuidV7 } from '@millrace/core';
 import { deleted } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
 import { permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { listOf } from '../inventory/lookup.ts';
+import { listOf, permittedThing } from '../inventory/lookup.ts';
 import { pageAnswer } from '../inventory/page.ts';
 import { removed } from '../inventory/problems.ts';
 import type { Thing } from '../inventory/things.ts';
@@ -116,19 +116,12 @@ export const commandRoutes: readonly Route[] = [
 ];
 
 /** A thing that somebody gives commands to, or asks about them.  @throws Refusal 404, 403 */
-export async function commandedThing(
+export const commandedThing = (
   call: Call<unknown, unknown>,
   plane: Plane,
   verb: Verb,
   id = call.parameters.id ?? '',
-): Promise<Thing> {
-  await call.principal();
-  const thing = isUuid(id) ? await plane.registry.things.get(id) : null;
-  if (thing === null) throw notFound('thing');
-  const { org, groups } = thing;
-  await permit(call, plane, org, `things/${thing.id}`, `commands.${verb}`, { groups });
-  return thing;
-}
+): Promise<Thing> => permittedThing(call, plane, `commands.${verb}`, id);
 
 /** @throws Refusal 404, 403 */
 async function commandFor(

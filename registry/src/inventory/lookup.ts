@@ -1,4 +1,4 @@
-import { isUuid } from '@millrace/core';
+import { type ControlAction, isUuid } from '@millrace/core';
 import { isMember, orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound, Refusal } from '../http/refusal.ts';
@@ -16,12 +16,23 @@ export async function thingFor(
   verb: Verb,
   id = call.parameters.id ?? '',
 ): Promise<Thing> {
+  const thing = await permittedThing(call, plane, `things.${verb}`, id);
+  if (verb !== 'read') await permitMachine(call, plane, thing.org, thing.id, verb);
+  return thing;
+}
+
+/** A thing with which somebody may do something, whatever the action is of.  @throws Refusal 404, 403 */
+export async function permittedThing(
+  call: Call<unknown, unknown>,
+  plane: Plane,
+  action: ControlAction,
+  id: string,
+): Promise<Thing> {
   await call.principal();
   const thing = isUuid(id) ? await plane.registry.things.get(id) : null;
   if (thing === null) throw notFound('thing');
   const { org, groups } = thing;
-  await permit(call, plane, org, `things/${thing.id}`, `things.${verb}`, { groups });
-  if (verb !== 'read') await permitMachine(call, plane, org, thing.id, verb);
+  await permit(call, plane, org, `things/${thing.id}`, action, { groups });
   return thing;
 }
 

@@ -1,3 +1,4 @@
+import { statusOf, toldLocation } from './chirpstack.ts';
 import { CODE_RATES, LOCATION_SOURCES, LOG_CODES, LOG_LEVELS } from './chirpstack-v4-messages.ts';
 import { bestReception, type LogEvent, type LoraEvent, type LoraOrigin, type Radio } from './lora-event.ts';
 import { EventFault, locationOf, type Members } from './members.ts';
@@ -54,18 +55,9 @@ export function chirpStackV4Event(type: string, event: Members, digest: string):
       };
     }
     case 'status':
-      return {
-        ...origin,
-        type,
-        marginDb: event.number('margin'),
-        externalPower: event.boolean('externalPowerSource'),
-        batteryPercent: event.boolean('batteryLevelUnavailable') ? null : event.number('batteryLevel'),
-      };
-    case 'location': {
-      const location = locationOf(event.child('location'), LOCATION_SOURCES);
-      if (location === null) throw new EventFault('The event has no location.');
-      return { ...origin, type, location };
-    }
+      return { ...origin, type, ...statusOf(event) };
+    case 'location':
+      return { ...origin, type, location: toldLocation(event, LOCATION_SOURCES) };
     case 'integration':
       return {
         ...origin,
