@@ -138,7 +138,7 @@ export class EnvelopeReader {
     }
     if (at[ID] === 0 || this.#size[ID] !== 16) return false;
     if (at[ORG] === 0 || at[CHANNEL] === 0 || at[PUBLISHER] === 0 || at[PAYLOAD] === 0) return false;
-    if (at[PROTOCOL] !== 0 && (buffer[at[PROTOCOL] as number] as number) > PROTOCOL_MAX) return false;
+    if (at[PROTOCOL] !== 0 && (at[PROTOCOL] as number) >= end) return false;
     if (at[RECEIVED] !== 0 && (at[RECEIVED] as number) + 8 > end) return false;
     if (at[QOS] !== 0 && ((at[QOS] as number) >= end || (buffer[at[QOS] as number] as number) > 2)) return false;
     if (at[RETAIN] !== 0 && (at[RETAIN] as number) >= end) return false;
@@ -168,9 +168,11 @@ export class EnvelopeReader {
   get dedupKey(): string {
     return this.#text(DEDUP_KEY);
   }
+  /** `unknown` also for one that only a newer program knows: during an upgrade both write to one log. */
   get protocol(): Protocol {
     const at = this.#at[PROTOCOL] as number;
-    return at === 0 ? Protocol.unknown : (this.#bytes[at] as Protocol);
+    const found = at === 0 ? Protocol.unknown : (this.#bytes[at] as number);
+    return found > PROTOCOL_MAX ? Protocol.unknown : (found as Protocol);
   }
   /** @units µs since 1970 */
   get receivedUs(): number {
