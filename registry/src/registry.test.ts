@@ -86,6 +86,22 @@ describe('the first run', () => {
     await expect(startRegistry(url)).rejects.toMatchObject({ code: 'REGISTRY_SCHEMA_NEWER', retry: 'never' });
   });
 
+  test('while nodes are upgraded one by one, an old one also starts on what only expands its database', async () => {
+    const url = await freshUrl();
+    await node(url);
+    const database = connect(url);
+    const sql = 'CREATE TABLE registry.of_the_next_version (id uuid)';
+    const count = (await database.query('SELECT FROM registry.migrations')).length;
+    const nothing = Array.from({ length: count }, () => ({ name: 'done', sql: 'SELECT 1' }));
+    const expanding = { name: 'next', sql, expands: true };
+    expect(await migrate(database, [...nothing, expanding])).toBe(1);
+    await (await startRegistry(url)).stop();
+    expect(await migrate(database)).toBe(0);
+    expect(await migrate(database, [...nothing, expanding, { name: 'changing', sql: 'SELECT 1' }])).toBe(1);
+    await expect(startRegistry(url)).rejects.toMatchObject({ code: 'REGISTRY_SCHEMA_NEWER' });
+    expect(await database.query('SELECT FROM registry.migrations')).toHaveLength(count + 2);
+  });
+
   test('a database that does not answer is unreachable, to be tried later', async () => {
     await expect(startRegistry('postgresql://nobody:x@127.0.0.1:1/none')).rejects.toMatchObject({
       code: 'REGISTRY_UNREACHABLE',

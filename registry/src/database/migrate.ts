@@ -15,8 +15,16 @@ import * as lwm2m from './migrations/0012-lwm2m.ts';
 import * as lora from './migrations/0013-lora.ts';
 import * as deviceKeys from './migrations/0014-device-keys.ts';
 
+export interface Migration {
+  readonly name: string;
+  readonly sql: string;
+  /** Only adds what programs before it need not know (tables, columns with a default): they go on working with it, so
+   *  nodes can be upgraded one by one, and an old one that restarts meanwhile comes back. */
+  readonly expands?: boolean;
+}
+
 /** In order; a migration that was released never changes. */
-const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
+const MIGRATIONS: readonly Migration[] = [
   controlPlane,
   bridge,
   tenancy,
@@ -36,9 +44,11 @@ const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
 /** Advisory locks of the registry, by what they guard. */
 export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03, sweep: 0x4d_4c_04 } as const;
 
-/** Brings the database to this program's version. Nodes that start at once take turns.
+/** Brings the database to this program's version. Nodes that start at once take turns. A newer database is taken if all
+ *  that is newer only expands it.
+ *  @returns how many migrations ran
  *  @throws RegistryError REGISTRY_SCHEMA_NEWER, REGISTRY_UNREACHABLE */
-export async function migrate(database: Database): Promise<number> {
+export async function migrate(database: Database, migrations: readonly Migration[] = MIGRATIONS): Promise<number> {
   return database.transaction(async (session) => {
     await session.query('SET LOCAL statement_timeout = 0');
     await session.query('SELECT pg_advisory_xact_lock($1)', [LOCKS.migrate]);
@@ -46,22 +56,31 @@ export async function migrate(database: Database): Promise<number> {
     await session.query(
       'CREATE TABLE IF NOT EXISTS registry.migrations (version integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())',
     );
-    const rows = await session.query<{ at: number | null }>('SELECT max(version) AS at FROM registry.migrations');
+    // Altering would wait for whoever reads the table, a backup for example: only where it has to be.
+    const known = await session.query(
+      `SELECT FROM pg_attribute WHERE attrelid = 'registry.migrations'::regclass AND attname = 'expands'`,
+    );
+    if (known.length === 0)
+      await session.query('ALTER TABLE registry.migrations ADD COLUMN expands boolean NOT NULL DEFAULT false');
+    const rows = await session.query<{ at: number | null; changed: number | null }>(
+      'SELECT max(version) AS at, max(version) FILTER (WHERE NOT expands) AS changed FROM registry.migrations',
+    );
     const at = rows[0]?.at ?? 0;
-    if (at > MIGRATIONS.length)
+    if ((rows[0]?.changed ?? 0) > migrations.length)
       throw new RegistryError('REGISTRY_SCHEMA_NEWER', 'never', {
         database: at,
-        program: MIGRATIONS.length,
+        program: migrations.length,
         advice: 'run a newer millrace, or restore a backup from before the upgrade',
       });
-    for (const [index, migration] of MIGRATIONS.entries()) {
+    for (const [index, { name, sql, expands = false }] of migrations.entries()) {
       if (index < at) continue;
-      await session.query(migration.sql);
-      await session.query('INSERT INTO registry.migrations (version, name) VALUES ($1, $2)', [
+      await session.query(sql);
+      await session.query('INSERT INTO registry.migrations (version, name, expands) VALUES ($1, $2, $3)', [
         index + 1,
-        migration.name,
+        name,
+        expands,
       ]);
     }
-    return MIGRATIONS.length - at;
+    return Math.max(0, migrations.length - at);
   });
 }
