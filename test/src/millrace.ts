@@ -17,6 +17,8 @@ export class Millrace {
   readonly environment: Readonly<Record<string, string>>;
   /** A program that prepares what the node inherits and becomes it. */
   launcher: readonly string[] = [];
+  /** The built program; of another checkout, for upgrades. */
+  main = MAIN;
   url = '';
   /** Of the MQTT listener. */
   mqtt = '';
@@ -45,7 +47,7 @@ export class Millrace {
   }
 
   launch(): void {
-    const [program = '', ...words] = [...this.launcher, process.execPath, MAIN, 'start'];
+    const [program = '', ...words] = [...this.launcher, process.execPath, this.main, 'start'];
     const child = spawn(program, words, {
       env: environmentOf({
         MILLRACE_DATA_DIR: this.directory,
@@ -67,7 +69,7 @@ export class Millrace {
 
   /** Runs another command of the program on the same data directory and settings, to its end. */
   async command(words: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ran> {
-    return run([process.execPath, MAIN, ...words], {
+    return run([process.execPath, this.main, ...words], {
       MILLRACE_DATA_DIR: this.directory,
       ...this.environment,
       ...environment,
