@@ -1,11 +1,10 @@
 import { type AppendReceipt, LogError, type Logger } from '@millrace/core';
-import type { Kafka, Message, Producer, RecordMetadata } from 'kafkajs';
 import type { Measures, RefusalReason } from '../measures.ts';
+import type { KafkaClient, KafkaProducer, ProducedRecord } from './client.ts';
+import { brokerFault } from './faults.ts';
 
 /** So much of one partition goes into one request; a larger record goes alone. */
 const BATCH_BYTES_MAX = 900_000;
-/** The producer's own attempts take about 10 s; then the records are refused. */
-const ATTEMPTS = { retries: 6, initialRetryTime: 100, maxRetryTime: 3_000 };
 /** While the broker is away, further appends are refused at once for so long. */
 const AWAY_MS = 1_000;
 
@@ -13,31 +12,30 @@ const AWAY_MS = 1_000;
 interface Gather {
   readonly topic: string;
   readonly partition: number;
-  messages: Message[];
+  records: ProducedRecord[];
   receipts: AppendReceipt[];
   bytes: number;
 }
 
 /** Gathers appends until the event loop turns and sends them, one request at a time; while it is under way, the next
  *  gathers.
- *  @holds after a failed send the producer is replaced: its sequence numbers could make the broker take the next
- *         batch for the lost one, and acknowledge it without keeping it */
+ *  @holds after a failed send the producer is replaced */
 export class Appender {
   pendingBytes = 0;
-  readonly #kafka: Kafka;
+  readonly #client: KafkaClient;
   readonly #measures: Measures;
   readonly #logger: Logger;
   readonly #pendingBytesMax: number;
   readonly #gathers = new Map<string, Gather[]>();
-  #producer: Producer | null = null;
+  #producer: KafkaProducer | null = null;
   #scheduled = false;
   #sending: Promise<void> | null = null;
   #closed = false;
   #awayUntil = 0;
   #fault: LogError | null = null;
 
-  constructor(kafka: Kafka, options: { pendingBytesMax: number; measures: Measures; logger: Logger }) {
-    this.#kafka = kafka;
+  constructor(client: KafkaClient, options: { pendingBytesMax: number; measures: Measures; logger: Logger }) {
+    this.#client = client;
     this.#pendingBytesMax = options.pendingBytesMax;
     this.#measures = options.measures;
     this.#logger = options.logger;
@@ -48,7 +46,7 @@ export class Appender {
   }
 
   async start(): Promise<void> {
-    this.#producer = await this.#connect();
+    this.#producer = await this.#client.producer();
   }
 
   append(
@@ -77,10 +75,10 @@ export class Appender {
     }
     let gather = gathers.at(-1);
     if (gather === undefined || gather.bytes + size > BATCH_BYTES_MAX) {
-      gather = { topic, partition, messages: [], receipts: [], bytes: 0 };
+      gather = { topic, partition, records: [], receipts: [], bytes: 0 };
       gathers.push(gather);
     }
-    gather.messages.push({ key: key === '' ? null : key, value: Buffer.from(record), partition });
+    gather.records.push({ topic, partition, key: key === '' ? null : key, value: Buffer.from(record) });
     gather.receipts.push(receipt);
     gather.bytes += size;
     if (!this.#scheduled) this.#schedule();
@@ -123,28 +121,20 @@ export class Appender {
       if (gathers.length > 0) this.#scheduled = true;
     }
     if (round.length === 0) return;
-    const topics = new Map<string, Message[]>();
-    for (const { topic, messages } of round) {
-      const known = topics.get(topic);
-      if (known === undefined) topics.set(topic, messages.slice());
-      else for (const message of messages) known.push(message);
-    }
     const endTimer = this.#measures.commitSeconds.startTimer();
-    let results: RecordMetadata[];
+    let bases: readonly number[];
     try {
-      this.#producer ??= await this.#connect();
-      results = await this.#producer.sendBatch({
-        acks: -1,
-        topicMessages: [...topics].map(([topic, messages]) => ({ topic, messages })),
-      });
+      this.#producer ??= await this.#client.producer();
+      bases = await this.#producer.send(round);
     } catch (cause) {
       await this.#failed(round, cause);
       return;
     }
     endTimer();
     this.#fault = null;
-    const bases = new Map(results.map((one) => [`${one.topicName}/${one.partition}`, Number(one.baseOffset)]));
-    for (const gather of round) this.#settle(gather, bases.get(`${gather.topic}/${gather.partition}`) ?? -1);
+    round.forEach((gather, index) => {
+      this.#settle(gather, bases[index] ?? -1);
+    });
   }
 
   #settle(gather: Gather, base: number): void {
@@ -167,7 +157,7 @@ export class Appender {
   async #failed(round: readonly Gather[], cause: unknown): Promise<void> {
     const lost = this.#producer;
     this.#producer = null;
-    const error = kafkaFault(cause);
+    const error = cause instanceof LogError ? cause : brokerFault(null, String(cause), cause);
     this.#logger.error({ err: cause }, 'Kafka did not take the records');
     if (error.code === 'LOG_UNREACHABLE') {
       this.#fault = error;
@@ -177,7 +167,7 @@ export class Appender {
     const all = [...round];
     for (const gathers of this.#gathers.values()) all.push(...gathers.splice(0));
     for (const gather of all) this.#refuseAll(gather, error);
-    await lost?.disconnect().catch(() => {});
+    await lost?.close();
   }
 
   #refuseAll(gather: Gather, error: LogError): void {
@@ -189,22 +179,6 @@ export class Appender {
   #refuse(receipt: AppendReceipt, reason: RefusalReason, error: LogError): void {
     this.#measures.refused.inc({ reason });
     receipt.refused(error);
-  }
-
-  async #connect(): Promise<Producer> {
-    const producer = this.#kafka.producer({
-      idempotent: true,
-      allowAutoTopicCreation: false,
-      maxInFlightRequests: 1,
-      retry: ATTEMPTS,
-    });
-    try {
-      await producer.connect();
-      return producer;
-    } catch (cause) {
-      await producer.disconnect().catch(() => {});
-      throw kafkaFault(cause);
-    }
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -221,21 +195,6 @@ export class Appender {
     }
     const producer = this.#producer;
     this.#producer = null;
-    await producer?.disconnect().catch(() => {});
+    await producer?.close();
   }
 }
-
-/** Kafka's own errors in the log's words. */
-export function kafkaFault(cause: unknown): LogError {
-  if (cause instanceof LogError) return cause;
-  const { type, message } = cause as { type?: string; message?: string };
-  if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE') {
-    return new LogError('LOG_RECORD_TOO_LARGE', 'never', { problem: type }, { cause });
-  }
-  if (type !== undefined && FENCING.has(type)) {
-    return new LogError('LOG_FENCED', 'never', { problem: type }, { cause });
-  }
-  return new LogError('LOG_UNREACHABLE', 'later', { problem: type ?? message ?? String(cause) }, { cause });
-}
-
-const FENCING = new Set(['ILLEGAL_GENERATION', 'UNKNOWN_MEMBER_ID', 'REBALANCE_IN_PROGRESS', 'FENCED_INSTANCE_ID']);

@@ -8,9 +8,10 @@ import {
   type Metrics,
   type TopicOptions,
 } from '@millrace/core';
-import { type Admin, Kafka, type logCreator, logLevel } from 'kafkajs';
 import { createMeasures } from '../measures.ts';
-import { Appender, kafkaFault } from './appender.ts';
+import { Appender } from './appender.ts';
+import type { KafkaClient } from './client.ts';
+import { KafkajsClient } from './kafkajs/client.ts';
 import { KafkaTopic } from './topic.ts';
 
 export interface KafkaLogOptions {
@@ -36,9 +37,9 @@ export function kafkaLog(options: KafkaLogOptions): Component<LogEngine> {
       const engine = new KafkaEngine(options);
       try {
         await engine.start();
-      } catch (cause) {
+      } catch (error) {
         await engine.stop();
-        throw kafkaFault(cause);
+        throw error;
       }
       let stopping: Promise<void> | undefined;
       return {
@@ -56,8 +57,7 @@ export function kafkaLog(options: KafkaLogOptions): Component<LogEngine> {
 class KafkaEngine implements LogEngine {
   readonly name = 'kafka';
   readonly #options: KafkaLogOptions;
-  readonly #kafka: Kafka;
-  readonly #admin: Admin;
+  readonly #client: KafkaClient;
   readonly #appender: Appender;
   readonly #topics = new Map<string, Promise<KafkaTopic>>();
   readonly #open: KafkaTopic[] = [];
@@ -65,18 +65,14 @@ class KafkaEngine implements LogEngine {
 
   constructor(options: KafkaLogOptions) {
     this.#options = options;
-    this.#kafka = new Kafka({
-      clientId: options.clientId ?? 'millrace',
+    this.#client = new KafkajsClient({
       brokers: options.brokers.split(',').map((broker) => broker.trim()),
-      connectionTimeout: 3_000,
-      // More than the session of a group's member, see there.
-      requestTimeout: 10_000,
-      enforceRequestTimeout: true,
-      retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 2_000 },
-      logLevel: logLevel.WARN,
-      logCreator: pinoOf(options.logger),
+      clientId: options.clientId ?? 'millrace',
+      tls: null,
+      sasl: null,
+      compression: 'none',
+      logger: options.logger,
     });
-    this.#admin = this.#kafka.admin();
     const measures = createMeasures(options.metrics, {
       pendingBytes: () => this.#appender.pendingBytes,
       bytes: () => 0,
@@ -86,11 +82,11 @@ class KafkaEngine implements LogEngine {
     // Whoever reads listens, as many as there are partitions.
     setMaxListeners(0, this.#ending.signal);
     const { pendingBytesMax, logger } = options;
-    this.#appender = new Appender(this.#kafka, { pendingBytesMax, measures, logger });
+    this.#appender = new Appender(this.#client, { pendingBytesMax, measures, logger });
   }
 
   async start(): Promise<void> {
-    await this.#admin.connect();
+    await this.#client.connect();
     await this.#appender.start();
   }
 
@@ -107,64 +103,43 @@ class KafkaEngine implements LogEngine {
   async #openTopic(options: TopicOptions): Promise<KafkaTopic> {
     const { topic, partitionCount, retentionMs, retentionBytes, compacted = false } = options;
     const { replication, recordBytesMax } = this.#options;
-    const admin = this.#admin;
-    try {
-      const known = await admin.listTopics();
-      if (!known.includes(topic)) {
-        const entries: Record<string, string> = {
-          'cleanup.policy': compacted ? 'compact' : 'delete',
-          'max.message.bytes': String(recordBytesMax + OVERHEAD_BYTES),
-          ...(compacted
-            ? {}
-            : {
-                'retention.ms': String(retentionMs),
-                // Kafka's limit is a partition's.
-                'retention.bytes': String(Math.ceil(retentionBytes / partitionCount)),
-              }),
-          ...(replication >= 3 ? { 'min.insync.replicas': '2' } : {}),
-        };
-        const configEntries = Object.entries(entries).map(([name, value]) => ({ name, value }));
-        await admin.createTopics({
-          waitForLeaders: true,
-          topics: [{ topic, numPartitions: partitionCount, replicationFactor: replication, configEntries }],
-        });
+    const { admin } = this.#client;
+    let found = await admin.describeTopic(topic);
+    if (found === null) {
+      const settings = new Map([
+        ['cleanup.policy', compacted ? 'compact' : 'delete'],
+        ['max.message.bytes', String(recordBytesMax + OVERHEAD_BYTES)],
+      ]);
+      if (!compacted) {
+        settings.set('retention.ms', String(retentionMs));
+        // Kafka's limit is a partition's.
+        settings.set('retention.bytes', String(Math.ceil(retentionBytes / partitionCount)));
       }
-      const described = await admin.fetchTopicMetadata({ topics: [topic] });
-      const count = described.topics[0]?.partitions.length ?? 0;
-      if (count === 0)
-        throw new LogError('LOG_UNREACHABLE', 'later', { topic, problem: 'the topic has no partitions yet' });
-      const configs = await admin.describeConfigs({
-        includeSynonyms: false,
-        resources: [{ type: TOPIC_RESOURCE, name: topic, configNames: ['max.message.bytes'] }],
-      });
-      const largest = Number(configs.resources[0]?.configEntries[0]?.configValue ?? recordBytesMax + OVERHEAD_BYTES);
-      const opened = new KafkaTopic(
-        {
-          kafka: this.#kafka,
-          admin,
-          appender: this.#appender,
-          logger: this.#options.logger,
-          ending: this.#ending.signal,
-        },
-        topic,
-        count,
-        Math.min(recordBytesMax, Math.max(1_024, largest - OVERHEAD_BYTES)),
-      );
-      this.#open.push(opened);
-      return opened;
-    } catch (cause) {
-      throw kafkaFault(cause);
+      if (replication >= 3) settings.set('min.insync.replicas', '2');
+      await admin.createTopic(topic, { partitionCount, replication, settings });
+      found = await admin.describeTopic(topic);
     }
+    if (found === null || found.partitions.length === 0)
+      throw new LogError('LOG_UNREACHABLE', 'later', { topic, problem: 'the topic has no partitions yet' });
+    const largest = Number(found.settings.get('max.message.bytes') ?? recordBytesMax + OVERHEAD_BYTES);
+    const opened = new KafkaTopic(
+      { client: this.#client, appender: this.#appender, logger: this.#options.logger, ending: this.#ending.signal },
+      topic,
+      found.partitions.length,
+      Math.min(recordBytesMax, Math.max(1_024, largest - OVERHEAD_BYTES)),
+    );
+    this.#open.push(opened);
+    return opened;
   }
 
   async health(): Promise<string | null> {
     const { fault } = this.#appender;
     if (fault !== null) return fault.message;
     try {
-      await this.#admin.describeCluster();
+      await this.#client.admin.brokerCount();
       return null;
     } catch (cause) {
-      return `${kafkaFault(cause).message}: see that the brokers at MILLRACE_KAFKA_BROKERS run and can be reached`;
+      return `${(cause as Error).message}: see that the brokers at MILLRACE_KAFKA_BROKERS run and can be reached`;
     }
   }
 
@@ -193,20 +168,6 @@ class KafkaEngine implements LogEngine {
     await Promise.allSettled(this.#open.map((topic) => topic.stop()));
     this.#ending.abort();
     await this.#appender.stop();
-    await this.#admin.disconnect().catch(() => {});
+    await this.#client.close();
   }
-}
-
-/** ConfigResourceTypes.TOPIC */
-const TOPIC_RESOURCE = 2;
-
-/** kafkajs's log lines in ours. What it calls an error it mostly retries: only a warning here. */
-function pinoOf(logger: Logger): logCreator {
-  return () =>
-    ({ level, log }) => {
-      const { message, error } = log;
-      const facts = { kafka: log.logger as unknown, problem: error as unknown };
-      if (level <= logLevel.ERROR) logger.warn(facts, message);
-      else logger.debug(facts, message);
-    };
 }

@@ -1,6 +1,5 @@
 import { type Committed, type LogBatch, LogError, type PartitionLease, type ReadOptions } from '@millrace/core';
-import { kafkaFault } from './appender.ts';
-import { Intake } from './intake.ts';
+import type { KafkaMember } from './client.ts';
 import type { KafkaParts, KafkaTopic } from './topic.ts';
 
 const METADATA_BYTES_MAX = 4_096;
@@ -21,7 +20,7 @@ export class GroupMember {
   readonly #topic: KafkaTopic;
   readonly #parts: KafkaParts;
   readonly #onLease: (lease: PartitionLease) => Promise<void>;
-  readonly #intake: Intake;
+  readonly #intake: KafkaMember;
   readonly #held = new Map<number, Held>();
   /** Where the next read goes on without asking for the earliest offset. */
   readonly #checked = new Map<number, number>();
@@ -34,7 +33,7 @@ export class GroupMember {
     this.#parts = parts;
     this.group = group;
     this.#onLease = onLease;
-    this.#intake = new Intake(parts.kafka, topic.topic, group, parts.logger, {
+    this.#intake = parts.client.member(topic.topic, group, {
       joined: (partitions) => void this.#joined(partitions),
       leaving: () => void this.#letGo(),
     });
@@ -143,9 +142,8 @@ export class GroupMember {
     }
     try {
       await this.#intake.commit(partition, offset, metadata);
-    } catch (cause) {
-      const error = kafkaFault(cause);
-      if (error.code === 'LOG_FENCED') this.#held.get(partition)?.ending.abort();
+    } catch (error) {
+      if (error instanceof LogError && error.code === 'LOG_FENCED') this.#held.get(partition)?.ending.abort();
       throw error;
     }
     this.committed.set(partition, offset);

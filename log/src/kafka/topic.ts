@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   type AppendReceipt,
   type Committed,
@@ -9,14 +8,12 @@ import {
   type Logger,
   type PartitionLease,
 } from '@millrace/core';
-import type { Admin, Kafka } from 'kafkajs';
-import { type Appender, kafkaFault } from './appender.ts';
+import type { Appender } from './appender.ts';
+import type { Extent, KafkaClient, KafkaReader } from './client.ts';
 import { GroupMember } from './group.ts';
-import { Intake } from './intake.ts';
 
 export interface KafkaParts {
-  readonly kafka: Kafka;
-  readonly admin: Admin;
+  readonly client: KafkaClient;
   readonly appender: Appender;
   readonly logger: Logger;
   readonly ending: AbortSignal;
@@ -32,7 +29,7 @@ export class KafkaTopic implements Log {
   readonly recordBytesMax: number;
   readonly members = new Set<GroupMember>();
   readonly #parts: KafkaParts;
-  #peeker: Promise<{ intake: Intake; end: () => Promise<void> }> | null = null;
+  #peeker: Promise<KafkaReader> | null = null;
   #peeking: Promise<unknown> = Promise.resolve();
 
   constructor(parts: KafkaParts, topic: string, partitionCount: number, recordBytesMax: number) {
@@ -63,9 +60,9 @@ export class KafkaTopic implements Log {
     this.members.add(member);
     try {
       await member.start();
-    } catch (cause) {
+    } catch (error) {
       this.members.delete(member);
-      throw kafkaFault(cause);
+      throw error;
     }
     return {
       stop: async () => {
@@ -86,15 +83,15 @@ export class KafkaTopic implements Log {
     begun.catch(() => {});
     const { bytesMax } = options;
     return (async function* () {
-      const { intake, offsets, end } = await begun;
+      const { reader, offsets } = await begun;
       try {
         const reads = new Map<number, Promise<{ partition: number; batch: LogBatch | null }>>();
         const read = async (partition: number): Promise<{ partition: number; batch: LogBatch | null }> => {
           try {
             const at = offsets.get(partition) ?? 0;
-            return { partition, batch: await intake.read(partition, at, { bytesMax, waitMsMax: READ_MS }, signals) };
+            return { partition, batch: await reader.read(partition, at, { bytesMax, waitMsMax: READ_MS }, signals) };
           } catch {
-            // The throw-away group is between two generations.
+            // The reader has lost its broker, and comes back by itself.
             await new Promise((resolve) => setTimeout(resolve, 50));
             return { partition, batch: null };
           }
@@ -108,7 +105,7 @@ export class KafkaTopic implements Log {
           yield batch;
         }
       } finally {
-        await end();
+        await reader.stop();
       }
     })();
   }
@@ -116,7 +113,7 @@ export class KafkaTopic implements Log {
   async #beginFollow(
     partitions: readonly number[],
     from: 'tail' | ReadonlyMap<number, number>,
-  ): Promise<{ intake: Intake; offsets: Map<number, number>; end: () => Promise<void> }> {
+  ): Promise<{ reader: KafkaReader; offsets: Map<number, number> }> {
     const offsets = new Map<number, number>();
     const extents = await this.#extents();
     for (const partition of partitions) {
@@ -124,27 +121,7 @@ export class KafkaTopic implements Log {
       const asked = from === 'tail' ? extent.next : (from.get(partition) ?? extent.next);
       offsets.set(partition, Math.max(asked, extent.earliest));
     }
-    const { intake, end } = await this.#throwAway('follow');
-    return { intake, offsets, end };
-  }
-
-  /** A reader in a group of its own that commits nothing and is deleted at its end. */
-  async #throwAway(purpose: string): Promise<{ intake: Intake; end: () => Promise<void> }> {
-    const { kafka, admin, logger } = this.#parts;
-    const group = `millrace-${purpose}-${randomUUID()}`;
-    const intake = new Intake(kafka, this.topic, group, logger, { joined: () => {}, leaving: () => {} });
-    const end = async (): Promise<void> => {
-      await intake.stop().catch(() => {});
-      await admin.deleteGroups([group]).catch(() => {});
-    };
-    try {
-      await intake.start();
-      await intake.joining;
-    } catch (cause) {
-      await end();
-      throw kafkaFault(cause);
-    }
-    return { intake, end };
+    return { reader: await this.#parts.client.reader(this.topic), offsets };
   }
 
   peek(partition: number, from: number, options: { readonly bytesMax: number }): Promise<LogBatch | null> {
@@ -158,27 +135,27 @@ export class KafkaTopic implements Log {
     const first = Math.max(from, earliest);
     if (first >= next) return null;
     const { ending } = this.#parts;
-    this.#peeker ??= this.#throwAway('peek');
+    this.#peeker ??= this.#parts.client.reader(this.topic);
     try {
-      const { intake } = await this.#peeker;
+      const reader = await this.#peeker;
       // To the end of what was there, so that one look shows all of it that fits.
       const last = next - 1;
-      const batch = await intake.read(partition, first, { bytesMax, last, waitMsMax: PEEK_MS_MAX }, [ending]);
-      intake.rest(partition);
+      const batch = await reader.read(partition, first, { bytesMax, last, waitMsMax: PEEK_MS_MAX }, [ending]);
+      reader.rest(partition);
       return batch;
-    } catch (cause) {
+    } catch (error) {
       await this.#endPeeker();
-      throw kafkaFault(cause);
+      throw error;
     }
   }
 
   async #endPeeker(): Promise<void> {
     const peeker = await this.#peeker?.catch(() => null);
     this.#peeker = null;
-    await peeker?.end();
+    await peeker?.stop();
   }
 
-  async extent(partition: number): Promise<{ readonly earliest: number; readonly next: number }> {
+  async extent(partition: number): Promise<Extent> {
     const extent = (await this.#extents()).get(partition);
     if (extent === undefined) {
       throw new LogError('LOG_UNREACHABLE', 'never', { topic: this.topic, partition, problem: 'no such partition' });
@@ -186,25 +163,13 @@ export class KafkaTopic implements Log {
     return extent;
   }
 
-  async #extents(): Promise<Map<number, { earliest: number; next: number }>> {
-    try {
-      const found = await this.#parts.admin.fetchTopicOffsets(this.topic);
-      return new Map(
-        found.map(({ partition, low, high }) => [partition, { earliest: Number(low), next: Number(high) }]),
-      );
-    } catch (cause) {
-      throw kafkaFault(cause);
-    }
+  #extents(): Promise<ReadonlyMap<number, Extent>> {
+    return this.#parts.client.admin.extents(this.topic);
   }
 
   async committed(group: string, partition: number): Promise<Committed> {
-    try {
-      const [found] = await this.#parts.admin.fetchOffsets({ groupId: group, topics: [this.topic] });
-      const one = found?.partitions.find((each) => each.partition === partition);
-      return { offset: Number(one?.offset ?? -1), metadata: one?.metadata ?? '' };
-    } catch (cause) {
-      throw kafkaFault(cause);
-    }
+    const committed = await this.#parts.client.admin.committed(group, this.topic);
+    return committed.get(partition) ?? { offset: -1, metadata: '' };
   }
 
   async stop(): Promise<void> {

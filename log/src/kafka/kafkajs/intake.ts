@@ -1,6 +1,8 @@
 import { type LogBatch, LogError, type Logger } from '@millrace/core';
 import type { Batch, Consumer, Kafka, KafkaMessage } from 'kafkajs';
-import { frameBatch } from './frames.ts';
+import type { KafkaMember, MemberEvents } from '../client.ts';
+import { frameBatch } from '../frames.ts';
+import { kafkaFault } from './faults.ts';
 
 /** What one partition has received and nobody has read yet.
  *  @holds bounded: fetching pauses once `bytes` reaches `bytesMax`, and goes on when a read has emptied half of it */
@@ -35,22 +37,15 @@ interface PartitionCommit {
   readonly metadata: string;
 }
 
-export interface IntakeEvents {
-  /** The group has a new generation: these partitions are ours, and nothing is read until `read` is called. */
-  joined(partitions: readonly number[]): void;
-  /** The group is about to have a new generation. */
-  leaving(): void;
-}
-
 /** A kafkajs consumer turned from push to pull: partitions are paused until somebody reads them.
  *  @holds it never commits by itself */
-export class Intake {
-  readonly consumer: Consumer;
+export class Intake implements KafkaMember {
+  readonly #consumer: Consumer;
   /** The offset after the newest record of each partition, as last heard. */
   readonly highs = new Map<number, number>();
   readonly #topic: string;
   readonly #logger: Logger;
-  readonly #events: IntakeEvents;
+  readonly #events: MemberEvents;
   readonly #buffers = new Map<number, Buffer>();
   /** Settles when the group was joined for the first time, or could not be. */
   joining: Promise<void> = Promise.resolve();
@@ -59,11 +54,11 @@ export class Intake {
   #commitNow: CommitNow | null = null;
   #commits = 0;
 
-  constructor(kafka: Kafka, topic: string, group: string, logger: Logger, events: IntakeEvents) {
+  constructor(kafka: Kafka, topic: string, group: string, logger: Logger, events: MemberEvents) {
     this.#topic = topic;
     this.#logger = logger;
     this.#events = events;
-    this.consumer = kafka.consumer({
+    this.#consumer = kafka.consumer({
       groupId: group,
       allowAutoTopicCreation: false,
       maxWaitTimeInMs: FETCH_WAIT_MS_MAX,
@@ -76,7 +71,7 @@ export class Intake {
   }
 
   async start(): Promise<void> {
-    const { consumer } = this;
+    const consumer = this.#consumer;
     consumer.on(consumer.events.REBALANCING, () => this.#events.leaving());
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       this.#logger.warn({ err: payload.error, restart: payload.restart }, 'a Kafka consumer lost its broker');
@@ -88,8 +83,12 @@ export class Intake {
     consumer.on(consumer.events.COMMIT_OFFSETS, () => {
       this.#commits++;
     });
-    await consumer.connect();
-    await consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+    try {
+      await consumer.connect();
+      await consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+    } catch (cause) {
+      throw kafkaFault(cause);
+    }
     // Not awaited: after a kill -9 the group waits for the member that is gone until its session is over, and a node
     // that can take messages need not wait with it. Why a join fails is told by CRASH.
     this.joining = consumer
@@ -124,7 +123,7 @@ export class Intake {
         wake: null,
       });
     }
-    if (partitions.length > 0) this.consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
+    if (partitions.length > 0) this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
     this.#events.joined(partitions);
   }
 
@@ -147,18 +146,15 @@ export class Intake {
   #pause(buffer: Buffer): void {
     if (buffer.paused) return;
     buffer.paused = true;
-    this.consumer.pause([{ topic: this.#topic, partitions: [buffer.partition] }]);
+    this.#consumer.pause([{ topic: this.#topic, partitions: [buffer.partition] }]);
   }
 
   #resume(buffer: Buffer): void {
     if (!buffer.paused) return;
     buffer.paused = false;
-    this.consumer.resume([{ topic: this.#topic, partitions: [buffer.partition] }]);
+    this.#consumer.resume([{ topic: this.#topic, partitions: [buffer.partition] }]);
   }
 
-  /** The records from an offset on, or null when none came in time or a signal aborted.
-   *  With `last`, waits for all of the range as far as it fits: a range that is redone comes in one batch.
-   *  @throws LogError LOG_FENCED when the partition is not ours */
   async read(
     partition: number,
     from: number,
@@ -189,24 +185,29 @@ export class Intake {
     }
   }
 
-  /** Commits an offset under the group's present generation.
-   *  @throws what Kafka answers; LogError LOG_UNREACHABLE when it was not asked */
   async commit(partition: number, offset: number, metadata: string): Promise<void> {
-    const one = { partition, offset: String(offset), metadata };
+    try {
+      await this.#commit({ partition, offset: String(offset), metadata });
+    } catch (cause) {
+      throw kafkaFault(cause);
+    }
+  }
+
+  async #commit(one: PartitionCommit): Promise<void> {
     if (this.#commitNow !== null) {
       // The consumer's own commitOffsets tries again after a rebalance, under a generation that the caller is not of.
       await this.#commitNow({ topics: [{ topic: this.#topic, partitions: [one] }] });
       return;
     }
     const commits = this.#commits;
-    await this.consumer.commitOffsets([{ topic: this.#topic, ...one }]);
+    await this.#consumer.commitOffsets([{ topic: this.#topic, ...one }]);
     // It also resolves without having asked when the consumer is between two lives.
     if (this.#commits === commits) {
+      const { partition } = one;
       throw new LogError('LOG_UNREACHABLE', 'later', { partition, problem: 'the consumer is not connected' });
     }
   }
 
-  /** Stops fetching a partition until it is read again. */
   rest(partition: number): void {
     const buffer = this.#buffers.get(partition);
     if (buffer !== undefined) this.#pause(buffer);
@@ -218,7 +219,7 @@ export class Intake {
     buffer.bytes = 0;
     buffer.at = from;
     buffer.next = from;
-    this.consumer.seek({ topic: this.#topic, partition: buffer.partition, offset: String(from) });
+    this.#consumer.seek({ topic: this.#topic, partition: buffer.partition, offset: String(from) });
   }
 
   #take(buffer: Buffer, bytesMax: number, last: number): LogBatch | null {
@@ -254,7 +255,7 @@ export class Intake {
     for (const buffer of waking) buffer.wake?.();
     // A join that is under way can't be called off: who can't wait for it leaves when it is there, so that no member is
     // left that holds partitions for nobody.
-    const left = this.joining.then(() => this.consumer.disconnect());
+    const left = this.joining.then(() => this.#consumer.disconnect());
     left.catch(() => {});
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {

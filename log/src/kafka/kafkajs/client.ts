@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '@millrace/core';
+import { type Admin, Kafka, type logCreator, logLevel } from 'kafkajs';
+import type { KafkaClient, KafkaConnection, KafkaMember, KafkaProducer, KafkaReader, MemberEvents } from '../client.ts';
+import { KafkajsAdmin } from './admin.ts';
+import { kafkaFault } from './faults.ts';
+import { Intake } from './intake.ts';
+import { KafkajsProducer } from './producer.ts';
+
+/** The client library that is used unless another is asked for. It can't read without a group, so a reader has one to
+ *  itself that commits nothing and is deleted at its end. */
+export class KafkajsClient implements KafkaClient {
+  readonly name = 'kafkajs';
+  readonly admin: KafkajsAdmin;
+  readonly #kafka: Kafka;
+  readonly #admin: Admin;
+  readonly #logger: Logger;
+
+  constructor(connection: KafkaConnection) {
+    this.#logger = connection.logger;
+    this.#kafka = new Kafka({
+      clientId: connection.clientId,
+      brokers: [...connection.brokers],
+      connectionTimeout: 3_000,
+      // More than the session of a group's member, see there.
+      requestTimeout: 10_000,
+      enforceRequestTimeout: true,
+      retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 2_000 },
+      logLevel: logLevel.WARN,
+      logCreator: pinoOf(connection.logger),
+    });
+    this.#admin = this.#kafka.admin();
+    this.admin = new KafkajsAdmin(this.#admin);
+  }
+
+  leaderOf(): number {
+    return -1;
+  }
+
+  async connect(): Promise<void> {
+    try {
+      await this.#admin.connect();
+    } catch (cause) {
+      throw kafkaFault(cause);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#admin.disconnect().catch(() => {});
+  }
+
+  producer(): Promise<KafkaProducer> {
+    return KafkajsProducer.connect(this.#kafka);
+  }
+
+  member(topic: string, group: string, events: MemberEvents): KafkaMember {
+    return new Intake(this.#kafka, topic, group, this.#logger, events);
+  }
+
+  async reader(topic: string): Promise<KafkaReader> {
+    const group = `millrace-reader-${randomUUID()}`;
+    const intake = new Intake(this.#kafka, topic, group, this.#logger, { joined: () => {}, leaving: () => {} });
+    const stop = async (): Promise<void> => {
+      await intake.stop().catch(() => {});
+      await this.#admin.deleteGroups([group]).catch(() => {});
+    };
+    try {
+      await intake.start();
+      await intake.joining;
+    } catch (cause) {
+      await stop();
+      throw kafkaFault(cause);
+    }
+    return {
+      highs: intake.highs,
+      read: (partition, from, options, signals) => intake.read(partition, from, options, signals),
+      rest: (partition) => intake.rest(partition),
+      stop,
+    };
+  }
+}
+
+/** kafkajs's log lines in ours. What it calls an error it mostly retries: only a warning here. */
+function pinoOf(logger: Logger): logCreator {
+  return () =>
+    ({ level, log }) => {
+      const { message, error } = log;
+      const facts = { kafka: log.logger as unknown, problem: error as unknown };
+      if (level <= logLevel.ERROR) logger.warn(facts, message);
+      else logger.debug(facts, message);
+    };
+}
