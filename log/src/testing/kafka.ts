@@ -1,28 +1,49 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
+import { KafkaBroker } from './kafka-broker.ts';
+import { steadyPort } from './steady-port.ts';
+
+export { KafkaBroker } from './kafka-broker.ts';
+export { steadyPort } from './steady-port.ts';
 
 const VERSION = '4.1.1';
 const CLUSTER_ID = '4L6g3nShT-eMCtK--X86sw';
-const READY_MS_MAX = 60_000;
+const IN_SYNC_MS_MAX = 120_000;
 const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>millrace</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
 <dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
 <version>${VERSION}</version></dependency></dependencies></project>`;
 
+export interface KafkaOptions {
+  /** Where it keeps its data, which then outlives `stop`. */
+  readonly directory?: string;
+  /** Three make a quorum of controllers, and topics with three replicas of which two must have what is acknowledged. */
+  readonly brokerCount?: 1 | 3;
+  /** Over what is set here. */
+  readonly properties?: Readonly<Record<string, string | number | boolean>>;
+  /** More words for `kafka-storage format`, as `--add-scram …`. */
+  readonly format?: readonly string[];
+  /** Where clients are sent instead of a broker's own port: a relay before it. */
+  readonly advertise?: (broker: { readonly index: number; readonly port: number }) => Promise<number>;
+}
+
 export interface RunningKafka {
-  /** host:port, as MILLRACE_KAFKA_BROKERS takes it. */
+  /** host:port of all brokers, as MILLRACE_KAFKA_BROKERS takes it. */
   readonly brokers: string;
-  /** Ends it as an operator would, and removes what it made. */
+  /** The brokers one by one, each also a controller. */
+  readonly nodes: readonly KafkaBroker[];
+  /** Ends it, and removes what it made. */
   stop(): Promise<void>;
-  /** kill -9. The data stays. */
+  /** kill -9 of all brokers. The data stays. */
   kill(): void;
-  /** Starts it again on the same ports and data, after `kill`. */
+  /** Starts all again on the same ports and data, after `kill`. */
   restart(): Promise<void>;
+  /** Resolves once every replica of every partition has all that its leader has. */
+  inSync(msMax?: number): Promise<void>;
 }
 
 /** Why no Kafka can be started here, or null. */
@@ -40,52 +61,79 @@ export function kafkaAvailable(): string | null {
   return null;
 }
 
-/** A real Apache Kafka, one broker in KRaft mode on free ports of the loopback interface. */
-export async function startKafka(options: { directory?: string } = {}): Promise<RunningKafka> {
+/** A real Apache Kafka in KRaft mode on free ports of the loopback interface. It ends with this process. */
+export async function startKafka(options: KafkaOptions = {}): Promise<RunningKafka> {
   const libraries = await fetchKafka();
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'millrace-kafka-'));
-  mkdirSync(directory, { recursive: true });
-  const [broker, controller] = [await freePort(), await freePort()];
-  const properties = join(directory, 'server.properties');
-  writeFileSync(properties, serverProperties(broker, controller, join(directory, 'data')));
-  const java = ['-cp', `${libraries}/*`];
-  await promisify(execFile)('java', [
-    ...java,
-    'kafka.tools.StorageTool',
-    ...['format', '-t', CLUSTER_ID, '-c', properties, '--standalone'],
-  ]);
-  const brokers = `127.0.0.1:${broker}`;
-  let child: ChildProcess;
-  let ended: Promise<void>;
-  const start = async (): Promise<void> => {
-    child = spawn('java', ['-Xmx512m', ...java, 'kafka.Kafka', properties], { stdio: 'ignore' });
-    const running = child;
-    ended = new Promise((resolve) => running.once('exit', () => resolve()));
-    await answers(brokers, running);
-  };
+  const count = options.brokerCount ?? 1;
+  const ports = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const [client, internal, controller] = [await steadyPort(), await steadyPort(), await steadyPort()];
+      return { client, internal, controller };
+    }),
+  );
+  const voters = ports.map(({ controller }, index) => `${index + 1}@127.0.0.1:${controller}`).join(',');
+  const advertised = await Promise.all(
+    ports.map(({ client: port }, index) => options.advertise?.({ index, port }) ?? port),
+  );
+  const nodes: KafkaBroker[] = [];
+  for (const [index, { client, internal, controller }] of ports.entries()) {
+    const home = join(directory, String(index + 1));
+    mkdirSync(home, { recursive: true });
+    const properties = join(home, 'server.properties');
+    const settings = {
+      'node.id': index + 1,
+      'controller.quorum.voters': voters,
+      listeners: `PLAINTEXT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`,
+      'advertised.listeners': `PLAINTEXT://127.0.0.1:${advertised[index]},INTERNAL://127.0.0.1:${internal}`,
+      'log.dirs': join(home, 'data'),
+      ...serverProperties(count),
+      ...options.properties,
+    };
+    writeFileSync(
+      properties,
+      Object.entries(settings)
+        .map(([key, value]) => `${key}=${value}`)
+        .join('\n'),
+    );
+    nodes.push(
+      new KafkaBroker({
+        libraries,
+        properties,
+        address: `127.0.0.1:${client}`,
+        internal: `127.0.0.1:${internal}`,
+        heapMiB: count === 1 ? 512 : 256,
+      }),
+    );
+  }
   const endWithUs = (): void => {
-    child.kill('SIGKILL');
+    for (const node of nodes) node.kill();
   };
   process.once('exit', endWithUs);
-  await start();
-  return {
-    brokers,
-    kill() {
-      child.kill('SIGKILL');
-    },
+  const running: RunningKafka = {
+    brokers: advertised.map((port) => `127.0.0.1:${port}`).join(','),
+    nodes,
+    kill: endWithUs,
     async restart() {
-      await ended;
-      await start();
+      await Promise.all(nodes.map((node) => node.restart()));
     },
+    inSync: (msMax = IN_SYNC_MS_MAX) => inSync(nodes, msMax),
     async stop() {
       process.off('exit', endWithUs);
-      child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
-      await ended;
-      clearTimeout(late);
-      if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+      // What is thrown away need not be put in order first.
+      const signal = options.directory === undefined ? 'SIGKILL' : 'SIGTERM';
+      await Promise.all(nodes.map((node) => node.end(signal)));
+      if (options.directory === undefined) rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
     },
   };
+  try {
+    await Promise.all(nodes.map((node) => node.format(CLUSTER_ID, options.format ?? [])));
+    await running.restart();
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+  return running;
 }
 
 /** The jars from Maven Central, once a machine.  @returns their directory */
@@ -106,55 +154,55 @@ async function fetchKafka(): Promise<string> {
   return libraries;
 }
 
-function serverProperties(broker: number, controller: number, data: string): string {
-  return Object.entries({
+/** What all brokers share. They speak to each other by a listener of their own, so that a relay before the clients'
+ *  never stands between them. */
+function serverProperties(count: number): Record<string, string | number | boolean> {
+  const [replicas, needed] = count === 1 ? [1, 1] : [3, 2];
+  return {
     'process.roles': 'broker,controller',
-    'node.id': 1,
-    'controller.quorum.bootstrap.servers': `127.0.0.1:${controller}`,
-    listeners: `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${broker},CONTROLLER://127.0.0.1:${controller}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'inter.broker.listener.name': 'INTERNAL',
     'controller.listener.names': 'CONTROLLER',
-    'log.dirs': data,
-    'offsets.topic.replication.factor': 1,
+    'default.replication.factor': replicas,
+    'min.insync.replicas': needed,
+    'offsets.topic.replication.factor': replicas,
     'offsets.topic.num.partitions': 4,
-    'transaction.state.log.replication.factor': 1,
-    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.replication.factor': replicas,
+    'transaction.state.log.min.isr': needed,
+    // 128 MiB unless said.
+    'log.cleaner.dedupe.buffer.size': 16 * 1024 * 1024,
     'group.initial.rebalance.delay.ms': 0,
     'group.min.session.timeout.ms': 1000,
     'auto.create.topics.enable': false,
-  })
-    .map(([key, value]) => `${key}=${value}`)
-    .join('\n');
+  };
 }
 
-/** Resolves once the broker takes metadata requests and its group coordinator answers. */
-async function answers(brokers: string, child: ChildProcess): Promise<void> {
-  const end = performance.now() + READY_MS_MAX;
-  const kafka = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING, retry: { retries: 0 } });
+async function inSync(nodes: readonly KafkaBroker[], msMax: number): Promise<void> {
+  const end = performance.now() + msMax;
+  const kafka = new Kafka({
+    brokers: nodes.map((node) => node.internal),
+    logLevel: logLevel.NOTHING,
+    retry: { retries: 0 },
+  });
   let last: unknown;
   for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error('kafka ended while it was starting');
-    if (performance.now() > end) throw new Error(`kafka did not answer within ${READY_MS_MAX} ms`, { cause: last });
     const admin = kafka.admin();
     try {
       await admin.connect();
-      await admin.createTopics({ topics: [{ topic: 'ready', numPartitions: 1 }] });
-      await admin.fetchOffsets({ groupId: 'ready', topics: ['ready'] });
-      return;
+      const { topics } = await admin.fetchTopicMetadata();
+      const behind = topics.flatMap(({ name, partitions }) =>
+        partitions
+          .filter(({ isr, replicas, leader }) => leader < 0 || isr.length < replicas.length)
+          .map(({ partitionId }) => `${name}-${partitionId}`),
+      );
+      if (behind.length === 0) return;
+      last = new Error(`behind: ${behind.join(', ')}`);
     } catch (error) {
       last = error;
-      await new Promise((resolve) => setTimeout(resolve, 200));
     } finally {
       await admin.disconnect().catch(() => {});
     }
+    if (performance.now() > end) throw new Error(`the brokers' replicas were not in sync`, { cause: last });
+    await new Promise((resolve) => setTimeout(resolve, 250));
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }
