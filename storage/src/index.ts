@@ -1,4 +1,4 @@
 export { StorageConfig } from './config.ts';
 export { type Durability, MIGRATIONS } from './schema/migrate.ts';
-export { openStore, type StoreOptions } from './store.ts';
+export { embeddedEngine, openStore, type StoreOptions } from './store.ts';
 export { insertToken, WRITE_ORDER } from './write/writer.ts';

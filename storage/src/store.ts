@@ -10,7 +10,6 @@ import {
   type WriteOptions,
 } from '@millrace/core';
 import type { StorageConfig } from './config.ts';
-import { openEmbedded } from './engine/embedded.ts';
 import type { Engine } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
@@ -99,7 +98,11 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
   };
 }
 
-function openEngine(config: StorageConfig, directory: string): Promise<Engine> | Engine {
+/** The engine inside this process. Loaded when it is needed: its library is large, and there is none for some platforms
+ *  that can very well ask a server. */
+export const embeddedEngine = (): Promise<typeof import('./engine/embedded.ts')> => import('./engine/embedded.ts');
+
+async function openEngine(config: StorageConfig, directory: string): Promise<Engine> {
   if (config.MILLRACE_CLICKHOUSE_URL !== undefined)
     return openServer({
       url: config.MILLRACE_CLICKHOUSE_URL,
@@ -107,6 +110,7 @@ function openEngine(config: StorageConfig, directory: string): Promise<Engine> |
       connectionsMax: config.MILLRACE_STORE_INSERTS_MAX + config.MILLRACE_STORE_QUERIES_MAX + 1,
       requestMsMax: 1_000 * Math.max(config.MILLRACE_STORE_INSERT_SECONDS_MAX, config.MILLRACE_STORE_QUERY_SECONDS_MAX),
     });
+  const { openEmbedded } = await embeddedEngine();
   return openEmbedded({
     directory,
     database: config.MILLRACE_CLICKHOUSE_DATABASE,

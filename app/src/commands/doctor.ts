@@ -29,7 +29,7 @@ export async function doctor(flags: Flags): Promise<void> {
       },
     ],
     ['node', nodeVersion],
-    ['native modules', nativeModules],
+    ['native modules', () => nativeModules(config)],
     ['data directory', () => dataDirectory(config)],
     ...LISTENERS.map((listener): Check => [`${listener} port`, () => portOf(config, listener)]),
     ['UDP buffers', () => udpBuffers(config)],
@@ -67,12 +67,13 @@ function nodeVersion(): Verdict {
   return ok(found);
 }
 
-async function nativeModules(): Promise<Verdict> {
+async function nativeModules(config: Config | undefined): Promise<Verdict> {
   const broken: string[] = [];
   for (const [name, load] of [
     ['argon2 (passwords)', () => import('@millrace/policy')],
-    ['chdb (embedded ClickHouse)', () => import('@millrace/storage')],
+    ['chdb (embedded ClickHouse)', async () => (await import('@millrace/storage')).embeddedEngine()],
   ] as const) {
+    if (name.startsWith('chdb') && config?.storage.MILLRACE_CLICKHOUSE_URL !== undefined) continue;
     try {
       await load();
     } catch (error) {
@@ -83,7 +84,7 @@ async function nativeModules(): Promise<Verdict> {
     ? ok('load')
     : fail(
         broken.join('; '),
-        'Reinstall on this machine (rm -rf node_modules && npx -y pnpm@12 install); glibc Linux or macOS on x64 or arm64 is needed.',
+        'Reinstall on this machine (rm -rf node_modules && npx -y pnpm@12 install); glibc Linux or macOS on x64 or arm64 is needed. Where only chdb is missing, a ClickHouse server serves (MILLRACE_CLICKHOUSE_URL).',
       );
 }
 
