@@ -24,8 +24,9 @@ export function describeWrites(
     const batch = batchOf(first, messages);
     for (const verify of [false, false, true, true]) await given.opened().store.write('messages', batch, { verify });
     // The parts of a bisected range.
-    await given.opened().store.write('messages', batchOf(first, messages.slice(0, 10)), { verify: true });
-    await given.opened().store.write('messages', batchOf(first + 10, messages.slice(10)), { verify: true });
+    const parted = { verify: true, part: true };
+    await given.opened().store.write('messages', batchOf(first, messages.slice(0, 10)), parted);
+    await given.opened().store.write('messages', batchOf(first + 10, messages.slice(10)), parted);
     const count = async (statement: string): Promise<number> =>
       Number((await given.opened().rows<{ n: string }>(statement))[0]?.n);
     equal(await count("SELECT toString(count()) AS n FROM readings WHERE channel = 'once'"), 40);
@@ -112,26 +113,56 @@ export function describeWrites(
   });
 
   test('writes the parts of a range of which some tables took their rows before another refused', async () => {
-    const messages = [0, 1].map((value) => ({
+    const alive: GivenMessage = {
       channel: 'split',
-      readings: value === 0 ? [{ name: 'n', timeUs: T0, value }] : [],
+      readings: [{ name: 'n', timeUs: T0, value: 0 }],
       payload: randomBytes(9),
-    }));
+      deadLetters: [{ index: 3, reason: 'no_value', payload: Buffer.from('{}') }],
+    };
+    const culprit: GivenMessage = { channel: 'split', readings: [], payload: randomBytes(9) };
+    const buried = {
+      channel: 'split',
+      deadLetters: [{ index: null, reason: 'store_refused', payload: randomBytes(9) }],
+    };
     const first = given.take(2);
-    const whole = batchOf(first, messages);
+    const whole = batchOf(first, [alive, culprit]);
     const broken = { rowCount: 2, bytes: Uint8Array.from(whole.blocks.message_log.bytes).fill(0xff) };
     const cut = { ...whole, blocks: { ...whole.blocks, message_log: broken } };
     await rejects(given.opened().store.write('messages', cut, { verify: false }), { code: 'STORE_REFUSED' });
-    for (const [index, message] of messages.entries())
-      await given.opened().store.write('messages', batchOf(first + index, [message]), { verify: true });
+    for (const [index, message] of [alive, buried as GivenMessage].entries())
+      for (let told = 0; told < 2; told++) {
+        const part = batchOf(first + index, [message]);
+        await given.opened().store.write('messages', part, { verify: true, part: true });
+      }
     for (const [expression, table, n] of [
       ['count()', 'readings', 1],
       ['count()', 'messages', 2],
+      ['count()', 'dead_letters', 2],
       ['count()', 'message_log', 2],
       ['sum(count)', 'readings_1m', 1],
     ])
       deepEqual(await given.opened().rows(`SELECT toUInt8(${expression}) AS n FROM ${table} WHERE channel = 'split'`), [
         { n },
       ]);
+  });
+
+  test('begins no insert that its fence does not let pass', async () => {
+    const messages = [{ channel: 'fenced', readings: [{ name: 'n', timeUs: T0, value: 1 }], payload: randomBytes(9) }];
+    const batch = batchOf(given.take(1), messages);
+    let passed = 0;
+    const fence = async (): Promise<void> => {
+      if (++passed > 1) throw new Error('the range is lost');
+    };
+    await rejects(given.opened().store.write('messages', batch, { verify: false, fence }));
+    equal(passed, 2);
+    for (const [table, n] of [
+      ['readings', 1],
+      ['messages', 0],
+      ['message_log', 0],
+    ])
+      deepEqual(await given.opened().rows(`SELECT toUInt8(count()) AS n FROM ${table} WHERE channel = 'fenced'`), [
+        { n },
+      ]);
+    await given.opened().store.write('messages', batch, { verify: true });
   });
 }

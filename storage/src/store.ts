@@ -136,7 +136,7 @@ class ClickHouseStore implements ReadingsStore {
   }
   async write(topic: string, batch: NormalisedBatch, options: WriteOptions) {
     this.#check();
-    return this.#writer.write(topic, batch, options.verify);
+    return this.#writer.write(topic, batch, options);
   }
   async readings(query: Parameters<ReadingsStore['readings']>[0]) {
     this.#check();

@@ -17,6 +17,12 @@ export interface WriteOptions {
   /** Ask each table first what of the range it has: for a redo whose token may have left the window, and for
    *  the parts of a bisected range. */
   readonly verify: boolean;
+  /** The range is a part of one that was tried as a whole: rows of it that are there came with the whole, under a token
+   *  that is not this range's, and must not be told again. Only with `verify`. */
+  readonly part?: boolean;
+  /** Awaited before each insert, when nothing else is waited for: what it throws ends the write, and the insert is not
+   *  begun. So who has lost the range inserts nothing, however long it slept. */
+  readonly fence?: () => Promise<void>;
 }
 
 /** Writes normalised batches exactly once and answers for what was written. */

@@ -1,12 +1,4 @@
-import {
-  type Counter,
-  type Histogram,
-  type Metrics,
-  type NormalisedBatch,
-  StoreError,
-  type TABLES,
-  type TableName,
-} from '@millrace/core';
+import type { Counter, Histogram, Metrics, NormalisedBatch, TABLES, TableName, WriteOptions } from '@millrace/core';
 import type { Engine } from '../engine/engine.ts';
 import { insertError } from '../engine/errors.ts';
 import type { Turnstile } from '../engine/turnstile.ts';
@@ -27,31 +19,11 @@ const TOPIC = /^[A-Za-z0-9._-]{1,249}$/;
 export const insertToken = (topic: string, partition: number, first: number, last: number, table: TableName): string =>
   `${topic}-${partition}-${first}-${last}-${table}`;
 
-interface Range {
-  readonly topic: string;
-  readonly partition: number;
-  readonly first: number;
-  readonly last: number;
-}
-interface Cut extends Range {
-  readonly tables: readonly TableName[];
-}
-/** The oldest is forgotten beyond. */
-const CUTS_MAX = 256;
-
-const isWithin = (part: Range, whole: Range): boolean =>
-  part.topic === whole.topic &&
-  part.partition === whole.partition &&
-  part.first >= whole.first &&
-  part.last <= whole.last;
-
 /** Writes normalised batches, each table's block by one insert. */
 export class Writer {
   readonly #engine: Engine;
   readonly #inserts: Turnstile;
   readonly #insertMsMax: number;
-  /** Ranges of which some tables took their rows before another refused: their parts must not bring these again. */
-  readonly #cuts: Cut[] = [];
   readonly #insertsTotal: Counter<'table' | 'outcome'>;
   readonly #rowsTotal: Counter<'table'>;
   readonly #seconds: Histogram<'table'>;
@@ -74,31 +46,23 @@ export class Writer {
   }
 
   /** @see ReadingsStore.write */
-  async write(topic: string, batch: NormalisedBatch, verify: boolean): Promise<void> {
+  async write(topic: string, batch: NormalisedBatch, options: WriteOptions): Promise<void> {
     if (!TOPIC.test(topic)) throw new RangeError('a topic is made of letters, digits, dots, dashes and underscores');
     const { partition, first, last } = batch;
     const facts = { topic, partition, first, last };
-    const skip = verify
-      ? await stored(this.#engine, batch).catch((error) => {
+    const skip = options.verify
+      ? await stored(this.#engine, batch, options.part === true).catch((error) => {
           throw insertError(error, facts);
         })
       : null;
-    const cut = verify ? this.#cuts.find((each) => isWithin(facts, each)) : undefined;
-    const done: TableName[] = [];
-    try {
-      for (const table of WRITE_ORDER) {
-        const { rowCount, bytes } = batch.blocks[table];
-        if (rowCount === 0) continue;
-        if (skip?.has(table) || cut?.tables.includes(table)) this.#count(table, 'skipped');
-        else await this.#insert(table, rowCount, bytes, insertToken(topic, partition, first, last, table), facts);
-        done.push(table);
+    for (const table of WRITE_ORDER) {
+      const { rowCount, bytes } = batch.blocks[table];
+      if (rowCount === 0) continue;
+      if (skip?.has(table)) this.#count(table, 'skipped');
+      else {
+        const token = insertToken(topic, partition, first, last, table);
+        await this.#insert(table, rowCount, bytes, token, facts, options.fence);
       }
-    } catch (error) {
-      if (error instanceof StoreError && error.code === 'STORE_REFUSED' && done.length > 0) {
-        this.#cuts.unshift({ ...facts, tables: done });
-        this.#cuts.length = Math.min(this.#cuts.length, CUTS_MAX);
-      }
-      throw error;
     }
   }
 
@@ -108,9 +72,11 @@ export class Writer {
     bytes: Uint8Array,
     token: string,
     facts: Readonly<Record<string, string | number>>,
+    fence: WriteOptions['fence'],
   ): Promise<void> {
     try {
       await this.#inserts.pass(async () => {
+        await fence?.();
         const end = this.#seconds.startTimer({ table });
         await within(this.#engine.insertBlock(table, bytes, token), this.#insertMsMax);
         end();
