@@ -13,6 +13,7 @@ export * from './murmur2.ts';
 export * from './network.ts';
 export * from './outcome.ts';
 export * from './ports/audit.ts';
+export * from './ports/backup.ts';
 export * from './ports/codecs.ts';
 export * from './ports/commands.ts';
 export * from './ports/delivery.ts';

@@ -5,10 +5,12 @@ import {
   type Metrics,
   type NormalisedBatch,
   type ReadingsStore,
+  type SnapshotSource,
   type Started,
   StoreError,
   type WriteOptions,
 } from '@millrace/core';
+import { takeSnapshot } from './backup/snapshot.ts';
 import type { StorageConfig } from './config.ts';
 import type { Engine } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
@@ -33,10 +35,10 @@ const RETRY_MS = 1_000;
 
 /** The store of readings over ClickHouse: embedded, or a server if the configuration names one.
  *  A server that is down does not keep the store from starting: calls fail with STORE_UNREACHABLE until it answers. */
-export function openStore(config: StorageConfig, options: StoreOptions): Component<ReadingsStore> {
+export function openStore(config: StorageConfig, options: StoreOptions): Component<ReadingsStore & SnapshotSource> {
   return {
     name: 'storage',
-    async start(): Promise<Started<ReadingsStore>> {
+    async start(): Promise<Started<ReadingsStore & SnapshotSource>> {
       const engine = await openEngine(config, options.directory);
       const log = options.logger.child({ component: 'storage', engine: engine.name });
       const inserts = new Turnstile('inserts', config.MILLRACE_STORE_INSERTS_MAX, INSERTS_WAITING_MAX);
@@ -44,6 +46,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       const queriesMax = engine.name === 'embedded' ? 1 : config.MILLRACE_STORE_QUERIES_MAX;
       const queries = new Turnstile('queries', queriesMax, config.MILLRACE_STORE_QUERIES_WAITING_MAX);
       const store = new ClickHouseStore(
+        engine,
         new Writer(engine, inserts, options.metrics, config.MILLRACE_STORE_INSERT_SECONDS_MAX * 1_000),
         new Asker(engine, queries, options.metrics, {
           secondsMax: config.MILLRACE_STORE_QUERY_SECONDS_MAX,
@@ -102,7 +105,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
  *  that can very well ask a server. */
 export const embeddedEngine = (): Promise<typeof import('./engine/embedded.ts')> => import('./engine/embedded.ts');
 
-async function openEngine(config: StorageConfig, directory: string): Promise<Engine> {
+export async function openEngine(config: StorageConfig, directory: string): Promise<Engine> {
   if (config.MILLRACE_CLICKHOUSE_URL !== undefined)
     return openServer({
       url: config.MILLRACE_CLICKHOUSE_URL,
@@ -120,12 +123,14 @@ async function openEngine(config: StorageConfig, directory: string): Promise<Eng
   });
 }
 
-class ClickHouseStore implements ReadingsStore {
+class ClickHouseStore implements ReadingsStore, SnapshotSource {
   state: 'preparing' | 'ready' | 'closed' = 'preparing';
+  readonly #engine: Engine;
   readonly #writer: Writer;
   readonly #asker: Asker;
 
-  constructor(writer: Writer, asker: Asker) {
+  constructor(engine: Engine, writer: Writer, asker: Asker) {
+    this.#engine = engine;
     this.#writer = writer;
     this.#asker = asker;
   }
@@ -161,6 +166,10 @@ class ClickHouseStore implements ReadingsStore {
   async fate(id: string) {
     this.#check();
     return readFate(this.#asker, id);
+  }
+  async snapshot(behind: ReadonlySet<number>) {
+    this.#check();
+    return takeSnapshot(this.#engine, behind, Date.now());
   }
   async health(): Promise<string | null> {
     try {

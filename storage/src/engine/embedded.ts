@@ -85,6 +85,21 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     throw cause;
   }
 
+  const insert = async (target: string, format: string, bytes: Uint8Array, token: string): Promise<void> => {
+    const connection = free.pop();
+    if (connection === undefined) throw new StoreError('STORE_UNREACHABLE', 'later', { queue: 'inserts' });
+    const { client, file } = connection;
+    try {
+      // Written over and over: a new file for each block costs more than the block on some file systems.
+      await writeFile(file, bytes, { mode: 0o600 });
+      await client.command({
+        query: `INSERT INTO ${target} FROM INFILE '${quoted(file)}' SETTINGS ${insertSettings(token)} FORMAT ${format}`,
+      });
+    } finally {
+      free.push(connection);
+    }
+  };
+
   return {
     name: 'embedded',
     // A page of 1,000 asks for one row more, and its offset counts too.
@@ -104,20 +119,12 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     async command(statement: string): Promise<void> {
       await reader.command({ query: statement });
     },
-    async insertBlock(table: TableName, bytes: Uint8Array, token: string): Promise<void> {
-      const connection = free.pop();
-      if (connection === undefined) throw new StoreError('STORE_UNREACHABLE', 'later', { queue: 'inserts' });
-      const { client, file } = connection;
-      try {
-        // Written over and over: a new file for each block costs more than the block on some file systems.
-        await writeFile(file, bytes, { mode: 0o600 });
-        await client.command({
-          query: `INSERT INTO ${table} FROM INFILE '${quoted(file)}' SETTINGS ${insertSettings(token)} FORMAT Native`,
-        });
-      } finally {
-        free.push(connection);
-      }
+    async *text(statement: string): AsyncGenerator<Uint8Array> {
+      session.query(`USE ${database}`);
+      for await (const chunk of session.queryStream(statement, { format: 'TabSeparated' })) yield chunk.raw();
     },
+    insertBlock: (table: TableName, bytes: Uint8Array, token: string) => insert(table, 'Native', bytes, token),
+    insertText: (target: string, bytes: Uint8Array, token: string) => insert(target, 'TabSeparated', bytes, token),
     async close(): Promise<void> {
       endYielding();
       await drainPending();

@@ -18,6 +18,10 @@ export interface Engine {
   /** Inserts one Native block as one block, so that it is there as a whole or not at all, and once a token.
    *  @holds `bytes` is not changed until the promise settles */
   insertBlock(table: TableName, bytes: Uint8Array, token: string): Promise<void>;
+  /** The answer of a SELECT as TabSeparated, as it comes: what nobody takes is not read. One at a time. */
+  text(statement: string): AsyncIterable<Uint8Array>;
+  /** Inserts rows of TabSeparated as `insertBlock` does a block.  @param target a table, with its columns in parentheses */
+  insertText(target: string, bytes: Uint8Array, token: string): Promise<void>;
   /** Waits for what runs; nothing may be asked afterwards. */
   close(): Promise<void>;
 }

@@ -54,6 +54,25 @@ export function openServer(options: ServerOptions): Engine {
       });
       for await (const _ of stream);
     },
+    async *text(statement: string): AsyncGenerator<Uint8Array> {
+      const { stream } = await client.exec({
+        query: `${statement} FORMAT TabSeparated`,
+        // The first row may be long in coming; the server says that it is at work.
+        clickhouse_settings: { send_progress_in_http_headers: 1, http_headers_progress_interval_ms: '10000' },
+      });
+      try {
+        yield* stream as AsyncIterable<Uint8Array>;
+      } finally {
+        stream.destroy();
+      }
+    },
+    async insertText(target: string, bytes: Uint8Array, token: string): Promise<void> {
+      const { stream } = await client.exec({
+        query: `INSERT INTO ${target} SETTINGS ${insertSettings(token)} FORMAT TabSeparated`,
+        values: Readable.from([bytes], { objectMode: false }),
+      });
+      for await (const _ of stream);
+    },
     close: () => client.close(),
   };
 }

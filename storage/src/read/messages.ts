@@ -2,6 +2,7 @@ import {
   type DeadLetter,
   type DeadLettersPage,
   type DeadLettersQuery,
+  GONE_PARTITION_MIN,
   isUuid,
   type MessageFate,
   type MessageOrigin,
@@ -110,6 +111,8 @@ export async function readFate(asker: Asker, id: string): Promise<MessageFate | 
 
 /** Nodes' clocks differ, so the order of ids is not quite that of the log: of so many newest ones the last is taken. */
 const NEWEST = 64;
+/** Rows of a log that is gone are older than all of the log, those of a later restore younger. */
+const LOG_AGE = `if(log_partition < ${GONE_PARTITION_MIN}, 65536, log_partition)`;
 
 /** The last message of a channel and subtopic. The table is sorted as messages were made and is read from its end, so
  *  whatever was published lately is found at once. */
@@ -122,7 +125,7 @@ export async function readLastMessage(
     `SELECT ${FATE} FROM (
   SELECT * FROM message_log WHERE org = {org:String} AND channel = {channel:String} AND subtopic = {subtopic:String}
   ORDER BY toUInt128(message_log.id) DESC LIMIT ${NEWEST}
-) AS message_log ORDER BY log_offset DESC LIMIT 1`,
+) AS message_log ORDER BY ${LOG_AGE} DESC, log_offset DESC LIMIT 1`,
     { org, channel, subtopic },
   );
   return fateOf(row);
