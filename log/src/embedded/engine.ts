@@ -269,6 +269,7 @@ export class EmbeddedEngine implements LogEngine {
   /** @see Log.refusalOf */
   refusalOf(bytes: number): LogError | null {
     const reason = this.#noRoom(bytes);
+    if (reason === 'full_log') this.#refusedFull = true;
     return reason === null ? null : this.#refusals.error(reason);
   }
 
