@@ -6,6 +6,7 @@ import { siblingUrl } from '@millrace/core';
 export interface ClickHouseShell {
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
   /** Ends it; `SIGKILL` as a crash would. Starting again on the directory gives the rows back. */
   stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>;
 }
@@ -24,6 +25,7 @@ export async function startClickHouseShell(directory: string, port = 0): Promise
   return {
     url: `http://127.0.0.1:${bound}`,
     port: bound,
+    pid: child.pid ?? 0,
     stop: async (signal = 'SIGTERM') => {
       child.kill(signal);
       await ended;
