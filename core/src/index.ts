@@ -12,6 +12,7 @@ export * from './metrics.ts';
 export * from './murmur2.ts';
 export * from './network.ts';
 export * from './outcome.ts';
+export * from './pieces.ts';
 export * from './ports/audit.ts';
 export * from './ports/backup.ts';
 export * from './ports/codecs.ts';
