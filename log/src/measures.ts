@@ -16,6 +16,11 @@ export interface Measures {
   readonly appendBytes: Counter<'topic'>;
   readonly refused: Counter<'reason'>;
   readonly commitSeconds: Histogram<string>;
+  /** By what went wrong at the broker; Kafka only. */
+  readonly faults: Counter<'kind'>;
+  /** Times that leases began anew; Kafka only. */
+  readonly rebalances: Counter<'group'>;
+  readonly commits: Counter<'group' | 'outcome'>;
 }
 
 const COMMIT_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5];
@@ -57,5 +62,11 @@ export function createMeasures(metrics: Metrics, gauged: Gauged): Measures {
       'From handing a gather over until it is durable.',
       COMMIT_SECONDS,
     ),
+    faults: metrics.counter('millrace_log_faults_total', 'Faults of the Kafka brokers, by kind.', ['kind']),
+    rebalances: metrics.counter('millrace_log_rebalances_total', 'New generations of a group in Kafka.', ['group']),
+    commits: metrics.counter('millrace_log_commits_total', 'Commits of offsets to Kafka, by outcome.', [
+      'group',
+      'outcome',
+    ]),
   };
 }

@@ -1,52 +1,81 @@
 import { type AppendReceipt, LogError, type Logger } from '@millrace/core';
 import type { Measures, RefusalReason } from '../measures.ts';
 import type { KafkaClient, KafkaProducer, ProducedRecord } from './client.ts';
-import { brokerFault } from './faults.ts';
+import { brokerFault, faultKind } from './faults.ts';
 
-/** So much of one partition goes into one request; a larger record goes alone. */
-const BATCH_BYTES_MAX = 900_000;
-/** While the broker is away, further appends are refused at once for so long. */
+/** While a broker is away, further appends to its partitions are refused at once for so long. */
 const AWAY_MS = 1_000;
+/** So long after its last failed send a broker counts as not healthy, unless it took records since. */
+const FAULT_MS = 10_000;
 
-/** One gather of one partition of one topic. */
+export interface AppenderOptions {
+  readonly pendingBytesMax: number;
+  /** So much of one partition goes into one request; a larger record goes alone. */
+  readonly batchBytesMax: number;
+  /** So long records wait for others before they are sent; 0: until the event loop turns. */
+  readonly lingerMs: number;
+  readonly measures: Measures;
+  readonly logger: Logger;
+}
+
+/** What goes into one request of one partition. */
 interface Gather {
   readonly topic: string;
   readonly partition: number;
-  records: ProducedRecord[];
-  receipts: AppendReceipt[];
+  readonly records: ProducedRecord[];
+  readonly receipts: AppendReceipt[];
   bytes: number;
 }
 
-/** Gathers appends until the event loop turns and sends them, one request at a time; while it is under way, the next
- *  gathers.
+/** What of one partition waits, in order.
+ *  @holds one gather of it is under way at most, also when its leader has moved */
+interface Queue {
+  readonly topic: string;
+  readonly partition: number;
+  readonly gathers: Gather[];
+  sending: boolean;
+}
+
+/** The way to one broker: one request at a time. */
+interface Lane {
+  readonly leader: number;
+  producer: KafkaProducer | null;
+  sending: boolean;
+  fault: LogError | null;
+  failedMs: number;
+}
+
+/** Gathers appends until the event loop turns and sends them, one request a broker at a time; while it is under way,
+ *  the next gathers.
  *  @holds after a failed send the producer is replaced */
 export class Appender {
   pendingBytes = 0;
   readonly #client: KafkaClient;
-  readonly #measures: Measures;
-  readonly #logger: Logger;
-  readonly #pendingBytesMax: number;
-  readonly #gathers = new Map<string, Gather[]>();
-  #producer: KafkaProducer | null = null;
+  readonly #options: AppenderOptions;
+  readonly #queues = new Map<string, Queue>();
+  readonly #lanes = new Map<number, Lane>();
+  /** Made at the start, for the first who sends. */
+  #spare: KafkaProducer | null = null;
+  #gathered = 0;
+  #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
-  #sending: Promise<void> | null = null;
   #closed = false;
-  #awayUntil = 0;
-  #fault: LogError | null = null;
 
-  constructor(client: KafkaClient, options: { pendingBytesMax: number; measures: Measures; logger: Logger }) {
+  constructor(client: KafkaClient, options: AppenderOptions) {
     this.#client = client;
-    this.#pendingBytesMax = options.pendingBytesMax;
-    this.#measures = options.measures;
-    this.#logger = options.logger;
+    this.#options = options;
   }
 
+  /** Why the last send to some broker failed, for as long as that says something. */
   get fault(): LogError | null {
-    return this.#fault;
+    const since = performance.now() - FAULT_MS;
+    for (const { fault, failedMs } of this.#lanes.values()) if (fault !== null && failedMs > since) return fault;
+    return null;
   }
 
+  /** Finds out whether records could be sent at all.  @throws LogError */
   async start(): Promise<void> {
-    this.#producer = await this.#client.producer();
+    this.#spare = await this.#client.producer();
   }
 
   append(
@@ -58,90 +87,139 @@ export class Appender {
     receipt: AppendReceipt,
   ): void {
     const size = record.length;
-    const refusal =
-      size > recordBytesMax
-        ? { reason: 'too_large' as const, error: new LogError('LOG_RECORD_TOO_LARGE', 'never', { recordBytesMax }) }
-        : this.#noRoom(size);
+    if (size > recordBytesMax) {
+      this.#refuse(receipt, 'too_large', new LogError('LOG_RECORD_TOO_LARGE', 'never', { recordBytesMax }));
+      return;
+    }
+    const refusal = this.#noRoom(size) ?? this.#away(this.#client.leaderOf(topic, partition));
     if (refusal !== null) {
       this.#refuse(receipt, refusal.reason, refusal.error);
       return;
     }
     this.pendingBytes += size;
     const id = `${topic}/${partition}`;
-    let gathers = this.#gathers.get(id);
-    if (gathers === undefined) {
-      gathers = [];
-      this.#gathers.set(id, gathers);
+    let queue = this.#queues.get(id);
+    if (queue === undefined) {
+      queue = { topic, partition, gathers: [], sending: false };
+      this.#queues.set(id, queue);
     }
-    let gather = gathers.at(-1);
-    if (gather === undefined || gather.bytes + size > BATCH_BYTES_MAX) {
+    let gather = queue.gathers.at(-1);
+    if (gather === undefined || gather.bytes + size > this.#options.batchBytesMax) {
       gather = { topic, partition, records: [], receipts: [], bytes: 0 };
-      gathers.push(gather);
+      queue.gathers.push(gather);
     }
     gather.records.push({ topic, partition, key: key === '' ? null : key, value: Buffer.from(record) });
     gather.receipts.push(receipt);
     gather.bytes += size;
-    if (!this.#scheduled) this.#schedule();
+    this.#gathered += size;
+    this.#schedule();
   }
 
   /** @see Log.refusalOf */
   refusalOf(bytes: number): LogError | null {
-    return this.#noRoom(bytes)?.error ?? null;
+    const refusal = this.#noRoom(bytes);
+    if (refusal !== null) return refusal.error;
+    let away: LogError | null = null;
+    for (const leader of this.#lanes.keys()) {
+      const one = this.#away(leader);
+      if (one === null && leader >= 0) return null;
+      away ??= one?.error ?? null;
+    }
+    return away;
   }
 
   #noRoom(size: number): { reason: RefusalReason; error: LogError } | null {
     if (this.#closed) return { reason: 'closed', error: new LogError('LOG_CLOSED', 'never') };
-    if (this.#fault !== null && performance.now() < this.#awayUntil) {
-      return { reason: 'unreachable', error: this.#fault };
-    }
-    const pendingBytesMax = this.#pendingBytesMax;
+    const { pendingBytesMax } = this.#options;
     if (this.pendingBytes + size <= pendingBytesMax) return null;
     return { reason: 'full_queue', error: new LogError('LOG_FULL', 'later', { pendingBytesMax }) };
   }
 
-  #schedule(): void {
-    this.#scheduled = true;
-    if (this.#sending === null) setImmediate(() => this.#begin());
+  #away(leader: number): { reason: RefusalReason; error: LogError } | null {
+    const lane = this.#lanes.get(leader);
+    if (lane === undefined || lane.fault === null || performance.now() >= lane.failedMs + AWAY_MS) return null;
+    return { reason: 'unreachable', error: lane.fault };
   }
 
-  #begin(): void {
-    if (this.#sending !== null) return;
-    this.#scheduled = false;
-    this.#sending = this.#round().finally(() => {
-      this.#sending = null;
-      if (this.#scheduled) setImmediate(() => this.#begin());
-    });
-  }
-
-  async #round(): Promise<void> {
-    const round: Gather[] = [];
-    for (const gathers of this.#gathers.values()) {
-      const gather = gathers.shift();
-      if (gather !== undefined) round.push(gather);
-      if (gathers.length > 0) this.#scheduled = true;
+  #lane(leader: number): Lane {
+    let lane = this.#lanes.get(leader);
+    if (lane === undefined) {
+      lane = { leader, producer: null, sending: false, fault: null, failedMs: Number.NEGATIVE_INFINITY };
+      this.#lanes.set(leader, lane);
     }
-    if (round.length === 0) return;
-    const endTimer = this.#measures.commitSeconds.startTimer();
-    let bases: readonly number[];
-    try {
-      this.#producer ??= await this.#client.producer();
-      bases = await this.#producer.send(round);
-    } catch (cause) {
-      await this.#failed(round, cause);
+    return lane;
+  }
+
+  #takeSpare(): KafkaProducer | null {
+    const spare = this.#spare;
+    this.#spare = null;
+    return spare;
+  }
+
+  #schedule(): void {
+    const { lingerMs, batchBytesMax } = this.#options;
+    if (lingerMs > 0 && this.#gathered < batchBytesMax) {
+      this.#timer ??= setTimeout(() => this.#soon(), lingerMs);
       return;
     }
-    endTimer();
-    this.#fault = null;
-    round.forEach((gather, index) => {
-      this.#settle(gather, bases[index] ?? -1);
+    this.#soon();
+  }
+
+  #soon(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#turn());
+  }
+
+  /** Gives each broker that waits what waits for it, one gather a partition. */
+  #turn(): void {
+    this.#scheduled = false;
+    this.#gathered = 0;
+    const rounds = new Map<number, Queue[]>();
+    for (const queue of this.#queues.values()) {
+      if (queue.sending || queue.gathers.length === 0) continue;
+      const leader = this.#client.leaderOf(queue.topic, queue.partition);
+      if (this.#lane(leader).sending) continue;
+      const round = rounds.get(leader);
+      if (round === undefined) rounds.set(leader, [queue]);
+      else round.push(queue);
+    }
+    for (const [leader, queues] of rounds) void this.#send(this.#lane(leader), queues);
+  }
+
+  async #send(lane: Lane, queues: readonly Queue[]): Promise<void> {
+    lane.sending = true;
+    const round = queues.map((queue) => {
+      queue.sending = true;
+      return queue.gathers.shift() as Gather;
     });
+    const endTimer = this.#options.measures.commitSeconds.startTimer();
+    try {
+      lane.producer ??= this.#takeSpare() ?? (await this.#client.producer());
+      const bases = await lane.producer.send(round);
+      endTimer();
+      lane.fault = null;
+      round.forEach((gather, index) => {
+        this.#settle(gather, bases[index] as number);
+      });
+    } catch (cause) {
+      await this.#failed(lane, queues, round, cause);
+    } finally {
+      lane.sending = false;
+      for (const queue of queues) queue.sending = false;
+      // Whatever waits has waited for this one.
+      if (this.pendingBytes > 0) this.#soon();
+    }
   }
 
   #settle(gather: Gather, base: number): void {
     const { topic, partition, receipts } = gather;
+    const { measures, logger } = this.#options;
     this.pendingBytes -= gather.bytes;
-    this.#measures.appends.inc({ topic }, receipts.length);
-    this.#measures.appendBytes.inc({ topic }, gather.bytes);
+    measures.appends.inc({ topic }, receipts.length);
+    measures.appendBytes.inc({ topic }, gather.bytes);
     for (let at = 0; at < receipts.length; ) {
       try {
         while (at < receipts.length) {
@@ -149,24 +227,29 @@ export class Appender {
           receipt.appended(partition, base + at++);
         }
       } catch (error) {
-        this.#logger.error({ err: error, topic }, 'a receipt of the log threw');
+        logger.error({ err: error, topic }, 'a receipt of the log threw');
       }
     }
   }
 
-  async #failed(round: readonly Gather[], cause: unknown): Promise<void> {
-    const lost = this.#producer;
-    this.#producer = null;
+  async #failed(lane: Lane, queues: readonly Queue[], round: readonly Gather[], cause: unknown): Promise<void> {
+    const lost = lane.producer;
+    lane.producer = null;
     const error = cause instanceof LogError ? cause : brokerFault(null, String(cause), cause);
-    this.#logger.error({ err: cause }, 'Kafka did not take the records');
+    const { logger, measures } = this.#options;
+    logger.error({ err: cause }, 'Kafka did not take the records');
+    measures.faults.inc({ kind: faultKind(error) });
     if (error.code === 'LOG_UNREACHABLE') {
-      this.#fault = error;
-      this.#awayUntil = performance.now() + AWAY_MS;
+      lane.fault = error;
+      lane.failedMs = performance.now();
     }
     // What waits behind them would only time out one round after the other.
-    const all = [...round];
-    for (const gathers of this.#gathers.values()) all.push(...gathers.splice(0));
-    for (const gather of all) this.#refuseAll(gather, error);
+    const waiting = [...this.#queues.values()].filter(
+      (queue) => queues.includes(queue) || this.#client.leaderOf(queue.topic, queue.partition) === lane.leader,
+    );
+    for (const gather of [...round, ...waiting.flatMap((queue) => queue.gathers.splice(0))]) {
+      this.#refuseAll(gather, error);
+    }
     await lost?.close();
   }
 
@@ -177,7 +260,7 @@ export class Appender {
   }
 
   #refuse(receipt: AppendReceipt, reason: RefusalReason, error: LogError): void {
-    this.#measures.refused.inc({ reason });
+    this.#options.measures.refused.inc({ reason });
     receipt.refused(error);
   }
 
@@ -189,12 +272,13 @@ export class Appender {
 
   async stop(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#timer);
     const closed = new LogError('LOG_CLOSED', 'never');
-    for (const gathers of this.#gathers.values()) {
+    for (const { gathers } of this.#queues.values()) {
       for (const gather of gathers.splice(0)) this.#refuseAll(gather, closed);
     }
-    const producer = this.#producer;
-    this.#producer = null;
-    await producer?.close();
+    const lanes = [...this.#lanes.values()];
+    this.#lanes.clear();
+    await Promise.all([...lanes.map(({ producer }) => producer?.close()), this.#takeSpare()?.close()]);
   }
 }

@@ -76,6 +76,9 @@ export interface KafkaAdmin {
   ): Promise<void>;
   /** Of all partitions. */
   extents(topic: string): Promise<ReadonlyMap<number, Extent>>;
+  /** Of each partition the offset of the first record that is not older than a time; the next one to be given if none is.
+   *  @units ms since 1970 */
+  offsetsAt(topic: string, timeMs: number): Promise<ReadonlyMap<number, number>>;
   /** What a group has committed, of the partitions where it ever did. */
   committed(group: string, topic: string): Promise<ReadonlyMap<number, Committed>>;
 }

@@ -10,31 +10,38 @@ import {
 } from '@millrace/core';
 import { createMeasures } from '../measures.ts';
 import { Appender } from './appender.ts';
-import type { KafkaClient } from './client.ts';
-import { KafkajsClient } from './kafkajs/client.ts';
+import type { KafkaClient, KafkaCompression, KafkaConnection, KafkaSasl, KafkaTls } from './client.ts';
 import { KafkaTopic } from './topic.ts';
+import { newTopic, OVERHEAD_BYTES, shortcomings } from './topic-settings.ts';
 
 export interface KafkaLogOptions {
   /** host:port, comma-separated. */
   readonly brokers: string;
   readonly clientId?: string;
-  /** Of topics that are created; -1 takes the brokers' default. */
-  readonly replication: number;
+  /** The library that speaks to Kafka, kafkajs unless said otherwise. */
+  readonly client?: KafkaClient['name'];
+  readonly tls?: KafkaTls | null;
+  readonly sasl?: KafkaSasl | null;
+  readonly compression?: KafkaCompression;
+  /** Of topics that are created; null: 3 where there are three brokers, else the brokers' default. */
+  readonly replication?: number | null;
+  /** Of topics that are created; null: 2 where there are three replicas, else the brokers' default. */
+  readonly minInSync?: number | null;
+  readonly lingerMs?: number;
+  readonly batchBytesMax?: number;
   readonly pendingBytesMax: number;
   readonly recordBytesMax: number;
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
 
-/** Room for Kafka's own framing around a record. */
-const OVERHEAD_BYTES = 64 * 1024;
-
+const BATCH_BYTES_MAX = 900_000;
 /** The log in Apache Kafka. Acknowledged by all in-sync replicas; topics are created if missing. */
 export function kafkaLog(options: KafkaLogOptions): Component<LogEngine> {
   return {
     name: 'log',
     async start() {
-      const engine = new KafkaEngine(options);
+      const engine = new KafkaEngine(options, await openClient(options));
       try {
         await engine.start();
       } catch (error) {
@@ -54,6 +61,24 @@ export function kafkaLog(options: KafkaLogOptions): Component<LogEngine> {
   };
 }
 
+/** The library that is not asked for is not loaded. */
+async function openClient(options: KafkaLogOptions): Promise<KafkaClient> {
+  const connection: KafkaConnection = {
+    brokers: options.brokers.split(',').map((broker) => broker.trim()),
+    clientId: options.clientId ?? 'millrace',
+    tls: options.tls ?? null,
+    sasl: options.sasl ?? null,
+    compression: options.compression ?? 'none',
+    logger: options.logger,
+  };
+  if (options.client === 'platformatic') {
+    const { PlatformaticClient } = await import('./platformatic/client.ts');
+    return new PlatformaticClient(connection);
+  }
+  const { KafkajsClient } = await import('./kafkajs/client.ts');
+  return new KafkajsClient(connection);
+}
+
 class KafkaEngine implements LogEngine {
   readonly name = 'kafka';
   readonly #options: KafkaLogOptions;
@@ -63,16 +88,9 @@ class KafkaEngine implements LogEngine {
   readonly #open: KafkaTopic[] = [];
   readonly #ending = new AbortController();
 
-  constructor(options: KafkaLogOptions) {
+  constructor(options: KafkaLogOptions, client: KafkaClient) {
     this.#options = options;
-    this.#client = new KafkajsClient({
-      brokers: options.brokers.split(',').map((broker) => broker.trim()),
-      clientId: options.clientId ?? 'millrace',
-      tls: null,
-      sasl: null,
-      compression: 'none',
-      logger: options.logger,
-    });
+    this.#client = client;
     const measures = createMeasures(options.metrics, {
       pendingBytes: () => this.#appender.pendingBytes,
       bytes: () => 0,
@@ -81,8 +99,8 @@ class KafkaEngine implements LogEngine {
     });
     // Whoever reads listens, as many as there are partitions.
     setMaxListeners(0, this.#ending.signal);
-    const { pendingBytesMax, logger } = options;
-    this.#appender = new Appender(this.#client, { pendingBytesMax, measures, logger });
+    const { pendingBytesMax, batchBytesMax = BATCH_BYTES_MAX, lingerMs = 0, logger } = options;
+    this.#appender = new Appender(this.#client, { pendingBytesMax, batchBytesMax, lingerMs, measures, logger });
   }
 
   async start(): Promise<void> {
@@ -101,29 +119,28 @@ class KafkaEngine implements LogEngine {
   }
 
   async #openTopic(options: TopicOptions): Promise<KafkaTopic> {
-    const { topic, partitionCount, retentionMs, retentionBytes, compacted = false } = options;
-    const { replication, recordBytesMax } = this.#options;
+    const { topic } = options;
+    const { recordBytesMax, logger } = this.#options;
     const { admin } = this.#client;
+    const defaults = {
+      replication: this.#options.replication ?? null,
+      minInSync: this.#options.minInSync ?? null,
+      recordBytesMax,
+    };
+    const brokerCount = await admin.brokerCount();
     let found = await admin.describeTopic(topic);
     if (found === null) {
-      const settings = new Map([
-        ['cleanup.policy', compacted ? 'compact' : 'delete'],
-        ['max.message.bytes', String(recordBytesMax + OVERHEAD_BYTES)],
-      ]);
-      if (!compacted) {
-        settings.set('retention.ms', String(retentionMs));
-        // Kafka's limit is a partition's.
-        settings.set('retention.bytes', String(Math.ceil(retentionBytes / partitionCount)));
-      }
-      if (replication >= 3) settings.set('min.insync.replicas', '2');
-      await admin.createTopic(topic, { partitionCount, replication, settings });
+      await admin.createTopic(topic, newTopic(options, defaults, brokerCount));
       found = await admin.describeTopic(topic);
     }
     if (found === null || found.partitions.length === 0)
       throw new LogError('LOG_UNREACHABLE', 'later', { topic, problem: 'the topic has no partitions yet' });
+    for (const problem of shortcomings(found, options, defaults, brokerCount)) {
+      logger.warn({ topic, problem }, 'the topic in Kafka is less than what is configured');
+    }
     const largest = Number(found.settings.get('max.message.bytes') ?? recordBytesMax + OVERHEAD_BYTES);
     const opened = new KafkaTopic(
-      { client: this.#client, appender: this.#appender, logger: this.#options.logger, ending: this.#ending.signal },
+      { client: this.#client, appender: this.#appender, logger, ending: this.#ending.signal },
       topic,
       found.partitions.length,
       Math.min(recordBytesMax, Math.max(1_024, largest - OVERHEAD_BYTES)),

@@ -2,6 +2,7 @@ import type { Committed } from '@millrace/core';
 import type { Admin, ITopicConfig } from 'kafkajs';
 import type { Extent, KafkaAdmin, TopicDescription } from '../client.ts';
 import { kafkaFault } from './faults.ts';
+import type { Leaders } from './leaders.ts';
 
 /** ConfigResourceTypes.TOPIC: a `const enum` of theirs. */
 const TOPIC_RESOURCE = 2;
@@ -9,8 +10,11 @@ const TOPIC_RESOURCE = 2;
 export class KafkajsAdmin implements KafkaAdmin {
   readonly #admin: Admin;
 
-  constructor(admin: Admin) {
+  readonly #leaders: Leaders;
+
+  constructor(admin: Admin, leaders: Leaders) {
     this.#admin = admin;
+    this.#leaders = leaders;
   }
 
   async brokerCount(): Promise<number> {
@@ -28,6 +32,7 @@ export class KafkajsAdmin implements KafkaAdmin {
         }),
       ),
     ]);
+    this.#leaders.learn(topic, metadata.topics[0]?.partitions ?? []);
     return {
       partitions: (metadata.topics[0]?.partitions ?? []).map(({ partitionId, replicas, isr }) => ({
         partition: partitionId,
@@ -56,6 +61,11 @@ export class KafkajsAdmin implements KafkaAdmin {
   async extents(topic: string): Promise<ReadonlyMap<number, Extent>> {
     const found = await answered(this.#admin.fetchTopicOffsets(topic));
     return new Map(found.map(({ partition, low, high }) => [partition, { earliest: Number(low), next: Number(high) }]));
+  }
+
+  async offsetsAt(topic: string, timeMs: number): Promise<ReadonlyMap<number, number>> {
+    const found = await answered(this.#admin.fetchTopicOffsetsByTimestamp(topic, timeMs));
+    return new Map(found.map(({ partition, offset }) => [partition, Number(offset)]));
   }
 
   async committed(group: string, topic: string): Promise<ReadonlyMap<number, Committed>> {

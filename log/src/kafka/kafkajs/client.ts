@@ -1,10 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@millrace/core';
-import { type Admin, Kafka, type logCreator, logLevel } from 'kafkajs';
-import type { KafkaClient, KafkaConnection, KafkaMember, KafkaProducer, KafkaReader, MemberEvents } from '../client.ts';
+import { type Admin, Kafka, type KafkaConfig, type logCreator, logLevel, type SASLOptions } from 'kafkajs';
+import type {
+  KafkaClient,
+  KafkaCompression,
+  KafkaConnection,
+  KafkaMember,
+  KafkaProducer,
+  KafkaReader,
+  MemberEvents,
+} from '../client.ts';
 import { KafkajsAdmin } from './admin.ts';
+import { registerCodecs } from './codecs.ts';
 import { kafkaFault } from './faults.ts';
 import { Intake } from './intake.ts';
+import { Leaders } from './leaders.ts';
 import { KafkajsProducer } from './producer.ts';
 
 /** The client library that is used unless another is asked for. It can't read without a group, so a reader has one to
@@ -15,12 +25,17 @@ export class KafkajsClient implements KafkaClient {
   readonly #kafka: Kafka;
   readonly #admin: Admin;
   readonly #logger: Logger;
+  readonly #leaders = new Leaders();
+  readonly #compression: KafkaCompression;
 
   constructor(connection: KafkaConnection) {
     this.#logger = connection.logger;
+    this.#compression = connection.compression;
+    registerCodecs();
     this.#kafka = new Kafka({
       clientId: connection.clientId,
       brokers: [...connection.brokers],
+      ...secured(connection),
       connectionTimeout: 3_000,
       // More than the session of a group's member, see there.
       requestTimeout: 10_000,
@@ -30,11 +45,11 @@ export class KafkajsClient implements KafkaClient {
       logCreator: pinoOf(connection.logger),
     });
     this.#admin = this.#kafka.admin();
-    this.admin = new KafkajsAdmin(this.#admin);
+    this.admin = new KafkajsAdmin(this.#admin, this.#leaders);
   }
 
-  leaderOf(): number {
-    return -1;
+  leaderOf(topic: string, partition: number): number {
+    return this.#leaders.of(topic, partition);
   }
 
   async connect(): Promise<void> {
@@ -50,7 +65,7 @@ export class KafkajsClient implements KafkaClient {
   }
 
   producer(): Promise<KafkaProducer> {
-    return KafkajsProducer.connect(this.#kafka);
+    return KafkajsProducer.connect(this.#kafka, this.#leaders, this.#compression);
   }
 
   member(topic: string, group: string, events: MemberEvents): KafkaMember {
@@ -78,6 +93,16 @@ export class KafkajsClient implements KafkaClient {
       stop,
     };
   }
+}
+
+function secured({ tls, sasl }: KafkaConnection): Pick<KafkaConfig, 'ssl' | 'sasl'> {
+  const given = <T>(name: string, value: T | null): Record<string, T> => (value === null ? {} : { [name]: value });
+  return {
+    ...(tls === null ? {} : { ssl: { ...given('ca', tls.ca), ...given('cert', tls.cert), ...given('key', tls.key) } }),
+    ...(sasl === null
+      ? {}
+      : { sasl: { mechanism: sasl.mechanism, username: sasl.user, password: sasl.password } as SASLOptions }),
+  };
 }
 
 /** kafkajs's log lines in ours. What it calls an error it mostly retries: only a warning here. */
