@@ -23,6 +23,7 @@ export * from './ports/directory.ts';
 export * from './ports/gate.ts';
 export * from './ports/http.ts';
 export * from './ports/log.ts';
+export * from './ports/log-shards.ts';
 export * from './ports/lora.ts';
 export * from './ports/lwm2m.ts';
 export * from './ports/presence.ts';

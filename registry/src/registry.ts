@@ -5,6 +5,7 @@ import {
   type DeviceKeys,
   type Directory,
   type Logger,
+  type LogShards,
   type LoraDirectory,
   type Metrics,
   type RetainedStore,
@@ -38,6 +39,7 @@ import { createManifests, type Manifests } from './manifest/index.ts';
 import type { Parts, Topic } from './parts.ts';
 import { createPeople, type People } from './people/index.ts';
 import { insertOrg, insertUser, normaliseEmail } from './people/users.ts';
+import { createLogShards } from './shards/log-shards.ts';
 
 /** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
 export interface CredentialsFactory {
@@ -86,6 +88,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
   readonly tickets: TicketStore;
+  readonly logShards: LogShards;
   /** Set when this start made the first administrator; `password` only if it was generated. */
   readonly firstRun: { readonly email: string; readonly password?: string } | null;
   /** The thing and channel that the first run made; null when one has been deleted. */
@@ -214,6 +217,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
         tickets,
+        logShards: createLogShards(database),
         firstRun,
         gettingStarted: () => gettingStarted(database, inventory.things),
         listensAt: (url) => {

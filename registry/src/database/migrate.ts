@@ -14,6 +14,7 @@ import * as commands from './migrations/0011-commands.ts';
 import * as lwm2m from './migrations/0012-lwm2m.ts';
 import * as lora from './migrations/0013-lora.ts';
 import * as deviceKeys from './migrations/0014-device-keys.ts';
+import * as logShards from './migrations/0015-log-shards.ts';
 
 export interface Migration {
   readonly name: string;
@@ -39,6 +40,7 @@ const MIGRATIONS: readonly Migration[] = [
   lwm2m,
   lora,
   deviceKeys,
+  logShards,
 ];
 
 /** Advisory locks of the registry, by what they guard. */
