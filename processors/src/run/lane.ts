@@ -1,390 +1,228 @@
-import {
-  type Directory,
-  type Enforcer,
-  LogError,
-  type Logger,
-  MillraceError,
-  type NormalisedBatch,
-  type PartitionLease,
-  type ReadingsStore,
-  type Sealer,
-  StoreError,
-  unpackBatch,
-} from '@millrace/core';
-import { BatchNormaliser } from '../batch/normaliser.ts';
-import { type BatchAnswer, type BatchTask, type Grant, grantKey, type RepeatWindow } from '../batch/task.ts';
-import type { RawPolicy } from '../config.ts';
-import { ProcessorsError } from '../errors.ts';
-import { resolveNeeds } from './grants.ts';
-import { type Commit, Ledger, type OffsetRange, type OpenRange } from './ledger.ts';
-import { backoffMs, LaneOver, pause, unlessOver } from './patience.ts';
-import type { WorkerPool } from './pool.ts';
-import type { Profiles, ToldProfiles } from './profiles.ts';
-import { RepeatIndex } from './repeat-index.ts';
-import type { RunnerMetrics } from './runner-metrics.ts';
+import { type LogBatch, type NormalisedBatch, type PartitionLease, StoreError } from '@millrace/core';
+import { Carrier, type CarrierEvent, type Effect, type Strand } from './carrier.ts';
+import type { OffsetRange } from './ledger.ts';
+import { Maker } from './maker.ts';
+import type { LaneOptions } from './options.ts';
+import { backoffMs, isFenced, LaneOver, Patience, pause, unlessOver } from './patience.ts';
 import { offsetAt, Source } from './source.ts';
 
-export interface LaneOptions {
-  readonly topic: string;
-  readonly batchBytesMax: number;
-  readonly lingerMs: number;
-  readonly raw: RawPolicy;
-  readonly repeatWindow: RepeatWindow;
-  readonly store: ReadingsStore;
-  readonly directory: Directory;
-  readonly profiles: Profiles;
-  readonly pool: WorkerPool;
-  readonly metrics: RunnerMetrics;
-  readonly logger: Logger;
-  /** Nothing new is read once it aborts. */
-  readonly draining: AbortSignal;
-  /** All ends at once when it aborts. */
-  readonly stopping: AbortSignal;
-  /** Tells what a lane waits for, null when it goes on. */
-  readonly trouble: (partition: number, what: string | null) => void;
-}
-
-/** A batch of the log that is normalised and may be inserted. */
-interface Ready {
-  readonly batch: NormalisedBatch;
-  /** How long the next insert keeps its distance to this one's. @units ms */
-  readonly lingerMs: number;
-}
-
-type Normalised =
-  | { readonly kind: 'rows'; readonly batch: NormalisedBatch; readonly sizeBytes: number }
-  /** The worker could not; of more than one message: split before this offset. */
-  | { readonly kind: 'split'; readonly before: number };
-
 const IDLE_READ_MS_MAX = 1_000;
-const ATTEMPTS_MAX = 2;
 
-/** Carries one partition from the log to the store, exactly once, until its lease is over.
+/** A commit proves for so long that the range is this lane's to insert. Beyond, it is committed again before an insert:
+ *  who was stopped for an hour must not insert what the store's window has forgotten. */
+const PROOF_MS_MAX = 10_000;
+
+/** So long after a lease began, no insert comes any more that its owner before had begun: its last proof, and the time
+ *  of an insert. */
+const LATE_INSERTS_MS_MAX = PROOF_MS_MAX + 60_000;
+
+type Doing<Kind extends Effect['kind']> = Extract<Effect, { readonly kind: Kind }>;
+
+/** Carries one partition from the log to the store, exactly once, until its lease is over: does what its carrier
+ *  decides.
  *  Bounds: one batch in the store's hands, one normalised behind it. */
 export class Lane {
   readonly #lease: PartitionLease;
   readonly #options: LaneOptions;
   readonly #source: Source;
-  readonly #over: AbortSignal;
+  readonly #patience: Patience;
   readonly #noMore: AbortSignal;
-  #ledger: Ledger;
-  /** Of what is carried on, and of what is done again, which may be both at the same time. */
-  readonly #repeats: RepeatIndex;
-  readonly #repeatsAgain: RepeatIndex;
+  readonly #carrier: Carrier;
+  readonly #makers: Record<Strand, Maker>;
+  readonly #beganMs = performance.now();
+  /** Just read, not yet normalised. */
+  #input: LogBatch | null = null;
+  readonly #rows: Record<Strand, NormalisedBatch | null> = { hand: null, ahead: null };
+  /** How long the next batch gathers, from the insert of the one that is ready. */
+  #lingerMs = 0;
+  #provenMs = Number.NEGATIVE_INFINITY;
+  #writeStartMs = 0;
 
   constructor(lease: PartitionLease, options: LaneOptions) {
     this.#lease = lease;
     this.#options = options;
     this.#source = new Source(lease);
-    this.#over = AbortSignal.any([lease.signal, options.stopping]);
-    this.#noMore = AbortSignal.any([this.#over, options.draining]);
-    this.#ledger = this.#resume();
-    this.#repeats = this.#newRepeats();
-    this.#repeatsAgain = this.#newRepeats();
+    const over = AbortSignal.any([lease.signal, options.stopping]);
+    this.#noMore = AbortSignal.any([over, options.draining]);
+    this.#patience = new Patience(lease.partition, over, options);
+    this.#carrier = this.#resume();
+    this.#makers = {
+      hand: new Maker(lease, this.#source, options, this.#patience, true),
+      ahead: new Maker(lease, this.#source, options, this.#patience, false),
+    };
   }
 
   /** Resolves when the lease is over or, while draining, when all that was taken on is committed. */
   async run(): Promise<void> {
     try {
-      await this.#redoAll();
-      await this.#carry();
+      await new Promise<void>((resolve, reject) => {
+        const go = (effects: readonly Effect[]): void => {
+          for (const effect of effects) {
+            if (effect.kind === 'over') resolve();
+            else
+              this.#do(effect)
+                .then((event) => go(this.#carrier.on(event)), end)
+                .catch(end);
+          }
+        };
+        const end = (error: unknown): void => {
+          this.#carrier.on({ kind: 'lost' });
+          reject(error);
+        };
+        go(this.#carrier.begin());
+      });
     } catch (error) {
       if (error instanceof LaneOver || isFenced(error)) return;
       throw error;
     } finally {
-      this.#options.trouble(this.#lease.partition, null);
+      this.#patience.trouble(null);
     }
   }
 
-  #resume(): Ledger {
+  #resume(): Carrier {
     const { committed, partition } = this.#lease;
     try {
-      return Ledger.resume(committed);
+      return Carrier.resume(committed);
     } catch (error) {
       this.#options.logger.error(
         { err: error, partition },
         'the plan beside the offset is not ours: it is passed over',
       );
-      return Ledger.resume({ offset: committed.offset, metadata: '' });
+      return Carrier.resume({ offset: committed.offset, metadata: '' });
     }
   }
 
-  /** Batch after batch: the next is read and normalised while one is inserted. */
-  async #carry(): Promise<void> {
-    let ready = await this.#prepare(this.#ledger.next, 0);
-    while (ready !== null) {
-      if (this.#ledger.head === null) await this.#commit(this.#ledger.intend(ready.batch));
-      const following = this.#prepare(ready.batch.last + 1, performance.now() + ready.lingerMs);
-      // Looked at below; a fault meanwhile must not be an unhandled one.
-      following.catch(() => undefined);
-      let settled: Ready | null | undefined;
-      void following.then((value) => {
-        settled = value;
-      }, ignore);
-      if (await this.#write(ready.batch, false)) {
-        // A tick for a batch that became ready while the insert ran.
-        await Promise.resolve();
-        await this.#commit(this.#ledger.written(settled?.batch ?? null));
-      } else {
-        await this.#refused(ready.batch);
-        await this.#redoAll();
-      }
-      ready = await following;
+  #do(effect: Exclude<Effect, { readonly kind: 'over' }>): Promise<CarrierEvent> {
+    switch (effect.kind) {
+      case 'read':
+        return this.#read(effect.from);
+      case 'normalise':
+        return this.#normalise(effect);
+      case 'probe':
+        return this.#probe(effect);
+      case 'bury':
+        return this.#bury(effect);
+      case 'weigh':
+        return this.#weigh(effect.range);
+      case 'write':
+        return this.#write(effect);
+      case 'commit':
+        return this.#commit(effect);
+      case 'wait':
+        return this.#wait(effect);
     }
   }
 
-  /** Reads and normalises what follows, not before a time, so that it gathers while the batch before is inserted;
-   *  null when nothing new is to be taken on. */
-  async #prepare(from: number, notBeforeMs: number): Promise<Ready | null> {
-    const { batchBytesMax, lingerMs } = this.#options;
-    await pause(notBeforeMs - performance.now(), this.#noMore);
-    let next = from;
+  /** Reads what follows, not at once, so that it gathers while the batch before is inserted. */
+  async #read(from: number): Promise<CarrierEvent> {
+    await pause(this.#lingerMs, this.#noMore);
     for (;;) {
-      if (this.#noMore.aborted) return null;
-      const read = await this.#patiently('reading the log', () =>
-        this.#source.read(next, batchBytesMax, IDLE_READ_MS_MAX, this.#noMore).catch((error: unknown) => {
+      if (this.#noMore.aborted) return { kind: 'drained' };
+      const read = await this.#patience.until('reading the log', () =>
+        this.#source.read(from, this.#options.batchBytesMax, IDLE_READ_MS_MAX, this.#noMore).catch((error: unknown) => {
           // A read that is broken off by draining is no trouble.
           if (this.#noMore.aborted && !isFenced(error)) return null;
           throw error;
         }),
       );
-      if (read === null || read.last < next) continue;
-      this.#repeats.skipped(next, read.first);
-      next = read.first;
-      let range: OffsetRange = read;
-      let input: typeof read | null = read;
-      for (;;) {
-        const result: Normalised = await this.#normalise(input, range, true);
-        if (result.kind === 'rows') {
-          const more = result.batch.last < read.last;
-          return { batch: result.batch, lingerMs: more || result.sizeBytes * 2 >= batchBytesMax ? 0 : lingerMs };
-        }
-        range = { first: range.first, last: result.before - 1 };
-        input = null;
-      }
+      if (read === null || read.last < from) continue;
+      this.#makers.ahead.skipped(from, read.first);
+      this.#input = read;
+      return { kind: 'read', range: { first: read.first, last: read.last } };
     }
   }
 
-  async #redoAll(): Promise<void> {
-    while (this.#ledger.head !== null) await this.#redo(this.#ledger.head);
-    this.#repeatsAgain.forget();
-  }
-
-  /** Writes an open range again, or one that was split. */
-  async #redo(range: OpenRange): Promise<void> {
-    const result = await this.#normalise(null, range, false);
-    if (result.kind === 'split') {
-      await this.#commit(this.#ledger.split(result.before));
-      return;
+  async #normalise({ strand, range }: Doing<'normalise'>): Promise<CarrierEvent> {
+    const input = strand === 'ahead' ? this.#input : null;
+    if (strand === 'ahead') this.#input = null;
+    const made = await this.#makers[strand].make(range, input);
+    if (made.kind === 'failed') return { ...made, strand };
+    const { first, last } = made.batch;
+    this.#rows[strand] = made.batch;
+    if (strand === 'ahead') {
+      const more = last < range.last || made.sizeBytes * 2 >= this.#options.batchBytesMax;
+      this.#lingerMs = more ? 0 : this.#options.lingerMs;
     }
-    if (await this.#write(result.batch, range.verify)) await this.#commit(this.#ledger.written(null));
-    else await this.#refused(range);
+    return { kind: 'normalised', strand, range: { first, last } };
   }
 
-  /** The store will never take the head as it is: halves, until the culprit is alone and becomes a dead letter. */
-  async #refused(range: OffsetRange): Promise<void> {
-    const { logger, metrics } = this.#options;
-    metrics.retries.inc({ reason: 'store_refused' });
-    const read = await this.#readRange(range);
-    if (read !== null && read.count > 1) {
-      await this.#commit(this.#ledger.split(offsetAt(read, read.count >>> 1)));
-      return;
-    }
-    logger.error({ partition: this.#lease.partition, offset: range.first }, 'the store refuses a message: dead letter');
-    const detail = 'the store refuses the rows of this message';
-    const batch = read === null ? this.#empty(range) : bury(this.#task(read, false, []), 'store_refused', detail);
-    for (let tries = 1; !(await this.#write(batch, true)); tries++) {
-      // What refuses even a dead letter is the store's own fault: nothing may be lost to it.
-      this.#options.trouble(this.#lease.partition, 'the store refuses dead letters: check its tables');
-      await unlessOver(pause(backoffMs(tries + 4), this.#over), this.#over);
-    }
-    await this.#commit(this.#ledger.written(null));
+  async #probe({ strand }: Doing<'probe'>): Promise<CarrierEvent> {
+    const works = (await unlessOver(this.#options.pool.fault(), this.#patience.over)) === null;
+    this.#patience.trouble(works ? null : 'no worker thread starts');
+    return { kind: 'probed', strand, works };
   }
 
-  /** Normalises a range, read again unless `input` has it. Two faults of the worker split it; a message that is alone
-   *  becomes a dead letter. */
-  async #normalise(input: Awaited<ReturnType<Source['read']>>, range: OffsetRange, cut: boolean): Promise<Normalised> {
-    const { metrics, logger, pool, directory, profiles } = this.#options;
-    const grants = new Map<string, Grant>();
-    const channels = new Map<string, string>();
-    const repeats = cut ? this.#repeats : this.#repeatsAgain;
-    let told: ToldProfiles | null = null;
-    let attempts = 0;
-    let batch = input;
-    for (;;) {
-      batch ??= await this.#readRange(range);
-      if (batch === null) return { kind: 'rows', batch: this.#empty(range), sizeBytes: 0 };
-      const { first, count } = batch;
-      const last = cut ? batch.last : range.last;
-      const sizeBytes = batch.bytes.length;
-      const offsets = batch.offsets?.slice() ?? null;
-      const table = repeats.tableFor(range.first, count);
-      const task = this.#task({ ...batch, last }, cut, [...grants.values()], told, table);
-      batch = null;
-      let answer: BatchAnswer;
-      try {
-        answer = await unlessOver(pool.run(task), this.#over);
-      } catch (error) {
-        if (!(error instanceof ProcessorsError)) throw error;
-        // It may have put down a part of what it found.
-        repeats.forget();
-        attempts++;
-        logger.error({ err: error, attempts }, 'a worker failed on a batch');
-        metrics.retries.inc({ reason: 'worker' });
-        if (attempts < ATTEMPTS_MAX) continue;
-        if ((await unlessOver(pool.fault(), this.#over)) !== null) {
-          // Not this batch's doing: no worker can be had.
-          this.#options.trouble(this.#lease.partition, 'no worker thread starts');
-          await pause(backoffMs(attempts), this.#over);
-          continue;
-        }
-        this.#options.trouble(this.#lease.partition, null);
-        if (count > 1) return { kind: 'split', before: offsetAt({ first, offsets }, splitIndex(task, count)) };
-        const alone = await this.#readRange(range);
-        if (alone === null) continue;
-        const detail = error.code === 'WORKER_HUNG' ? 'processing takes too long' : 'processing fails';
-        return { kind: 'rows', batch: bury(this.#task(alone, false, []), 'worker_failed', detail), sizeBytes };
-      }
-      if (answer.kind === 'needs') {
-        // Those of earlier runs too: another worker may get the batch, and the directory may have moved on.
-        const all = [...grants.values(), ...answer.needs];
-        for (const grant of await this.#patiently('asking the registry', () => resolveNeeds(directory, all)))
-          grants.set(grantKey(grant.subject, grant.org, grant.channel), grant);
-        for (const { channel, org } of answer.channels) channels.set(channel, org);
-        const asked = [...channels].map(([channel, org]) => ({ channel, org }));
-        told = await this.#patiently('asking the registry', () => profiles.resolve(asked));
-        if (answer.repeats) await this.#patiently('reading the log back', () => repeats.build(range.first, first));
-        continue;
-      }
-      if (answer.kind === 'learned') throw new RangeError('rows were asked for');
-      repeats.passed(answer.last);
-      // A range that is fixed keeps its ends, whatever the log still has of it: they are its token.
-      const rows = unpackBatch(answer.rows, this.#lease.partition, cut ? first : range.first, answer.last);
-      return { kind: 'rows', batch: rows, sizeBytes };
-    }
+  async #bury({ strand, range, reason }: Doing<'bury'>): Promise<CarrierEvent> {
+    this.#rows[strand] = await this.#makers[strand].bury(range, reason);
+    return { kind: 'buried', strand };
   }
 
-  #task(
-    read: NonNullable<Awaited<ReturnType<Source['read']>>>,
-    cutAtMonth: boolean,
-    grants: Grant[],
-    told: ToldProfiles | null = null,
-    repeats: SharedArrayBuffer | null = null,
-  ): BatchTask {
-    return {
-      partition: read.partition,
-      first: read.first,
-      last: read.last,
-      bytes: read.bytes,
-      offsets: read.offsets,
-      cutAtMonth,
-      nowUs: Date.now() * 1_000,
-      raw: this.#options.raw,
-      directoryVersion: this.#options.directory.version,
-      grants,
-      profilesVersion: told?.version ?? this.#options.profiles.version,
-      profiles: told?.profiles ?? [],
-      repeats,
-      repeatWindow: this.#options.repeatWindow,
-      learns: false,
-      inHand: new Int32Array(new SharedArrayBuffer(4)),
-    };
+  async #weigh(range: OffsetRange): Promise<CarrierEvent> {
+    const read = await this.#makers.hand.read(range);
+    return { kind: 'weighed', before: read !== null && read.count > 1 ? offsetAt(read, read.count >>> 1) : null };
   }
 
-  #newRepeats(): RepeatIndex {
-    const { repeatWindow: window, pool } = this.#options;
-    return new RepeatIndex({
-      window,
-      read: (first, last, bytesMax) => this.#source.readPart({ first, last }, bytesMax, this.#over),
-      learn: async (part, table) => {
-        const task = this.#task({ ...part, offsets: part.offsets?.slice() ?? null }, false, [], null, table);
-        await unlessOver(pool.run({ ...task, learns: true }), this.#over);
-      },
-    });
-  }
-
-  #readRange(range: OffsetRange) {
-    return this.#patiently('reading the log', () => this.#source.readRange(range, this.#over));
-  }
-
-  /** A range of which the log keeps nothing any more. */
-  #empty(range: OffsetRange): NormalisedBatch {
-    this.#options.logger.warn({ partition: this.#lease.partition, ...range }, 'the log keeps nothing of this range');
-    const nothing = { rowCount: 0, bytes: new Uint8Array(0) };
-    return {
-      partition: this.#lease.partition,
-      first: range.first,
-      last: range.last,
-      blocks: { readings: nothing, messages: nothing, message_log: nothing, dead_letters: nothing },
-      tally: { messages: 0, readings: 0, stored: 0, dropped: {}, dead: {}, deadRecords: {}, filteredReadings: 0 },
-    };
-  }
-
-  /** @returns false if the store refuses the rows for good */
-  async #write(batch: NormalisedBatch, verify: boolean): Promise<boolean> {
+  async #write({ range, verify, part, tries }: Doing<'write'>): Promise<CarrierEvent> {
     const { store, topic, metrics } = this.#options;
-    const startMs = performance.now();
+    if (this.#rows.ahead?.first === range.first) {
+      this.#rows.hand = this.#rows.ahead;
+      this.#rows.ahead = null;
+    }
+    const batch = this.#rows.hand;
+    if (batch === null || batch.first !== range.first || batch.last !== range.last)
+      throw new RangeError(`no rows of ${range.first}-${range.last} are in hand`);
+    if (tries === 0) this.#writeStartMs = performance.now();
+    // The store does not know what it means that a fence falls.
+    let fallen: unknown = null;
+    const fence = (): Promise<void> =>
+      this.#prove().catch((error: unknown) => {
+        fallen = error;
+        throw error;
+      });
     try {
-      // From the second try on the first may have been inserted without a word: its token tells.
-      await this.#patiently('writing to the store', () => store.write(topic, batch, { verify }));
+      await unlessOver(store.write(topic, batch, { verify, part, fence }), this.#patience.over);
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'STORE_REFUSED') return false;
-      throw error;
-    }
-    metrics.count(batch.tally, (performance.now() - startMs) / 1_000);
-    return true;
-  }
-
-  async #commit(commit: Commit): Promise<void> {
-    await this.#patiently('committing to the log', () => this.#lease.commit(commit.offset, commit.metadata));
-  }
-
-  /** Tries until it succeeds, or until it is told never to. Every wait is visible in the status.
-   *  @throws LaneOver, and errors that are not to be tried again */
-  async #patiently<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-    const { logger, metrics, trouble } = this.#options;
-    const partition = this.#lease.partition;
-    for (let tries = 1; ; tries++) {
-      try {
-        const result = await unlessOver(attempt(), this.#over);
-        if (tries > 1) trouble(partition, null);
-        return result;
-      } catch (error) {
-        if (error instanceof LaneOver || isFenced(error)) throw error;
-        if (error instanceof StoreError && error.code === 'STORE_REFUSED') throw error;
-        const code = error instanceof MillraceError ? error.code : 'unexpected';
-        trouble(partition, `${what}: ${code}`);
-        metrics.retries.inc({ reason: reasonOf(error) });
-        // The first time, and then with each longest delay.
-        if (tries === 1 || tries % 12 === 0)
-          logger.warn({ err: error, partition, tries }, `${what} fails, trying again`);
-        await pause(backoffMs(tries), this.#over);
+      if (error instanceof LaneOver) throw error;
+      if (fallen instanceof LaneOver || isFenced(fallen)) throw fallen;
+      if (error instanceof StoreError && error.code === 'STORE_REFUSED') {
+        metrics.retries.inc({ reason: 'store_refused' });
+        return { kind: 'refused' };
       }
+      this.#patience.failed('writing to the store', error, tries + 1);
+      return { kind: 'unreachable' };
     }
+    if (tries > 0) this.#patience.trouble(null);
+    metrics.count(batch.tally, (performance.now() - this.#writeStartMs) / 1_000);
+    // A tick for a batch that became ready while the insert ran: one commit closes this one and opens that.
+    await Promise.resolve();
+    return { kind: 'written' };
   }
-}
 
-function reasonOf(error: unknown): 'store' | 'log' | 'other' {
-  return error instanceof StoreError ? 'store' : error instanceof LogError ? 'log' : 'other';
-}
+  /** Lets an insert begin if the range is surely this lane's.  @throws LaneOver, LogError */
+  async #prove(): Promise<void> {
+    if (this.#patience.over.aborted) throw new LaneOver();
+    const nowMs = performance.now();
+    if (nowMs - this.#provenMs < PROOF_MS_MAX) return;
+    const { offset, metadata } = this.#carrier.standing;
+    await unlessOver(this.#lease.commit(offset, metadata), this.#patience.over);
+    this.#provenMs = nowMs;
+  }
 
-const isFenced = (error: unknown): boolean =>
-  error instanceof LogError && (error.code === 'LOG_FENCED' || error.code === 'LOG_CLOSED');
+  async #commit({ offset, metadata }: Doing<'commit'>): Promise<CarrierEvent> {
+    await this.#patience.until('committing to the log', async () => {
+      const startMs = performance.now();
+      await this.#lease.commit(offset, metadata);
+      this.#provenMs = startMs;
+    });
+    if (!this.#carrier.redoing) this.#makers.hand.rest();
+    return { kind: 'committed' };
+  }
 
-/** Before the message in hand when the worker failed, or after it when it was the first; 1 ≤ index < count. */
-function splitIndex(task: BatchTask, count: number): number {
-  const suspect = task.inHand === null ? 0 : Atomics.load(task.inHand, 0);
-  return Math.min(Math.max(suspect, 1), count - 1);
-}
-
-const ignore = (): void => undefined;
-
-/** Never asked: what is buried is not judged. */
-const noSealer: Sealer = { seal: ignore, verify: () => false };
-const noEnforcer: Enforcer = { mayPublish: () => false };
-
-function bury(task: BatchTask, reason: 'worker_failed' | 'store_refused', detail: string): NormalisedBatch {
-  const answer = new BatchNormaliser(noSealer, noEnforcer).bury(task, reason, detail);
-  if (answer.kind !== 'rows') throw new RangeError('burying needs nothing');
-  return unpackBatch(answer.rows, task.partition, task.first, task.last);
+  async #wait({ strand, why, tries }: Doing<'wait'>): Promise<CarrierEvent> {
+    const { over } = this.#patience;
+    const lateMs = this.#beganMs + LATE_INSERTS_MS_MAX - performance.now();
+    if (why === 'dead_letters') this.#patience.trouble('the store refuses dead letters: check its tables');
+    await unlessOver(pause(why === 'late_inserts' ? lateMs : backoffMs(tries), over), over);
+    return { kind: 'waited', strand };
+  }
 }

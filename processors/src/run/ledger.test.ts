@@ -104,8 +104,18 @@ describe('the ledger', () => {
     const ledger = Ledger.resume({ offset: 0, metadata: 'intent:0-7' });
     expect(ledger.split(4)).toEqual({ offset: 0, metadata: 'intent:0-3,4-7' });
     expect(ledger.split(2)).toEqual({ offset: 0, metadata: 'intent:0-1,2-3,4-7' });
-    expect(ledger.written({ first: 8, last: 9 })).toEqual({ offset: 2, metadata: 'intent:2-3,4-7' });
+    expect(ledger.written({ first: 8, last: 9 })).toEqual({ offset: 2, metadata: 'intent:0-1,2-3,4-7' });
+    expect(ledger.written(null)).toEqual({ offset: 4, metadata: 'intent:0-3,4-7' });
     expect(ledger.next).toBe(8);
+    expect(ledger.written({ first: 8, last: 9 })).toEqual({ offset: 8, metadata: 'intent:8-9' });
+  });
+
+  test('knows the last part of a plan as a part, whoever finds it', () => {
+    const ledger = Ledger.resume({ offset: 4, metadata: 'intent:0-3,4-7' });
+    expect(ledger.head).toEqual({ first: 4, last: 7, verify: true, part: true, inherited: true });
+    expect(ledger.split(6)).toEqual({ offset: 4, metadata: 'intent:0-3,4-5,6-7' });
+    expect(Ledger.resume({ offset: 4, metadata: 'intent:4-7' }).head?.part).toBe(false);
+    expect(Ledger.resume({ offset: 8, metadata: 'intent:0-3,4-7' }).head).toBeNull();
   });
 
   test('reads back the plans that it writes, and no others', () => {

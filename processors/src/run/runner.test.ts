@@ -11,7 +11,7 @@ import {
   StoreError,
   siblingUrl,
 } from '@millrace/core';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ProcessorsConfig } from '../config.ts';
 import { envelopeOf, RECEIVED_US, SECRET } from '../testing/envelopes.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
@@ -212,6 +212,38 @@ describe('processors', { timeout: 120_000 }, () => {
     await until(() => settled(log));
     expect(offsets(store)).toEqual([0]);
     expect(value.health()).toBeNull();
+  });
+
+  test('proves its lease again before an insert that had to wait for long, and inserts nothing without one', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    const now = performance.now.bind(performance);
+    let sleptMs = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + sleptMs);
+    try {
+      store.before = () => {
+        sleptMs += 15_000;
+      };
+      log.push(envelopeOf());
+      const first = await run(log, store);
+      await until(() => settled(log));
+      const intents = log.commits.filter(({ metadata }) => metadata === 'intent:0-0');
+      expect(intents.length).toBeGreaterThan(1);
+      let fenced = 0;
+      log.beforeCommit = ({ metadata }) => {
+        if (metadata === '' || fenced > 0) throw new LogError('LOG_FENCED', 'never');
+        if (log.commits.at(-1)?.metadata === metadata) {
+          fenced++;
+          throw new LogError('LOG_FENCED', 'never');
+        }
+      };
+      log.push(envelopeOf());
+      await until(() => fenced > 0);
+      await first.stop();
+      expect(offsets(store)).toEqual([0]);
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   test('isolates the message that the store refuses and stores the others', async () => {

@@ -11,7 +11,8 @@ import type {
 } from '@millrace/core';
 import type { ProcessorsConfig } from '../config.ts';
 import { ProcessorsError } from '../errors.ts';
-import { Lane, type LaneOptions } from './lane.ts';
+import { Lane } from './lane.ts';
+import type { LaneOptions } from './options.ts';
 import { pause } from './patience.ts';
 import { WorkerPool } from './pool.ts';
 import { Profiles } from './profiles.ts';

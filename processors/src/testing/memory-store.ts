@@ -35,6 +35,7 @@ export class MemoryStore implements ReadingsStore {
       const block = batch.blocks[table];
       const token = `${topic}-${batch.partition}-${batch.first}-${batch.last}-${table}`;
       if (block.rowCount === 0 || this.#tokens.has(token)) continue;
+      await options.fence?.();
       this.#tokens.add(token);
       const known = new Set(this.tables[table].map((row) => row.log_offset));
       const rows = readNative(block.bytes);

@@ -1,0 +1,305 @@
+import { type Commit, Ledger, type OffsetRange } from './ledger.ts';
+
+/** What is being worked at: `hand` is the range that the store gets now, `ahead` the batch that follows it. */
+export type Strand = 'hand' | 'ahead';
+
+/** What is to be done. Each is answered by one event, `over` by none. The rows of a strand stay with who makes them, until
+ *  a range with its first offset is to be written.  */
+export type Effect =
+  /** Wait for records from an offset on. → read, drained */
+  | { readonly kind: 'read'; readonly from: number }
+  /** Make the rows of a range; only of what fits into one block of it, unless it is fixed. → normalised, failed */
+  | { readonly kind: 'normalise'; readonly strand: Strand; readonly range: OffsetRange }
+  /** See whether any worker works at all. → probed */
+  | { readonly kind: 'probe'; readonly strand: Strand }
+  /** Make the one message of a range a dead letter. → buried */
+  | { readonly kind: 'bury'; readonly strand: Strand; readonly range: OffsetRange; readonly reason: Burial }
+  /** Count the messages of a range. → weighed */
+  | { readonly kind: 'weigh'; readonly range: OffsetRange }
+  /** Insert the rows of a range. → written, refused, unreachable */
+  | {
+      readonly kind: 'write';
+      readonly range: OffsetRange;
+      readonly verify: boolean;
+      readonly part: boolean;
+      readonly tries: number;
+    }
+  /** → committed */
+  | { readonly kind: 'commit'; readonly offset: number; readonly metadata: string }
+  /** → waited */
+  | { readonly kind: 'wait'; readonly strand: Strand; readonly why: Wait; readonly tries: number }
+  /** All that was taken on is committed, or the lease is lost. */
+  | { readonly kind: 'over' };
+
+export type Burial = 'worker_failed' | 'worker_hung' | 'store_refused';
+export type Wait =
+  /** No worker can be had. */
+  | 'workers'
+  /** The store does not answer. */
+  | 'store'
+  /** The store refuses even dead letters. */
+  | 'dead_letters'
+  /** An insert that the owner before has sent may still come. */
+  | 'late_inserts';
+
+export type CarrierEvent =
+  | { readonly kind: 'read'; readonly range: OffsetRange }
+  /** Nothing new is to be taken on. */
+  | { readonly kind: 'drained' }
+  /** @shape range: what has become rows, the beginning of what was asked for */
+  | { readonly kind: 'normalised'; readonly strand: Strand; readonly range: OffsetRange }
+  /** @shape before: where to split what the worker failed on; null: it is one message */
+  | { readonly kind: 'failed'; readonly strand: Strand; readonly before: number | null; readonly hung: boolean }
+  | { readonly kind: 'probed'; readonly strand: Strand; readonly works: boolean }
+  | { readonly kind: 'buried'; readonly strand: Strand }
+  /** @shape before: the offset of the message in the middle; null: there are no two */
+  | { readonly kind: 'weighed'; readonly before: number | null }
+  | { readonly kind: 'written' }
+  /** The store will never take these rows. */
+  | { readonly kind: 'refused' }
+  /** Whether they are inserted is not known. */
+  | { readonly kind: 'unreachable' }
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'waited'; readonly strand: Strand }
+  /** The lease is over. */
+  | { readonly kind: 'lost' };
+
+/** Rows in the making. */
+interface Work {
+  readonly range: OffsetRange;
+  readonly attempts: number;
+  readonly failure: { readonly before: number | null; readonly hung: boolean } | null;
+}
+
+const ATTEMPTS_MAX = 2;
+const NOTHING: readonly Effect[] = [];
+
+/** Decides how one partition is carried from the log to the store, exactly once: events in, effects out, and nothing
+ *  else: no clock, no I/O, no rows. The model test drives this very class.
+ *
+ *  ```
+ *  ahead: idle → reading → working → ready ─┐ (or ended, when drained)
+ *  hand:  idle ◀── committing ◀── writing ◀─┴─ committing its intent
+ *                      ▲  │          └ refused → weighing → committing a split, or burying
+ *                      └──┴ working: an open range is made again
+ *  ```
+ *  @holds at most one effect a strand is under way; commits and writes belong to the hand, so they never overlap
+ *  @source docs/adr/0023-exactly-once-machine.md */
+export class Carrier {
+  readonly #ledger: Ledger;
+  #hand: 'idle' | 'working' | 'writing' | 'weighing' | 'settling' | 'committing' | 'over' = 'idle';
+  #ahead: 'idle' | 'reading' | 'working' | 'ready' | 'ended' = 'idle';
+  readonly #work: Record<Strand, Work | null> = { hand: null, ahead: null };
+  /** What is ready. */
+  #ready: OffsetRange | null = null;
+  /** The rows of the head are there already: it was ready before it was opened. */
+  #prepared = false;
+  /** The rows in hand are a dead letter. */
+  #burying = false;
+  #tries = 0;
+  /** Where the head is split once no insert of another owner can come any more. */
+  #splitBefore = 0;
+
+  private constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
+
+  /** @throws ProcessorsError INTENT_UNREADABLE */
+  static resume(committed: Commit): Carrier {
+    return new Carrier(Ledger.resume(committed));
+  }
+
+  /** What stands committed while the hand writes: committing it again proves that the lease holds, and changes nothing. */
+  get standing(): Commit {
+    return this.#ledger.standing;
+  }
+
+  /** Something that was begun before is open: it is made and written again. */
+  get redoing(): boolean {
+    return this.#ledger.head?.verify === true;
+  }
+
+  begin(): readonly Effect[] {
+    return this.#proceed();
+  }
+
+  /** @throws RangeError when the event answers nothing that was asked for */
+  on(event: CarrierEvent): readonly Effect[] {
+    if (this.#hand === 'over') return NOTHING;
+    switch (event.kind) {
+      case 'read':
+        this.#expect(this.#ahead === 'reading', event);
+        this.#ahead = 'working';
+        return this.#normalise('ahead', event.range, 0);
+      case 'drained':
+        this.#expect(this.#ahead === 'reading', event);
+        this.#ahead = 'ended';
+        return this.#hand === 'idle' ? this.#proceed() : NOTHING;
+      case 'normalised':
+        return this.#made(event.strand, event.range);
+      case 'failed':
+        return this.#failed(event.strand, event);
+      case 'probed':
+        return this.#probed(event.strand, event.works);
+      case 'buried':
+        return this.#made(event.strand, this.#worked(event.strand).range);
+      case 'weighed':
+        this.#expect(this.#hand === 'weighing', event);
+        return event.before === null ? this.#bury('store_refused') : this.#split(event.before);
+      case 'written':
+        this.#expect(this.#hand === 'writing', event);
+        return this.#close();
+      case 'refused':
+        this.#expect(this.#hand === 'writing', event);
+        return this.#refused();
+      case 'unreachable':
+        this.#expect(this.#hand === 'writing', event);
+        this.#tries++;
+        return [{ kind: 'wait', strand: 'hand', why: 'store', tries: this.#tries }];
+      case 'committed':
+        this.#expect(this.#hand === 'committing', event);
+        return this.#proceed();
+      case 'waited':
+        return this.#waited(event.strand);
+      case 'lost':
+        return this.#end();
+    }
+  }
+
+  /** What stands committed is what the ledger says: the head is written, or what is ready is opened, or more is read. */
+  #proceed(): readonly Effect[] {
+    const { head } = this.#ledger;
+    if (head !== null) {
+      if (this.#prepared) return [this.#write(), ...this.#readOn()];
+      this.#hand = 'working';
+      return this.#normalise('hand', head, 0);
+    }
+    this.#hand = 'idle';
+    if (this.#ready !== null) return this.#commit(this.#ledger.intend(this.#ready));
+    return this.#ahead === 'ended' ? this.#end() : this.#readOn();
+  }
+
+  #readOn(): readonly Effect[] {
+    if (this.#ahead !== 'idle') return NOTHING;
+    this.#ahead = 'reading';
+    return [{ kind: 'read', from: this.#ledger.next }];
+  }
+
+  #normalise(strand: Strand, range: OffsetRange, attempts: number): readonly Effect[] {
+    this.#work[strand] = { range, attempts, failure: null };
+    return [{ kind: 'normalise', strand, range }];
+  }
+
+  #made(strand: Strand, range: OffsetRange): readonly Effect[] {
+    this.#worked(strand);
+    this.#work[strand] = null;
+    if (strand === 'hand') return [this.#write()];
+    this.#ahead = 'ready';
+    this.#ready = range;
+    return this.#hand === 'idle' ? this.#proceed() : NOTHING;
+  }
+
+  #failed(strand: Strand, failure: NonNullable<Work['failure']>): readonly Effect[] {
+    const { range, attempts } = this.#worked(strand);
+    this.#work[strand] = { range, attempts: attempts + 1, failure };
+    return attempts + 1 < ATTEMPTS_MAX ? this.#again(strand) : [{ kind: 'probe', strand }];
+  }
+
+  #again(strand: Strand): readonly Effect[] {
+    const { range, attempts } = this.#worked(strand);
+    return this.#normalise(strand, range, attempts);
+  }
+
+  /** A message that is alone is a dead letter; of more the suspect is told from the others. What is not yet opened just
+   *  ends earlier. */
+  #probed(strand: Strand, works: boolean): readonly Effect[] {
+    const { range, attempts, failure } = this.#worked(strand);
+    if (!works) return [{ kind: 'wait', strand, why: 'workers', tries: attempts }];
+    if (failure === null) throw new RangeError('nothing has failed');
+    if (failure.before === null)
+      return [{ kind: 'bury', strand, range, reason: failure.hung ? 'worker_hung' : 'worker_failed' }];
+    if (strand === 'ahead') return this.#normalise('ahead', { first: range.first, last: failure.before - 1 }, 0);
+    return this.#split(failure.before);
+  }
+
+  #waited(strand: Strand): readonly Effect[] {
+    if (strand === 'ahead' || this.#hand === 'working') return this.#again(strand);
+    if (this.#hand === 'writing') return [this.#write()];
+    if (this.#hand !== 'settling') throw new RangeError(`the hand is ${this.#hand} and waits for nothing`);
+    return this.#commit(this.#ledger.split(this.#splitBefore));
+  }
+
+  /** From the second try on the first may be there without a word, and its token may be forgotten by now. */
+  #write(): Effect {
+    const { head } = this.#ledger;
+    if (head === null) throw new RangeError('nothing is open');
+    this.#hand = 'writing';
+    const { first, last, part } = head;
+    const verify = head.verify || this.#burying || this.#tries > 0;
+    return { kind: 'write', range: { first, last }, verify, part, tries: this.#tries };
+  }
+
+  /** The store will never take the head as it is: halves, until the culprit is alone and becomes a dead letter. */
+  #refused(): readonly Effect[] {
+    this.#tries++;
+    // What refuses even a dead letter is the store's own fault: nothing may be lost to it.
+    if (this.#burying) return [{ kind: 'wait', strand: 'hand', why: 'dead_letters', tries: this.#tries }];
+    const { head } = this.#ledger;
+    if (head === null) throw new RangeError('nothing is open');
+    this.#hand = 'weighing';
+    return [{ kind: 'weigh', range: { first: head.first, last: head.last } }];
+  }
+
+  #bury(reason: Burial): readonly Effect[] {
+    const { head } = this.#ledger;
+    if (head === null) throw new RangeError('nothing is open');
+    const range = { first: head.first, last: head.last };
+    this.#hand = 'working';
+    this.#burying = true;
+    this.#work.hand = { range, attempts: 0, failure: null };
+    return [{ kind: 'bury', strand: 'hand', range, reason }];
+  }
+
+  /** The parts have other tokens than the whole: what the owner before has sent of it must have come before them. */
+  #split(before: number): readonly Effect[] {
+    this.#prepared = false;
+    if (!this.#ledger.head?.inherited) return this.#commit(this.#ledger.split(before));
+    this.#hand = 'settling';
+    this.#splitBefore = before;
+    return [{ kind: 'wait', strand: 'hand', why: 'late_inserts', tries: 0 }];
+  }
+
+  /** One commit closes the head and opens what is ready, unless more of the plan is to be written first. */
+  #close(): readonly Effect[] {
+    this.#prepared = false;
+    return this.#commit(this.#ledger.written(this.#ready));
+  }
+
+  #commit({ offset, metadata }: Commit): readonly Effect[] {
+    this.#hand = 'committing';
+    this.#work.hand = null;
+    this.#burying = false;
+    this.#tries = 0;
+    if (this.#ready !== null && this.#ledger.head?.first === this.#ready.first) {
+      this.#prepared = true;
+      this.#ready = null;
+      this.#ahead = 'idle';
+    }
+    return [{ kind: 'commit', offset, metadata }];
+  }
+
+  #end(): readonly Effect[] {
+    this.#hand = 'over';
+    return [{ kind: 'over' }];
+  }
+
+  #worked(strand: Strand): Work {
+    const work = this.#work[strand];
+    if (work === null) throw new RangeError(`nothing is made for the ${strand}`);
+    return work;
+  }
+
+  #expect(met: boolean, event: CarrierEvent): void {
+    if (!met) throw new RangeError(`${event.kind} while the hand is ${this.#hand} and ahead is ${this.#ahead}`);
+  }
+}
