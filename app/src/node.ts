@@ -12,6 +12,7 @@ import {
 } from '@millrace/core';
 import {
   createDelivery,
+  decisionServer,
   deliveryLimits,
   httpServer,
   liveServer,
@@ -182,7 +183,11 @@ export async function startNode(
                 ? {}
                 : {
                     publish: { log: log.messages, gate, audit: registry.audit, presence: registry.presence },
-                    natives: [live.native, ...devices.natives],
+                    natives: [
+                      live.native,
+                      ...devices.natives,
+                      decisionServer({ gate, audit: registry.audit, ...tools }),
+                    ],
                   }),
               fallback: handler,
               largeBodies: has('registry') ? largeBodies : new Map(),

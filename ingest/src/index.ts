@@ -1,5 +1,6 @@
 export { CoapIngestConfig } from './coap/config.ts';
 export { type CoapServerOptions, type CoapService, coapServer } from './coap/server.ts';
+export { type DecisionServerOptions, decisionServer } from './decision/server.ts';
 export { DeliveryConfig, type DeliveryLimits, deliveryLimits } from './delivery/config.ts';
 export { createDelivery, type DeliveryOptions, type StoppableDelivery } from './delivery/delivery.ts';
 export { type CoapsAddress, type CoapsServerOptions, coapsServer } from './dtls/coaps-server.ts';

@@ -1,8 +1,13 @@
-/** A request beyond the data plane, answered in the web's own terms by the control plane's app. */
+import type { Credential } from './gate.ts';
+
+/** Who sends a request: the client itself, also where a trusted proxy passes it on. */
 export interface HttpPeer {
   readonly remoteAddress: string;
   readonly tls: boolean;
+  /** What it proved in the handshake to hold the key of, if it did. */
+  readonly certificate?: Extract<Credential, { kind: 'certificate' }> | null;
 }
+/** A request beyond the data plane, answered in the web's own terms by the control plane's app. */
 export type HttpHandler = (request: Request, peer: HttpPeer) => Response | Promise<Response>;
 
 /** RFC 9457 with the classic `error` member beside it. */

@@ -49,7 +49,7 @@ export const HttpIngestConfig = z.object({
     .default('')
     .refine(isProxies, 'must be addresses and networks, separated by commas, as 10.0.0.0/8,::1')
     .describe(
-      'Proxies (addresses and networks, comma-separated) that are believed in X-Forwarded-For: logins are slowed, the audit and conditions of management name whom they ask for. Without it all who come by a proxy are one. Messages are judged by who has connected.',
+      'Proxies (addresses and networks, comma-separated) that are believed in X-Forwarded-For, X-Forwarded-Proto and Client-Cert (or X-Client-Cert): conditions of policies, slowed logins and the audit are about the client that they ask for, and a thing may show its certificate to them. They must drop these fields from what clients send. Without it all who come by a proxy are one.',
     ),
   MILLRACE_HTTP_TLS_CERT: z.string().default('').describe('File of the certificate chain (PEM); with the key: HTTPS.'),
   MILLRACE_HTTP_TLS_KEY: z.string().default('').describe('File of the private key (PEM).'),

@@ -5,6 +5,7 @@ import { ChunkReader } from './chunks.ts';
 import { Exchange } from './exchange.ts';
 import { HEAD_BYTES_MAX, Head, type HeadCache } from './head.ts';
 import type { TrustedProxies } from './proxies.ts';
+import { type CertificateCredential, shownCertificate } from './shown-certificate.ts';
 
 // hot
 /** Requests of one connection that may be under way at once; then its socket is not read. */
@@ -51,14 +52,16 @@ export interface ConnectionHost {
 export class Connection {
   readonly host: ConnectionHost;
   readonly socket: Socket;
-  /** What the gate may ask about; made once, `nowMs` is renewed for each request. */
+  /** What the gate may ask about; made once, `nowMs` is renewed for each request, and behind a trusted proxy all else. */
   readonly context: {
     readonly protocol: Protocol;
-    readonly remoteAddress: string;
-    readonly tls: boolean;
-    readonly mutualTls: boolean;
+    remoteAddress: string;
+    tls: boolean;
+    mutualTls: boolean;
     nowMs: number;
   };
+  /** What the client of the request in hand has shown to the trusted proxy that sends it. */
+  certificate: CertificateCredential | null = null;
   closed = false;
   /** No further request is read. */
   closing = false;
@@ -80,16 +83,23 @@ export class Connection {
   #clientEnded = false;
   #deadlineMs: number;
   #deadlineFor: 'idle' | 'head' | 'request' | 'linger' = 'idle';
+  /** Who has connected. */
+  readonly #peer: string;
+  readonly #tls: boolean;
+  readonly #believed: boolean;
   #stalledAt = 0;
   #stalledMs = 0;
 
   constructor(host: ConnectionHost, socket: Socket, tls: boolean) {
     this.host = host;
     this.socket = socket;
+    // An IPv4 client of a dual-stack listener is known by its IPv4 address, as policies name it.
+    this.#peer = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+    this.#tls = tls;
+    this.#believed = host.proxies.trusts(this.#peer);
     this.context = {
       protocol: Protocol.http,
-      // An IPv4 client of a dual-stack listener is known by its IPv4 address, as policies name it.
-      remoteAddress: (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, ''),
+      remoteAddress: this.#peer,
       tls,
       mutualTls: false,
       nowMs: 0,
@@ -345,6 +355,7 @@ export class Connection {
     this.#queue.push(exchange);
     // Who waits for a 100 and is refused may or may not send the body after all: only the end is unambiguous.
     exchange.closes = head.expectsContinue || !head.keepAlive;
+    if (this.#believed) this.#hear(head);
     this.host.onHead(exchange);
     if (this.closing) return false;
     if (!exchange.answered) exchange.closes = !head.keepAlive;
@@ -364,6 +375,18 @@ export class Connection {
     }
     this.#beginBody(exchange, size);
     return true;
+  }
+
+  /** Takes a trusted proxy's word for whom it asks: each of its requests may be another client's.
+   *  @holds the request before is decided: what is not waits with `hold` */
+  #hear(head: Head): void {
+    const { context } = this;
+    const forwarded = head.headers.filter(([name]) => name === 'x-forwarded-for').map(([, value]) => value);
+    context.remoteAddress = this.host.proxies.clientOf(this.#peer, forwarded.join(','));
+    const scheme = head.header('x-forwarded-proto');
+    context.tls = scheme === undefined ? this.#tls : scheme.toLowerCase() === 'https';
+    this.certificate = shownCertificate(head);
+    context.mutualTls = this.certificate !== null;
   }
 
   #beginBody(exchange: Exchange, size: number): void {

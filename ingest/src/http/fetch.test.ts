@@ -26,7 +26,7 @@ describe('the fallback', () => {
       url: `${server.url}/things/1?a=b%20c`,
       type: 'application/json',
       body: '{"name":"\u00e4"}',
-      peer: { remoteAddress: '127.0.0.1', tls: false },
+      peer: { remoteAddress: '127.0.0.1', tls: false, certificate: null },
     });
     expect(response.headers.get('content-length')).not.toBe(null);
   });

@@ -29,8 +29,7 @@ async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): 
   let response: Response;
   try {
     const { remoteAddress, tls } = connection.context;
-    const asks = connection.host.proxies.clientOf(remoteAddress, request.headers.get('x-forwarded-for') ?? '');
-    response = await handler(request, { remoteAddress: asks, tls });
+    response = await handler(request, { remoteAddress, tls, certificate: connection.certificate });
   } catch (error) {
     connection.host.onFault(error);
     exchange.refuse(500, 'fault', 'A fault on our side.');

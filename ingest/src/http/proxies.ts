@@ -2,7 +2,7 @@ import { BlockList, isIP } from 'node:net';
 
 const HOPS_MAX = 32;
 
-/** Proxies that are believed when they say for whom they ask.
+/** Proxies that are believed when they say for whom they ask, and what those have shown.
  *  @source RFC 7239 §7.4, X-Forwarded-For: the client first, each proxy adds at the end whom it heard */
 export class TrustedProxies {
   readonly #trusted: BlockList | null;
@@ -20,7 +20,7 @@ export class TrustedProxies {
     if (this.#trusted === null || forwarded === '') return peer;
     let client = peer;
     const heard = forwarded.split(',').slice(-HOPS_MAX);
-    while (this.#isTrusted(client)) {
+    while (this.trusts(client)) {
       const before = plain(heard.pop() ?? '');
       // What is no address was said by somebody who is not to be believed.
       if (isIP(before) === 0) break;
@@ -29,7 +29,8 @@ export class TrustedProxies {
     return client;
   }
 
-  #isTrusted(client: string): boolean {
+  /** Whether this is one of them. */
+  trusts(client: string): boolean {
     // A link's own address names the link, too.
     const [address = ''] = client.split('%', 1);
     return isIP(address) !== 0 && this.#trusted?.check(address, familyOf(address)) === true;

@@ -66,7 +66,8 @@ export class Publisher {
     const { route, credential, contentType, idempotencyKey } = exchange.head;
     if (route === null) return;
     if (route.kind === 'bad') exchange.refuse(400, 'bad_subtopic', route.detail);
-    else if (credential === null) exchange.refuse(401, 'unauthenticated', UNAUTHENTICATED);
+    else if (credential === null && exchange.connection.certificate === null)
+      exchange.refuse(401, 'unauthenticated', UNAUTHENTICATED);
     else if (contentType.length > CONTENT_TYPE_CHARACTERS_MAX) {
       exchange.refuse(400, 'malformed', `The content type is longer than ${CONTENT_TYPE_CHARACTERS_MAX} characters.`);
     } else if (idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
@@ -79,7 +80,8 @@ export class Publisher {
   /** Publishes a complete request. @throws what the gate throws in place: a fault */
   publish(exchange: Exchange): void {
     const { head, connection } = exchange;
-    const { route, credential } = head;
+    const { route } = head;
+    const credential = head.credential ?? connection.certificate;
     if (route?.kind !== 'publish' || credential === null) return;
     const { gate, clock } = this.#options;
     const nowUs = clock.nowUs();

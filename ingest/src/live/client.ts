@@ -7,7 +7,7 @@ import {
   type Protocol,
   type RequestContext,
 } from '@millrace/core';
-import type { Head } from '../http/head.ts';
+import type { Exchange } from '../http/exchange.ts';
 
 /** Where a connection comes from. */
 export interface Peer {
@@ -17,14 +17,19 @@ export interface Peer {
 }
 
 /** What a request shows to say who asks; null if nothing, or nothing that is understood.
- *  `Authorization`, then `?ticket=`, then the classic `?authorization=<key>` where that is allowed. */
-export function shownCredential(head: Head, query: URLSearchParams, queryAuthorization: boolean): Credential | null {
+ *  `Authorization`, then `?ticket=`, then the classic `?authorization=<key>` where that is allowed, then the certificate
+ *  of who has connected. */
+export function shownCredential(
+  { head, connection }: Exchange,
+  query: URLSearchParams,
+  queryAuthorization: boolean,
+): Credential | null {
   const authorization = head.header('authorization');
   if (authorization !== undefined) return credentialOf(authorization);
   const ticket = query.get('ticket');
   if (ticket !== null) return ticket === '' ? null : { kind: 'ticket', ticket };
   const key = queryAuthorization ? query.get('authorization') : null;
-  return key === null ? null : credentialOf(key);
+  return key === null ? connection.certificate : credentialOf(key);
 }
 
 export type Renewed = 'known' | 'refused' | 'later';

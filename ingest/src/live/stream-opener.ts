@@ -24,7 +24,7 @@ export async function openStream(host: LiveHost, exchange: Exchange, address: Ad
     exchange.refuse(503, 'connections', 'Too many open streams: try again later.');
     return;
   }
-  const credential = shownCredential(head, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
+  const credential = shownCredential(exchange, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
   if (credential === null) {
     exchange.refuse(401, 'unauthenticated', UNAUTHENTICATED);
     return;

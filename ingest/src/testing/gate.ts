@@ -7,6 +7,7 @@ import type {
   Gate,
   Identified,
   Principal,
+  RequestContext,
   Scope,
   SealedFields,
   ThingRecord,
@@ -16,6 +17,7 @@ export const ORG = '01890000-0000-7000-8000-00000000000a';
 export const CHANNEL = '01890000-0000-7000-8000-0000000000c1';
 export const THING = '01890000-0000-7000-8000-0000000000d1';
 export const KEY = 'key-of-the-first-thing';
+const CONTEXTS_MAX = 16;
 
 /** A gate with one org for tests. Channels: `room` (alias of CHANNEL), `off` (disabled), `secret` (no grant),
  *  `other` (denied by policy); anything that starts with `chan-` exists too.
@@ -35,6 +37,10 @@ export class TestGate implements Gate {
   readonly scopes = new Map<string, Scope>();
   /** Of whoever is identified for the first time from now on. */
   epoch = 0;
+  /** Whose certificates are: by fingerprint, the key of the thing. */
+  readonly holders = new Map<string, string>();
+  /** What decisions were told beside who, what and where; the newest last. */
+  readonly contexts: RequestContext[] = [];
   readonly sealed: SealedFields[] = [];
   keepSealed = false;
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
@@ -82,8 +88,11 @@ export class TestGate implements Gate {
     action: 'publish' | 'subscribe',
     channel: string,
     subtopic = '',
+    context?: RequestContext,
   ): Admission | Promise<Admission> {
     const { id } = principal.subject;
+    // The caller goes on using its context.
+    if (context !== undefined && this.contexts.push({ ...context }) > CONTEXTS_MAX) this.contexts.shift();
     const wait = this.undecided.get(id);
     if (wait !== undefined) return wait().then(() => this.#admission(principal, action, channel, subtopic));
     const admission = this.#admission(principal, action, channel, subtopic);
@@ -119,7 +128,10 @@ export class TestGate implements Gate {
 
   #identified(credential: Credential): Identified {
     const shown = secretOf(credential);
-    const secret = (credential.kind === 'bearer' ? this.tokens.get(shown) : undefined) ?? shown;
+    const secret =
+      (credential.kind === 'bearer' ? this.tokens.get(shown) : undefined) ??
+      (credential.kind === 'certificate' ? this.holders.get(shown) : undefined) ??
+      shown;
     if (credential.kind === 'subject' && credential.id === THING) return this.#identified({ kind: 'key', key: KEY });
     if (secret === 'disabled-key') return { kind: 'refused', reason: 'disabled' };
     if (credential.kind === 'key' && credential.thing !== undefined && credential.thing !== THING) {

@@ -1,4 +1,5 @@
 import { createLogger, createMetrics, type HttpHandler, type Log, type Metrics, readConfig } from '@millrace/core';
+import { decisionServer } from '../decision/server.ts';
 import { HttpIngestConfig } from '../http/config.ts';
 import { httpServer } from '../http/server.ts';
 import { TestGate } from './gate.ts';
@@ -22,6 +23,8 @@ export async function openServer(
     readonly fallback?: HttpHandler;
     readonly largeBodies?: ReadonlyMap<string, number>;
     readonly publish?: false;
+    /** Also serves decisions. */
+    readonly decisions?: true;
     readonly port?: number;
     readonly metrics?: Metrics;
   } = {},
@@ -37,6 +40,9 @@ export async function openServer(
     metrics,
     logger: createLogger({ level: 'silent' }),
     ...(options.publish === false ? {} : { publish: { log: log as unknown as Log, gate } }),
+    ...(options.decisions === undefined
+      ? {}
+      : { natives: [decisionServer({ gate, metrics, logger: createLogger({ level: 'silent' }) })] }),
     ...(fallback === undefined ? {} : { fallback }),
     ...(largeBodies === undefined ? {} : { largeBodies }),
   }).start();

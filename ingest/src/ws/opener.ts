@@ -113,7 +113,7 @@ export class SocketOpener {
     const { config } = host;
     const { head, connection } = exchange;
     const parameters = new URLSearchParams(head.query);
-    const credential = shownCredential(head, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
+    const credential = shownCredential(exchange, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
     let client: Client | null = null;
     if (credential !== null) {
       const identified = await Client.identify(host.gate, credential, Protocol.ws, connection.context);
@@ -178,7 +178,7 @@ export class SocketOpener {
       exchange.refuse(400, 'malformed', 'content_type is no content type.');
       return;
     }
-    const credential = shownCredential(head, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
+    const credential = shownCredential(exchange, parameters, config.MILLRACE_WS_QUERY_AUTHORIZATION);
     if (credential === null) {
       exchange.refuse(401, 'unauthenticated', UNAUTHENTICATED);
       return;

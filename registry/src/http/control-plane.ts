@@ -141,7 +141,7 @@ async function answer(
     const { specification } = route;
     let known: Promise<Principal> | undefined;
     const principal = (): Promise<Principal> => {
-      known ??= identify(request, plane, peer.remoteAddress).then((found) => {
+      known ??= identify(request, plane, peer).then((found) => {
         setActor(actorOf(found, peer));
         return found;
       });
@@ -156,7 +156,7 @@ async function answer(
         protocol: Protocol.http,
         remoteAddress: peer.remoteAddress,
         tls: peer.tls,
-        mutualTls: false,
+        mutualTls: (peer.certificate ?? null) !== null,
         nowMs: Date.now(),
       },
       parameters,

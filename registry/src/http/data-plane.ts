@@ -111,6 +111,36 @@ export const dataPlanePaths = [
     query: z.object({ content_type: z.string().optional().describe('Of every line; told by the line if absent.') }),
   }),
   ...loraPaths,
+  {
+    method: 'get' as const,
+    path: '/auth/decision',
+    tags: ['policies'],
+    summary: 'May this request pass?',
+    description:
+      'For a proxy in front: `auth_request` of nginx, `forwardAuth` of Traefik (docs/nginx.md). Asks about `action` and `object`, else about the request that the headers tell of: a message’s path needs the right on its channel, any other that its sender is known. Nodes with the role ingest answer it. 204 names who it is in `X-Millrace-Subject`, `X-Millrace-Kind`, `X-Millrace-Org` and `X-Millrace-Channel`.',
+    security: [{ bearer: [] }, { thing: [] }, { basic: [] }],
+    request: {
+      query: z.object({
+        action: z.string().optional().describe('publish, subscribe, or <entity>.<verb> as things.read.'),
+        object: z.string().optional().describe('channels/<id>/messages[/<subtopic>], or <entity>[/<id>].'),
+        org: z.string().optional().describe('Organisation; things and API keys bound to one say it themselves.'),
+      }),
+      headers: z.object({
+        'X-Original-Method': z.string().optional().describe('Or X-Forwarded-Method.'),
+        'X-Original-URI': z.string().optional().describe('Path and query. Or X-Forwarded-Uri.'),
+      }),
+    },
+    responses: {
+      204: { description: 'It may pass.' },
+      ...problems({
+        400: 'The question is malformed.',
+        401: 'Who asks is not known.',
+        403: 'It may not.',
+        429: 'Too many unknown keys from this address; try again after Retry-After.',
+        503: 'The registry does not answer; try again after Retry-After.',
+      }),
+    },
+  },
 ];
 
 function loraEvent(

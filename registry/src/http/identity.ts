@@ -1,16 +1,24 @@
-import { type ControlAction, credentialOf, isUuid, type Principal, type UserRecord } from '@millrace/core';
+import {
+  type ControlAction,
+  credentialOf,
+  type HttpPeer,
+  isUuid,
+  type Principal,
+  type UserRecord,
+} from '@millrace/core';
 import { refuseFrozen } from '../people/frozen.ts';
 import type { Call, Plane } from './plane.ts';
 import { notFound, Refusal } from './refusal.ts';
 
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="millrace", Thing realm="millrace"' };
 
-/** @param address of who asks  @throws Refusal 401; PolicyError POLICY_GUESSED (429) */
-export async function identify(request: Request, plane: Plane, address: string): Promise<Principal> {
-  const credential = credentialOf(request.headers.get('authorization'));
+/** By what the request shows, else by the certificate that its sender has shown.
+ *  @throws Refusal 401; PolicyError POLICY_GUESSED (429) */
+export async function identify(request: Request, plane: Plane, peer: HttpPeer): Promise<Principal> {
+  const credential = credentialOf(request.headers.get('authorization')) ?? peer.certificate ?? null;
   if (credential === null)
     throw new Refusal(401, 'Say who you are: Authorization: Bearer <token>, or Thing <key>.', CHALLENGE);
-  const identified = await plane.gate.identify(credential, address);
+  const identified = await plane.gate.identify(credential, peer.remoteAddress);
   if (identified.kind === 'known') {
     const { scope } = identified.principal;
     if (scope !== null) plane.registry.access.keys.used(scope.id, Date.now());
