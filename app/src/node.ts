@@ -147,6 +147,7 @@ export async function startNode(
       registry,
       gate,
       store,
+      snapshots: store,
       log: log.messages,
       codecs,
       selfRegister: config.registry.MILLRACE_SELF_REGISTER ?? isLoopback(config.node.MILLRACE_HOST),

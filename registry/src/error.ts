@@ -21,6 +21,8 @@ export type RegistryErrorCode =
   | 'REGISTRY_SESSIONS_FULL'
   /** The database was made by a newer version of the program. */
   | 'REGISTRY_SCHEMA_NEWER'
+  /** A restore from a backup was cut short here: it must be run again, to its end. */
+  | 'REGISTRY_RESTORE_UNFINISHED'
   /** What is sealed cannot be opened: the secret is not the one it was sealed with. */
   | 'REGISTRY_SECRET_MISMATCH'
   /** Another process runs the embedded PostgreSQL of this directory. */

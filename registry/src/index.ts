@@ -1,3 +1,5 @@
+export { BACKUP_FORMAT, type BackupFile, BackupManifest, MANIFEST_FILE, SECRET_PROOF } from './backup/manifest.ts';
+export { openRegistryRestore, type RegistryRestore } from './backup/restore.ts';
 export * from './config.ts';
 export * from './error.ts';
 export { type ControlPlaneOptions, createControlPlane } from './http/control-plane.ts';

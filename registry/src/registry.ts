@@ -19,6 +19,7 @@ import { createDirectory } from './access/directory.ts';
 import { type Access, createAccess } from './access/index.ts';
 import { type Applications, createApplications } from './applications/index.ts';
 import { type Audit, createAudit } from './audit/trail.ts';
+import { type RegistrySnapshot, takeRegistrySnapshot } from './backup/snapshot.ts';
 import { createRetainedStore } from './bridge/retained.ts';
 import { createSessionStore } from './bridge/sessions.ts';
 import { createTickets } from './bridge/tickets.ts';
@@ -69,6 +70,8 @@ export interface RegistryOptions {
   readonly directory?: string;
   /** How often is removed what has expired. */
   readonly sweepMs?: number;
+  /** Only what those who let messages in need: jobs, mails and the like are another process's of this node. */
+  readonly ingressOnly?: boolean;
   readonly now?: () => number;
 }
 export interface Registry extends People, Inventory, Authority {
@@ -95,6 +98,10 @@ export interface Registry extends People, Inventory, Authority {
   gettingStarted(): Promise<{ thingId: string; key: string; channelId: string } | null>;
   /** Told by who opens the listener, unless MILLRACE_PUBLIC_URL says it. */
   listensAt(url: string): void;
+  /** Applies what any node had committed before this was called.  @throws never */
+  current(): Promise<void>;
+  /** Everything that is in it, as it is now.  @throws RegistryError REGISTRY_UNREACHABLE, REGISTRY_FULL */
+  snapshot(): Promise<RegistrySnapshot>;
   /** null when healthy, else what is wrong and what to do. */
   health(): Promise<string | null>;
 }
@@ -183,7 +190,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const perOwnerMax = options.sessionsPerOwnerMax ?? DEFAULTS.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX;
     const perOrgMax = options.retainedPerOrgMax ?? DEFAULTS.MILLRACE_RETAINED_MESSAGES_MAX;
     observe(metrics, database, feed);
-    for (const topic of topics) {
+    for (const topic of options.ingressOnly === true ? [audit, inventory, access] : topics) {
       await topic.start?.();
       started.push(topic);
     }
@@ -223,6 +230,8 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         listensAt: (url) => {
           listening = url;
         },
+        current: () => following.current(),
+        snapshot: () => takeRegistrySnapshot(options.url, logger),
         health: () => database.health(),
       },
       drain: async () => undefined,

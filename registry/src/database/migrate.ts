@@ -25,7 +25,7 @@ export interface Migration {
 }
 
 /** In order; a migration that was released never changes. */
-const MIGRATIONS: readonly Migration[] = [
+export const MIGRATIONS: readonly Migration[] = [
   controlPlane,
   bridge,
   tenancy,
@@ -49,7 +49,7 @@ export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_
 /** Brings the database to this program's version. Nodes that start at once take turns. A newer database is taken if all
  *  that is newer only expands it.
  *  @returns how many migrations ran
- *  @throws RegistryError REGISTRY_SCHEMA_NEWER, REGISTRY_UNREACHABLE */
+ *  @throws RegistryError REGISTRY_SCHEMA_NEWER, REGISTRY_RESTORE_UNFINISHED, REGISTRY_UNREACHABLE */
 export async function migrate(database: Database, migrations: readonly Migration[] = MIGRATIONS): Promise<number> {
   return database.transaction(async (session) => {
     await session.query('SET LOCAL statement_timeout = 0');
@@ -58,6 +58,13 @@ export async function migrate(database: Database, migrations: readonly Migration
     await session.query(
       'CREATE TABLE IF NOT EXISTS registry.migrations (version integer PRIMARY KEY, name text NOT NULL, at timestamptz NOT NULL DEFAULT now())',
     );
+    const [restore] = await session.query<{ unfinished: boolean }>(
+      `SELECT to_regclass('registry.restores') IS NOT NULL AS unfinished`,
+    );
+    if (restore?.unfinished === true)
+      throw new RegistryError('REGISTRY_RESTORE_UNFINISHED', 'never', {
+        advice: 'a restore was begun here and cut short: run millrace restore again, to its end',
+      });
     // Altering would wait for whoever reads the table, a backup for example: only where it has to be.
     const known = await session.query(
       `SELECT FROM pg_attribute WHERE attrelid = 'registry.migrations'::regclass AND attname = 'expands'`,

@@ -10,6 +10,7 @@ import {
   type Principal,
   Protocol,
   type ReadingsStore,
+  type SnapshotSource,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { createJobRights } from '../jobs/rights.ts';
@@ -28,6 +29,8 @@ export interface ControlPlaneOptions {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly store: ReadingsStore;
+  /** Of the readings, for backup. */
+  readonly snapshots?: SnapshotSource;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
   readonly log?: Log;
   /** For who tries a codec; without, they are told to ask another node. */
@@ -66,6 +69,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     registry: options.registry,
     gate: options.gate,
     store: options.store,
+    snapshots: options.snapshots ?? null,
     log: options.log ?? null,
     processorsGroup: options.processorsGroup ?? 'processors',
     selfRegister: options.selfRegister,

@@ -2,6 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { accessRoutes } from '../access/index.ts';
 import { applicationRoutes } from '../applications/index.ts';
 import { auditRoutes } from '../audit/index.ts';
+import { backupRoutes } from '../backup/backup-routes.ts';
 import { authorityRoutes } from '../certificates/index.ts';
 import { commandRoutes } from '../commands/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
@@ -39,6 +40,7 @@ export const routes: readonly Route[] = [
     ...lwm2mRoutes,
     ...messageRoutes,
     ...fateRoutes,
+    ...backupRoutes,
   ]),
   ...platformRoutes,
 ];

@@ -8,6 +8,7 @@ import type {
   Principal,
   ReadingsStore,
   RequestContext,
+  SnapshotSource,
   UserRecord,
 } from '@millrace/core';
 import type { Throttle } from '../people/throttle.ts';
@@ -27,6 +28,8 @@ export interface Plane {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly store: ReadingsStore;
+  /** Of the readings, for backup; null: this node has none. */
+  readonly snapshots: SnapshotSource | null;
   /** Where messages wait that are not stored yet. */
   readonly log: Log | null;
   readonly processorsGroup: string;
