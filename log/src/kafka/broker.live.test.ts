@@ -16,70 +16,74 @@ import { kafkaLog } from './engine.ts';
 const missing = kafkaAvailable();
 const topic = { topic: 'millrace.messages', partitionCount: 1, retentionMs: 3_600_000, retentionBytes: 2 ** 30 };
 
-describe.skipIf(missing !== null)(`when the broker goes away (needs java and mvn)`, () => {
-  let kafka: RunningKafka;
-  let started: Started<LogEngine>;
-  let log: Log;
-  beforeAll(async () => {
-    kafka = await startKafka();
-    started = await kafkaLog({
-      brokers: kafka.brokers,
-      replication: 1,
-      pendingBytesMax: 1024 * 1024,
-      recordBytesMax: 512 * 1024,
-      metrics: createMetrics(),
-      logger: createLogger({ level: 'silent' }),
-    }).start();
-    log = await started.value.topic(topic);
-  }, 300_000);
-  afterAll(async () => {
-    await started?.stop();
-    await kafka?.stop();
-  });
-
-  test('refuses in a bounded time and within a bounded queue, recovers by itself, and keeps what it acknowledged', async () => {
-    const kept = new Map<number, string>();
-    const append = async (text: string): Promise<void> => {
-      kept.set((await appendOne(log, 0, 'key', Buffer.from(text))).offset, text);
-    };
-    const seen = new Map<number, string>();
-    let current: PartitionLease | null = null;
-    const consumer = await log.consume('processors', async (lease) => {
-      current = lease;
-      let next = lease.committed.offset;
-      while (!lease.signal.aborted) {
-        const batch = await lease.read(next, { bytesMax: 1024 * 1024, waitMsMax: 500 }).catch(() => null);
-        if (batch === null) continue;
-        for (const [index, text] of texts(batch).entries())
-          seen.set(batch.offsets?.[index] ?? batch.first + index, text);
-        next = batch.last + 1;
-      }
+describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
+  'when the broker of %s goes away (needs java and mvn)',
+  (client) => {
+    let kafka: RunningKafka;
+    let started: Started<LogEngine>;
+    let log: Log;
+    beforeAll(async () => {
+      kafka = await startKafka();
+      started = await kafkaLog({
+        brokers: kafka.brokers,
+        client,
+        replication: 1,
+        pendingBytesMax: 1024 * 1024,
+        recordBytesMax: 512 * 1024,
+        metrics: createMetrics(),
+        logger: createLogger({ level: 'silent' }),
+      }).start();
+      log = await started.value.topic(topic);
+    }, 300_000);
+    afterAll(async () => {
+      await started?.stop();
+      await kafka?.stop();
     });
-    for (let index = 0; index < 50; index++) await append(`before-${index}`);
-    kafka.kill();
-    const results = await Promise.allSettled(
-      Array.from({ length: 60 }, () => appendOne(log, 0, 'key', new Uint8Array(50_000))),
-    );
-    const codes = results.map((result) => (result.status === 'rejected' ? (result.reason as LogError).code : 'kept'));
-    expect(new Set(codes)).toEqual(new Set(['LOG_FULL', 'LOG_UNREACHABLE']));
-    expect(log.pendingBytes).toBe(0);
-    expect(await started.value.health()).toMatch(/LOG_UNREACHABLE/);
-    await kafka.restart();
-    for (let index = 0; index < 50; ) {
-      try {
-        await append(`after-${index}`);
-        index++;
-      } catch (error) {
-        expect(error).toBeInstanceOf(LogError);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+
+    test('refuses in a bounded time and within a bounded queue, recovers by itself, and keeps what it acknowledged', async () => {
+      const kept = new Map<number, string>();
+      const append = async (text: string): Promise<void> => {
+        kept.set((await appendOne(log, 0, 'key', Buffer.from(text))).offset, text);
+      };
+      const seen = new Map<number, string>();
+      let current: PartitionLease | null = null;
+      const consumer = await log.consume('processors', async (lease) => {
+        current = lease;
+        let next = lease.committed.offset;
+        while (!lease.signal.aborted) {
+          const batch = await lease.read(next, { bytesMax: 1024 * 1024, waitMsMax: 500 }).catch(() => null);
+          if (batch === null) continue;
+          for (const [index, text] of texts(batch).entries())
+            seen.set(batch.offsets?.[index] ?? batch.first + index, text);
+          next = batch.last + 1;
+        }
+      });
+      for (let index = 0; index < 50; index++) await append(`before-${index}`);
+      kafka.kill();
+      const results = await Promise.allSettled(
+        Array.from({ length: 60 }, () => appendOne(log, 0, 'key', new Uint8Array(50_000))),
+      );
+      const codes = results.map((result) => (result.status === 'rejected' ? (result.reason as LogError).code : 'kept'));
+      expect(new Set(codes)).toEqual(new Set(['LOG_FULL', 'LOG_UNREACHABLE']));
+      expect(log.pendingBytes).toBe(0);
+      expect(await started.value.health()).toMatch(/LOG_UNREACHABLE/);
+      await kafka.restart();
+      for (let index = 0; index < 50; ) {
+        try {
+          await append(`after-${index}`);
+          index++;
+        } catch (error) {
+          expect(error).toBeInstanceOf(LogError);
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
       }
-    }
-    while (![...kept.keys()].every((offset) => seen.has(offset))) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    for (const [offset, text] of kept) expect(seen.get(offset)).toBe(text);
-    expect(current).not.toBeNull();
-    expect(await started.value.health()).toBeNull();
-    await consumer.stop();
-  }, 120_000);
-});
+      while (![...kept.keys()].every((offset) => seen.has(offset))) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      for (const [offset, text] of kept) expect(seen.get(offset)).toBe(text);
+      expect(current).not.toBeNull();
+      expect(await started.value.health()).toBeNull();
+      await consumer.stop();
+    }, 120_000);
+  },
+);

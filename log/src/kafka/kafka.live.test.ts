@@ -7,9 +7,10 @@ import { kafkaLog } from './engine.ts';
 const missing = kafkaAvailable();
 let running: RunningKafka | undefined;
 
-async function open(): Promise<Started<LogEngine>> {
+async function open(client: 'kafkajs' | 'platformatic'): Promise<Started<LogEngine>> {
   return await kafkaLog({
     brokers: running?.brokers ?? '',
+    client,
     replication: 1,
     pendingBytesMax: 64 * 1024 * 1024,
     recordBytesMax: 4 * 1024 * 1024,
@@ -30,18 +31,20 @@ if (missing !== null) {
     afterAll(async () => {
       await running?.stop();
     });
-    describeLog('Apache Kafka', async () => {
-      let started = await open();
-      return {
-        engine: started.value,
-        async reopen() {
-          await started.drain(1_000);
-          await started.stop();
-          started = await open();
-          return started.value;
-        },
-        close: () => started.stop(),
-      };
-    });
+    for (const client of ['kafkajs', 'platformatic'] as const) {
+      describeLog(`Apache Kafka by ${client}`, async () => {
+        let started = await open(client);
+        return {
+          engine: started.value,
+          async reopen() {
+            await started.drain(1_000);
+            await started.stop();
+            started = await open(client);
+            return started.value;
+          },
+          close: () => started.stop(),
+        };
+      });
+    }
   });
 }
