@@ -1,10 +1,11 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { AuditTrail, Component, Gate, HttpHandler, Log, Logger, Metrics, Presence, Started } from '@millrace/core';
 import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
 import { IngestError } from '../error.ts';
+import type { HandedConnections } from '../handed.ts';
 import { RateLimit } from '../rate.ts';
 import { answerHead, problemAnswer, type Refusal } from './answer.ts';
 import type { HttpIngestConfig } from './config.ts';
@@ -25,6 +26,12 @@ export interface HttpServerOptions {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
+  /** Instead of host and port: a Unix socket that nobody else may open. */
+  readonly path?: string;
+  /** Instead of a listener. */
+  readonly handed?: HandedConnections;
+  /** Who asks, where a process of ours passes on what others ask; absent: who has connected. */
+  readonly asks?: (header: (name: string) => string | undefined) => RelayedClient;
   readonly config: HttpIngestConfig;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -44,7 +51,11 @@ export interface HttpServerOptions {
   /** Paths of the fallback whose bodies may be larger than others', as they are sent. */
   readonly largeBodies?: ReadonlyMap<string, number>;
 }
+/** What a process of ours knows of the client for whom it asks. */
+export type RelayedClient = Pick<Connection['context'], 'remoteAddress' | 'tls' | 'mutualTls'> &
+  Pick<Connection, 'certificate'>;
 export interface HttpAddress {
+  /** 0 where there is none. */
   readonly port: number;
   readonly url: string;
 }
@@ -145,26 +156,44 @@ class HttpServer implements ConnectionHost {
       this.#server =
         certificate === null
           ? createServer(socketOptions, (socket) => this.#open(socket))
-          : createTlsServer({ ...socketOptions, ...certificate, handshakeTimeout: this.headMsMax }, (socket) =>
-              this.#open(socket),
+          : createTlsServer(
+              {
+                ...socketOptions,
+                ...certificate,
+                ...(options.handed === undefined ? {} : { ticketKeys: options.handed.ticketKeys }),
+                handshakeTimeout: this.headMsMax,
+              },
+              (socket) => this.#open(socket),
             );
     } catch (cause) {
       throw new IngestError('HTTP_TLS_INVALID', 'never', { certificate: config.MILLRACE_HTTP_TLS_CERT }, { cause });
     }
   }
 
-  listen(): Promise<number> {
-    const { host, port } = this.#options;
-    return new Promise((resolve, reject) => {
+  async listen(): Promise<number> {
+    const { host, port, path, handed } = this.#options;
+    if (handed !== undefined) handed.take('http', (socket) => this.#server.emit('connection', socket));
+    else await this.#bind(path === undefined ? { host, port, backlog: 4_096 } : { path });
+    this.#server.removeAllListeners('error').on('error', (error) => this.onFault(error));
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+    return (this.#server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  async #bind(to: { host: string; port: number; backlog: number } | { path: string }): Promise<void> {
+    if ('path' in to) await rm(to.path, { force: true });
+    await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause: NodeJS.ErrnoException) => {
         const code = cause.code === 'EADDRINUSE' ? 'HTTP_PORT_IN_USE' : 'HTTP_LISTEN_FAILED';
-        reject(new IngestError(code, 'later', { host, port }, { cause }));
+        const { host, port } = this.#options;
+        reject(new IngestError(code, 'later', 'path' in to ? to : { host, port }, { cause }));
       });
-      this.#server.listen({ host, port, backlog: 4_096 }, () => {
-        this.#server.removeAllListeners('error').on('error', (error) => this.onFault(error));
-        this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
-        resolve((this.#server.address() as AddressInfo).port);
-      });
+      // A socket's file is made for nobody else, not only changed to be.
+      const before = 'path' in to ? process.umask(0o177) : null;
+      try {
+        this.#server.listen(to, resolve);
+      } finally {
+        if (before !== null) process.umask(before);
+      }
     });
   }
 
@@ -203,7 +232,13 @@ class HttpServer implements ConnectionHost {
   }
 
   onHead(exchange: Exchange): void {
-    const { head } = exchange;
+    const { head, connection } = exchange;
+    if (this.#options.asks !== undefined) {
+      // Who passes on sends one request after the other.
+      const { certificate, ...context } = this.#options.asks((name) => head.header(name));
+      Object.assign(connection.context, context);
+      connection.certificate = certificate;
+    }
     if (head.origin !== undefined) exchange.crossOrigin = this.#crossOrigin.linesFor(head);
     if (this.draining) {
       exchange.closes = true;

@@ -19,6 +19,7 @@ import type {
 import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
 import { IngestError } from '../error.ts';
+import type { HandedConnections } from '../handed.ts';
 import type { Refusal } from '../http/answer.ts';
 import { RateLimit } from '../rate.ts';
 import type { MqttIngestConfig } from './config.ts';
@@ -39,6 +40,8 @@ const MQTTS_PORT = 8883;
 
 export interface MqttServerOptions {
   readonly host: string;
+  /** Instead of listeners. */
+  readonly handed?: HandedConnections;
   readonly config: MqttIngestConfig;
   readonly log: Log;
   readonly gate: Gate;
@@ -55,7 +58,7 @@ export interface MqttServerOptions {
   readonly version: string;
 }
 export interface MqttAddress {
-  /** null: the listener is off. */
+  /** null: the listener is off, or another process's. */
   readonly mqtt: string | null;
   readonly mqtts: string | null;
   /** Serves a client whose bytes come in another way, as in a WebSocket. */
@@ -93,6 +96,7 @@ class MqttServer implements ConnectionHost {
   readonly presence: Presence | undefined;
   coarseMs = performance.now();
   readonly #host: string;
+  readonly #handed: HandedConnections | undefined;
   readonly #listeners: Server[] = [];
   readonly #connections = new Set<Connection>();
   readonly #counts: IngestCounts;
@@ -115,6 +119,7 @@ class MqttServer implements ConnectionHost {
     this.audit = options.audit;
     this.presence = options.presence;
     this.#host = options.host;
+    this.#handed = options.handed;
     this.rate = new RateLimit(config.MILLRACE_MQTT_RATE_PER_SECOND, config.MILLRACE_MQTT_RATE_BURST);
     this.#counts = IngestCounts.of(metrics, 'mqtt');
     this.#retained = new RetainedWriter(options.retained, logger, config.MILLRACE_MQTT_LOG_AWAY_MS_MAX);
@@ -148,13 +153,13 @@ class MqttServer implements ConnectionHost {
   async listen(): Promise<MqttAddress> {
     const { config } = this;
     const tls = await readCertificate(config);
-    const { MILLRACE_MQTT_PORT: plain, MILLRACE_MQTTS_PORT: secure = tls === null ? 'off' : MQTTS_PORT } = config;
+    const { plain, secure } = mqttPorts(config);
     const socketOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true };
     let mqtt: string | null = null;
     let mqtts: string | null = null;
     if (plain !== 'off') {
       const server = createServer(socketOptions, (socket) => this.#open(socket, null));
-      mqtt = `mqtt://${await this.#bind(server, plain)}`;
+      mqtt = await this.#serve('mqtt', server, plain);
     }
     if (secure !== 'off') {
       if (tls === null) throw new IngestError('MQTT_TLS_INVALID', 'never', { missing: 'MILLRACE_MQTT_TLS_CERT' });
@@ -166,6 +171,7 @@ class MqttServer implements ConnectionHost {
           {
             ...socketOptions,
             ...tls,
+            ...(this.#handed === undefined ? {} : { ticketKeys: this.#handed.ticketKeys }),
             minVersion: 'TLSv1.2',
             handshakeTimeout: config.MILLRACE_MQTT_CONNECT_MS_MAX,
             requestCert: asks,
@@ -181,7 +187,7 @@ class MqttServer implements ConnectionHost {
       } catch (cause) {
         throw new IngestError('MQTT_TLS_INVALID', 'never', { certificate: config.MILLRACE_MQTT_TLS_CERT }, { cause });
       }
-      mqtts = `mqtts://${await this.#bind(server, secure)}`;
+      mqtts = await this.#serve('mqtts', server, secure);
     }
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     return {
@@ -250,6 +256,23 @@ class MqttServer implements ConnectionHost {
     if (!this.#connections.delete(connection)) return;
     this.#counts.connections--;
     this.#closes.inc({ reason });
+  }
+
+  async #serve(listener: 'mqtt' | 'mqtts', server: Server, port: number): Promise<string | null> {
+    if (this.#handed === undefined) return `${listener}://${await this.#bind(server, port)}`;
+    let open = 0;
+    this.#handed.take(listener, (socket) => {
+      // The server's own limit is for what it accepts itself.
+      if (open >= this.config.MILLRACE_MQTT_CONNECTIONS_MAX) {
+        this.refused('connections');
+        socket.destroy();
+        return;
+      }
+      open++;
+      socket.once('close', () => open--);
+      server.emit('connection', socket);
+    });
+    return null;
   }
 
   #bind(server: Server, port: number): Promise<string> {
@@ -324,6 +347,12 @@ class MqttServer implements ConnectionHost {
     for (const connection of this.#connections) connection.sweep(now);
     this.#makeRoom();
   }
+}
+
+/** Which listeners there are. */
+export function mqttPorts(config: MqttIngestConfig): { plain: number | 'off'; secure: number | 'off' } {
+  const { MILLRACE_MQTT_TLS_CERT: cert, MILLRACE_MQTT_TLS_KEY: key, MILLRACE_MQTTS_PORT: port } = config;
+  return { plain: config.MILLRACE_MQTT_PORT, secure: port ?? (cert === '' && key === '' ? 'off' : MQTTS_PORT) };
 }
 
 const turns = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

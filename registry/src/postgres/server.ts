@@ -21,6 +21,8 @@ export interface EmbeddedPostgres {
 export interface EmbeddedPostgresOptions {
   /** Of the cluster alone. */
   readonly directory: string;
+  /** Connections that it takes (40). */
+  readonly connectionsMax?: number;
   readonly logger: Logger;
 }
 
@@ -62,7 +64,11 @@ export function embeddedPostgres(options: EmbeddedPostgresOptions): Component<Em
   return { name: 'postgres', start: () => startServer(options) };
 }
 
-async function startServer({ directory, logger }: EmbeddedPostgresOptions): Promise<Started<EmbeddedPostgres>> {
+async function startServer({
+  directory,
+  logger,
+  connectionsMax,
+}: EmbeddedPostgresOptions): Promise<Started<EmbeddedPostgres>> {
   const account = serverAccount();
   const place = preparePlace(directory, account);
   const claim = await claimDirectory(place.directory);
@@ -78,7 +84,7 @@ async function startServer({ directory, logger }: EmbeddedPostgresOptions): Prom
       logger.info({ directory: binaries.copiedTo }, 'postgres runs from a copy of its binaries');
     await stopLeftBehind(place, logger);
     if (!existsSync(join(place.cluster, 'PG_VERSION'))) await initialise(binaries, place, account);
-    const running = new Server(binaries, place, account, await address(place), logger);
+    const running = new Server(binaries, place, account, await address(place), logger, connectionsMax);
     server = running;
     await running.launch();
     await createDatabase(running.url('postgres'));
@@ -121,6 +127,7 @@ class Server {
   readonly #account: Account | null;
   readonly #address: Address;
   readonly #logger: Logger;
+  readonly #connectionsMax: number | undefined;
   readonly #password: string;
   readonly #onExit = (): void => {
     this.#child?.kill('SIGINT');
@@ -131,7 +138,15 @@ class Server {
   #restart: NodeJS.Timeout | undefined;
   #restartMs = 100;
 
-  constructor(binaries: Binaries, place: Place, account: Account | null, address: Address, logger: Logger) {
+  constructor(
+    binaries: Binaries,
+    place: Place,
+    account: Account | null,
+    address: Address,
+    logger: Logger,
+    connectionsMax?: number,
+  ) {
+    this.#connectionsMax = connectionsMax;
     this.#binaries = binaries;
     this.#place = place;
     this.#account = account;
@@ -158,6 +173,7 @@ class Server {
     const { host, port } = this.#address;
     const settings: Record<string, string> = {
       ...SETTINGS,
+      ...(this.#connectionsMax === undefined ? {} : { max_connections: String(this.#connectionsMax) }),
       port: String(port),
       listen_addresses: host ?? '',
       unix_socket_directories: host === null ? this.#place.cluster : '',
