@@ -106,7 +106,7 @@ class LogDelivery implements StoppableDelivery, Hall {
     walk.begin(batch, offset);
     if (!walk.next() || walk.offset !== offset || !walk.wellFormed) return null;
     const message = new RecordMessage(partition, offset, walk.reader);
-    return this.verify && !this.laneOf(partition).admitted(walk.reader) ? null : message;
+    return this.verify && !(await this.laneOf(partition).mayBeDelivered(offset, walk.reader)) ? null : message;
   }
 
   laneOf(partition: number): Lane {

@@ -1,4 +1,5 @@
 import type { Gate, Principal, UserRecord } from '@millrace/core';
+import { partitionOf } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { openStage, TestSubscriber, until } from './testing/stage.ts';
 
@@ -192,23 +193,49 @@ describe('revocation', () => {
 });
 
 describe('what others write to the log', () => {
-  test('is not delivered without a genuine admission', async () => {
+  test('is delivered to those who subscribe if its publisher has the right, and passed over if not', async () => {
+    await using stage = openStage({ verify: true });
+    const { subscriber, attachment } = stage.join('one');
+    for (const channel of [CHANNEL, 'chan-2']) await attachment.subscribe({ channel, subtopic: '#' }, 't');
+    stage.gate.genuine = false;
+    stage.gate.unpublishable.add('many-publisher/chan-2');
+    stage.publish('chan-2', '', 'forged');
+    stage.publish(CHANNEL, '', 'of a bridge');
+    await until('it came', () => subscriber.got.length === 1);
+    await until('the other was passed over', () => attachment.positions().every(({ offset }) => offset > 0));
+    expect(subscriber.got).toEqual(['of a bridge']);
+    expect(await stage.metrics.registry.metrics()).toMatch(/skipped_total\{reason="unadmitted"\} [1-9]/);
+    const at = (channel: string) =>
+      stage.delivery.at({ partition: partitionOf(Buffer.from(channel), stage.log.partitionCount), offset: 0 });
+    expect(await at(CHANNEL)).not.toBeNull();
+    expect(await at('chan-2')).toBeNull();
+  });
+
+  test('waits, in its place, until the registry can be asked about its publisher', async () => {
     await using stage = openStage({ verify: true });
     const { subscriber, attachment } = stage.join('one');
     await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
     stage.gate.genuine = false;
-    stage.publish(CHANNEL, '', 'forged');
-    const metrics = (): Promise<string> => stage.metrics.registry.metrics();
-    let seen = '';
-    while (!/skipped_total\{reason="unadmitted"\} 1/.test(seen)) {
-      seen = await metrics();
-      await turns(1);
-    }
-    expect(await stage.delivery.at({ partition: attachment.positions()[0]?.partition ?? 0, offset: 0 })).toBeNull();
-    stage.gate.genuine = true;
-    stage.publish(CHANNEL, '', 'genuine');
-    await until('it came', () => subscriber.got.length === 1);
-    expect(subscriber.got).toEqual(['genuine']);
+    let asked = 0;
+    stage.gate.undecided.set('many-publisher', () => {
+      asked++;
+      return asked < 3 ? Promise.reject(new Error('the registry is away')) : Promise.resolve();
+    });
+    for (const text of ['1', '2', '3']) stage.publish(CHANNEL, '', text);
+    await until('all came', () => subscriber.got.length === 3);
+    expect(subscriber.got).toEqual(['1', '2', '3']);
+  });
+
+  test('is nobody’s if its publisher is not known, or the channel is in another organisation', async () => {
+    await using stage = openStage({ verify: true });
+    const { subscriber, attachment } = stage.join('one');
+    await attachment.subscribe({ channel: CHANNEL, subtopic: '#' }, 't');
+    stage.gate.genuine = false;
+    stage.publish(CHANNEL, '', 'of a stranger', { publisher: 'stranger' });
+    stage.publish(CHANNEL, '', 'of another organisation', { org: '01890000-0000-7000-8000-00000000000b' });
+    stage.publish(CHANNEL, '', 'ours');
+    await until('it came', () => subscriber.got.length >= 1);
+    expect(subscriber.got).toEqual(['ours']);
   });
 
   test('is passed over when it is no envelope', async () => {

@@ -17,6 +17,7 @@ import { RecordMessage, type RecordWalk } from './records.ts';
 import type { Router } from './router.ts';
 import { Sweeper } from './sweeper.ts';
 import type { DeliveryTally } from './tally.ts';
+import { ThirdParties } from './third-parties.ts';
 import type { Turns } from './turns.ts';
 
 // hot
@@ -55,10 +56,12 @@ export class Lane {
   /** The next record of the follower; −1 while it does not run, or nothing has come yet and nobody needs it. */
   next = -1;
   readonly #crossing: Crossing;
+  readonly #thirdParties: ThirdParties;
   #asking: Promise<{ readonly earliest: number; readonly next: number }> | null = null;
 
   constructor(crossing: Crossing, partition: number, follower: Follower) {
     this.#crossing = crossing;
+    this.#thirdParties = new ThirdParties(crossing.gate, () => crossing.nowMs());
     this.follower = follower;
     this.partition = partition;
     const { indexBytesMax, indexBlockOffsets } = crossing.limits;
@@ -162,8 +165,15 @@ export class Lane {
     }
     if (due.length === 0) return null;
     if (crossing.verify && !this.admitted(reader)) {
-      crossing.tally.unadmitted++;
-      return null;
+      const judged = this.#thirdParties.judge(offset, reader);
+      if (judged === false) {
+        crossing.tally.unadmitted++;
+        return null;
+      }
+      if (judged !== true) {
+        this.#awaitVerdict([...due], offset, judged);
+        return null;
+      }
     }
     return this.#offerAll(due, walk, channel);
   }
@@ -252,6 +262,24 @@ export class Lane {
     cursor.wait = wait;
     if (wait === null) this.ready(cursor);
     else tally.fellBehind[wait]++;
+  }
+
+  /** All who want a record that bears no admission wait until it is judged. */
+  #awaitVerdict(due: readonly Cursor[], offset: number, judged: Promise<boolean>): void {
+    for (const cursor of due) this.#leave(cursor, offset, 'decision');
+    const goOn = (): void => {
+      for (const cursor of due) if (cursor.wait === 'decision' && cursor.offset === offset) this.ready(cursor);
+    };
+    judged.then(goOn, (error: unknown) => {
+      const { limits, logger } = this.#crossing;
+      logger.debug({ err: error, partition: this.partition }, 'a message of others could not be judged yet');
+      setTimeout(goOn, limits.retryMsMax).unref();
+    });
+  }
+
+  /** Whether a record may be delivered at all: it bears our admission, or its publisher has the right. */
+  mayBeDelivered(offset: number, reader: EnvelopeReader): boolean | Promise<boolean> {
+    return this.admitted(reader) || this.#thirdParties.judge(offset, reader);
   }
 
   #await(cursor: Cursor, offset: number, answer: Promise<Admission>): void {

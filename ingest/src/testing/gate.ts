@@ -46,6 +46,8 @@ export class TestGate implements Gate {
   /** Who may not read what: `<subject id>/<channel id>/<subtopic>`, or without the subtopic for the whole channel.
    *  Call `changed` when you change it. */
   readonly unreadable = new Set<string>();
+  /** Who may not publish where: `<subject id>/<channel id>`. */
+  readonly unpublishable = new Set<string>();
   /** Ids of channels that are disabled. Call `changed` when you change it. */
   readonly disabled = new Set<string>();
   /** Subjects about whom every decision is a promise, made by the function; as when the registry must be asked. */
@@ -116,6 +118,9 @@ export class TestGate implements Gate {
       if (this.unreadable.has(at) || this.unreadable.has(`${at}/${subtopic}`)) {
         return { kind: 'deny', reason: 'not_allowed' };
       }
+    }
+    if (action === 'publish' && this.unpublishable.has(`${id}/${channel}`)) {
+      return { kind: 'deny', reason: 'not_allowed' };
     }
     const key = `${principal.subject.id}/${channel}/${this.contentType ?? ''}`;
     let admission = this.#admissions.get(key);

@@ -77,7 +77,7 @@ export interface Stage {
   /** A new subscriber, attached. */
   join(name: string): { subscriber: TestSubscriber; attachment: Attachment<string> };
   /** Appends a message; durable when the event loop turns. */
-  publish(channel: string, subtopic: string, text: string): void;
+  publish(channel: string, subtopic: string, text: string, of?: RecordOf): void;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -119,25 +119,31 @@ export function openStage(
       const subscriber = new TestSubscriber(principal(name));
       return { subscriber, attachment: delivery.attach(subscriber) };
     },
-    publish(channel, subtopic, text) {
+    publish(channel, subtopic, text, of) {
       const partition = partitionOf(Buffer.from(channel), log.partitionCount);
-      log.append(partition, channel, encode(channel, subtopic, text), { appended() {}, refused() {} });
+      log.append(partition, channel, encode(channel, subtopic, text, of), { appended() {}, refused() {} });
     },
     [Symbol.asyncDispose]: () => delivery.stop(),
   };
 }
 
+/** Whose a record says that it is. */
+export interface RecordOf {
+  readonly org?: string;
+  readonly publisher?: string;
+}
+
 /** Makes records; each is valid until the next. */
-export function recordMaker(): (channel: string, subtopic: string, text: string) => Uint8Array {
+export function recordMaker(): (channel: string, subtopic: string, text: string, of?: RecordOf) => Uint8Array {
   const encoder = new EnvelopeEncoder();
   const mac = new Uint8Array(16).fill(7);
-  return (channel, subtopic, text) =>
+  return (channel, subtopic, text, { org = ORG, publisher = 'many-publisher' } = {}) =>
     encoder.encode({
       id: parseUuid(uuidV7()) as Uint8Array,
-      org: ORG,
+      org,
       channel,
       subtopic,
-      publisher: 'many-publisher',
+      publisher,
       protocol: Protocol.http,
       contentType: 'text/plain',
       receivedUs: Date.now() * 1_000,
