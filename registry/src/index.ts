@@ -1,4 +1,4 @@
-export { BACKUP_FORMAT, type BackupFile, BackupManifest, MANIFEST_FILE, SECRET_PROOF } from './backup/manifest.ts';
+export { BACKUP_FORMAT, BackupFile, BackupManifest, MANIFEST_FILE, SECRET_PROOF } from './backup/manifest.ts';
 export { openRegistryRestore, type RegistryRestore } from './backup/restore.ts';
 export * from './config.ts';
 export * from './error.ts';

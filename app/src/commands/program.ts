@@ -1,8 +1,10 @@
 import { Command, Option } from 'commander';
 import { VERSION } from '../version.ts';
+import { backup } from './backup/command.ts';
 import { registerComplete, registerCompletion } from './control/completion.ts';
 import { EXIT_CODES } from './control/failure.ts';
 import { registerControl } from './control/index.ts';
+import { registerCommand } from './control/register.ts';
 import type { Flags } from './flags.ts';
 
 const EXAMPLES = `
@@ -21,6 +23,7 @@ Examples:
   millrace things create --name thermometer        then: millrace things --help
   millrace subscribe kitchen                       messages as they come
   millrace apply -f org.yaml --dry-run             what a manifest would change
+  millrace backup --local /srv/backups/monday      everything that there is; millrace restore brings it back
 
 Exit codes:
 ${Object.entries(EXIT_CODES)
@@ -58,6 +61,7 @@ function createCommands(): Command {
     .option('--mqtt-port <port>', 'MQTT port, the same (MILLRACE_MQTT_PORT, default 1883)')
     .option('--coap-port <port>', 'CoAP port (UDP), the same (MILLRACE_COAP_PORT, default 5683)')
     .option('--roles <roles>', 'ingest,processors,registry (MILLRACE_ROLES, default all)')
+    .option('--workers <count>', 'processes of ingress behind the same ports, or auto (MILLRACE_WORKERS, default 0)')
     .option('--log-level <level>', 'trace, debug, info, warn, error (MILLRACE_LOG_LEVEL)')
     .action(guarded(async (flags) => (await import('./start.ts')).start(flags)));
 
@@ -98,6 +102,7 @@ function createCommands(): Command {
     .argument('[directory]', 'where to', 'docs')
     .action(guarded(async (_flags, directory) => (await import('./docs.ts')).writeDocs(String(directory), program)));
 
+  for (const command of backup) registerCommand(program, command);
   registerControl(program);
   program.commandsGroup('For the shell:');
   registerCompletion(program);
