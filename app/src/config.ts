@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { ConfigError, MillraceError, port, readConfig } from '@millrace/core';
 import {
@@ -19,6 +20,7 @@ import { StorageConfig } from '@millrace/storage';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 
+const WORKERS_MAX = 64;
 export const ROLES = ['ingest', 'processors', 'registry'] as const;
 export type Role = (typeof ROLES)[number];
 
@@ -34,6 +36,14 @@ export const NodeConfig = z.object({
     .pipe(z.array(z.enum(ROLES)).min(1))
     .describe(
       'Comma-separated roles of this node: ingest, processors (also writes to ClickHouse), registry (also answers queries).',
+    ),
+  MILLRACE_WORKERS: z
+    .literal('auto')
+    .or(z.coerce.number().int().min(0).max(WORKERS_MAX))
+    .default(0)
+    .transform((count) => (count === 'auto' ? Math.min(WORKERS_MAX, Math.max(1, availableParallelism() - 1)) : count))
+    .describe(
+      'Processes that let messages in (HTTP, WebSocket, MQTT) behind the same ports, 0 to 64; auto: one less than there are cores. 0: the one process does all.',
     ),
   MILLRACE_SECRET: z
     .string()

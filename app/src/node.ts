@@ -1,27 +1,5 @@
-import {
-  Assembly,
-  type Component,
-  createMetrics,
-  type Delivery,
-  type Gate,
-  type Log,
-  type LogEngine,
-  type Logger,
-  type Metrics,
-  measureProcess,
-} from '@millrace/core';
-import {
-  createDelivery,
-  decisionServer,
-  deliveryLimits,
-  httpServer,
-  liveServer,
-  type MqttAddress,
-  mqttServer,
-  type NativeHandler,
-} from '@millrace/ingest';
+import { Assembly, type Component, createMetrics, type Logger, measureProcess } from '@millrace/core';
 import { openLog } from '@millrace/log';
-import { createCredentials, createGate, createSealer, gateLimits, generateSigningKey } from '@millrace/policy';
 import { codecRunner, processors } from '@millrace/processors';
 import {
   createControlPlane,
@@ -29,19 +7,23 @@ import {
   embeddedPostgres,
   type HealthCheck,
   largeBodies,
-  openRegistry,
-  type Registry,
 } from '@millrace/registry';
 import { openStore } from '@millrace/storage';
+import { startAuthority } from './authority.ts';
 import type { Config, Role } from './config.ts';
 import { adminPassword, type DataDirectory } from './data-directory.ts';
 import { type DeviceAddresses, NO_DEVICES, startDevices } from './devices.ts';
+import { startDelivery, startHttp, startLive } from './ingress.ts';
 import { isLoopback } from './loopback.ts';
 import { messagesTopic } from './messages-topic.ts';
 import { patiently } from './patience.ts';
 import { VERSION } from './version.ts';
 import { WaitingRoom } from './waiting-room.ts';
+import { startFront, workersConnections } from './workers/front.ts';
+import { GatheredMetrics } from './workers/gathered-metrics.ts';
 
+/** What the main process needs of the embedded PostgreSQL, and who looks into it by hand. */
+const POSTGRES_CONNECTIONS_MAX = 40;
 const ENFORCER = import.meta.resolve('@millrace/policy/enforcer');
 
 export interface RunningNode {
@@ -68,10 +50,12 @@ export async function startNode(
   options: { readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<RunningNode> {
   const { logger, signal } = options;
-  const metrics = createMetrics();
+  const gathered = new GatheredMetrics();
+  const metrics = createMetrics(gathered);
   measureProcess(metrics);
   const tools = { logger, metrics };
   const has = (role: Role): boolean => config.node.MILLRACE_ROLES.includes(role);
+  const workerCount = has('ingest') ? config.node.MILLRACE_WORKERS : 0;
   const assembly = new Assembly();
   const waitingRoom = new WaitingRoom(config, tools);
   const patient = <T>(component: Component<T>): Component<T> =>
@@ -81,44 +65,19 @@ export async function startNode(
     const [log, store, database] = await assembly.startTogether([
       patient(messagesTopic(openLog(config.log, { directory: directory.file('log'), ...tools }), config.log)),
       patient(openStore(config.storage, { directory: directory.file('clickhouse'), ...tools })),
-      postgres(config, directory, logger),
+      postgres(config, directory, logger, workersConnections(workerCount)),
     ]);
     const password = adminPassword(directory, config.registry.MILLRACE_ADMIN_PASSWORD);
-    const registry = await assembly.start(
-      patient(
-        openRegistry({
-          url: database.url,
-          connectionsMax: config.registry.MILLRACE_POSTGRES_CONNECTIONS_MAX,
-          credentials: {
-            create: (signingKeys) =>
-              createCredentials({
-                secret: directory.secret,
-                signingKeys,
-                hashesMax: config.policy.MILLRACE_POLICY_HASHES_MAX,
-              }),
-            generateSigningKey,
-          },
-          admin: { email: config.registry.MILLRACE_ADMIN_EMAIL, password },
-          sessionsPerOwnerMax: config.registry.MILLRACE_MQTT_SESSIONS_PER_OWNER_MAX,
-          retainedPerOrgMax: config.registry.MILLRACE_RETAINED_MESSAGES_MAX,
-          sessionsKeptMs: config.mqtt.MILLRACE_MQTT_SESSION_EXPIRY_S * 1_000,
-          config: config.registry,
-          directory: directory.path,
-          ...tools,
-        }),
-      ),
-    );
-    const gate = await assembly.start(
-      component('policy', () =>
-        createGate({
-          directory: registry.directory,
-          credentials: registry.credentials,
-          sealer: createSealer(directory.secret),
-          limits: gateLimits(config.policy),
-          ...tools,
-        }),
-      ),
-    );
+    const { registry, gate } = await startAuthority(config, assembly, {
+      url: database.url,
+      connectionsMax: config.registry.MILLRACE_POSTGRES_CONNECTIONS_MAX,
+      secret: directory.secret,
+      directory: directory.path,
+      password,
+      ingressOnly: false,
+      patient,
+      tools,
+    });
 
     const healthChecks: HealthCheck[] = [
       { name: 'log', check: () => log.engine.health() },
@@ -156,9 +115,12 @@ export async function startNode(
       version: VERSION,
       ...tools,
     });
-    const live = has('ingest') ? await startLive(config, assembly, { registry, gate, log, tools }) : null;
+    const parts = { registry, gate, log, tools };
+    const delivery = has('ingest') ? await startDelivery(config, assembly, parts) : null;
+    const live =
+      delivery === null || workerCount > 0 ? null : await startLive(config, assembly, { ...parts, delivery });
     const devices =
-      live === null
+      delivery === null
         ? NO_DEVICES
         : await startDevices(config, assembly, {
             registry,
@@ -166,36 +128,36 @@ export async function startNode(
             log: log.messages,
             alone: log.engine.name === 'embedded',
             store,
-            delivery: live.delivery,
+            delivery,
             directory,
             codecs,
             tools,
           });
-    const port = config.node.MILLRACE_HTTP_PORT;
-    const http =
-      port === 'off'
-        ? null
-        : await assembly.start(
-            httpServer({
-              config: config.http,
-              host: config.node.MILLRACE_HOST,
-              port,
-              ...(live === null
-                ? {}
-                : {
-                    publish: { log: log.messages, gate, audit: registry.audit, presence: registry.presence },
-                    natives: [
-                      live.native,
-                      ...devices.natives,
-                      decisionServer({ gate, audit: registry.audit, ...tools }),
-                    ],
-                  }),
+    const addresses =
+      workerCount > 0
+        ? await startFront(config, assembly, {
+            count: workerCount,
+            directory,
+            postgresUrl: database.url,
+            engine: log.engine,
+            registry,
+            handler,
+            natives: devices.natives,
+            healthChecks,
+            metrics: gathered,
+            tools,
+          })
+        : {
+            http: await startHttp(config, assembly, {
+              ...parts,
+              natives: live === null ? null : [live.native, ...devices.natives],
               fallback: handler,
               largeBodies: has('registry') ? largeBodies : new Map(),
-              ...tools,
             }),
-          );
-    if (http !== null) registry.listensAt(http.url);
+            mqtt: live?.mqtt.mqtt ?? null,
+            mqtts: live?.mqtt.mqtts ?? null,
+          };
+    if (addresses.http !== null) registry.listensAt(addresses.http);
     // Drained before the listener: that waits for what is under way, and a request may wait a minute for a device.
     await assembly.start({
       name: 'registry/waiting',
@@ -207,9 +169,7 @@ export async function startNode(
     });
     const started = has('registry') ? await registry.gettingStarted() : null;
     return {
-      http: http?.url ?? null,
-      mqtt: live?.mqtt.mqtt ?? null,
-      mqtts: live?.mqtt.mqtts ?? null,
+      ...addresses,
       devices: devices.addresses,
       admin: registry.firstRun === null || config.registry.MILLRACE_ADMIN_PASSWORD !== undefined ? null : { password },
       gettingStarted: started === null ? null : { key: started.key, channel: started.channelId },
@@ -223,66 +183,18 @@ export async function startNode(
   }
 }
 
-/** The way back and those who take it: delivery, MQTT, WebSocket and event streams. */
-async function startLive(
-  config: Config,
-  assembly: Assembly,
-  parts: {
-    readonly registry: Registry;
-    readonly gate: Gate;
-    readonly log: { readonly engine: LogEngine; readonly messages: Log };
-    readonly tools: { readonly logger: Logger; readonly metrics: Metrics };
-  },
-): Promise<{ readonly mqtt: MqttAddress; readonly native: NativeHandler; readonly delivery: Delivery }> {
-  const { registry, gate, log, tools } = parts;
-  const delivery = await assembly.start({
-    name: 'ingest/delivery',
-    async start() {
-      const value = createDelivery({
-        log: log.messages,
-        gate,
-        // Only we write to the embedded log.
-        verify: log.engine.name !== 'embedded',
-        // With Kafka each follower is a consumer group of its own.
-        followTogether: log.engine.name === 'kafka',
-        limits: deliveryLimits(config.delivery),
-        ...tools,
-      });
-      return { value, drain: (deadlineMs: number) => value.drain(deadlineMs), stop: () => value.stop() };
-    },
-  });
-  const shared = { log: log.messages, gate, delivery, audit: registry.audit, presence: registry.presence, ...tools };
-  const mqtt = await assembly.start(
-    mqttServer({
-      ...shared,
-      host: config.node.MILLRACE_HOST,
-      config: config.mqtt,
-      sessions: registry.sessions,
-      retained: registry.retained,
-      version: VERSION,
-    }),
-  );
-  const native = await assembly.start(
-    liveServer({ ...shared, config: config.ws, corsOrigins: config.http.MILLRACE_HTTP_CORS_ORIGINS, mqtt }),
-  );
-  return { mqtt, native, delivery };
-}
-
-/** A part that only has to be stopped. */
-function component<T extends { stop(): void }>(name: string, make: () => T): Component<T> {
-  return {
-    name,
-    async start() {
-      const value = make();
-      return { value, drain: async () => {}, stop: async () => value.stop() };
-    },
-  };
-}
-
 /** The registry's database: the one that is configured, or one of our own. */
-function postgres(config: Config, directory: DataDirectory, logger: Logger): Component<EmbeddedPostgres> {
+function postgres(
+  config: Config,
+  directory: DataDirectory,
+  logger: Logger,
+  more: number,
+): Component<EmbeddedPostgres> {
   const url = config.registry.MILLRACE_POSTGRES_URL;
-  if (url === undefined) return embeddedPostgres({ directory: directory.file('postgres'), logger });
+  if (url === undefined) {
+    const connectionsMax = POSTGRES_CONNECTIONS_MAX + more;
+    return embeddedPostgres({ directory: directory.file('postgres'), connectionsMax, logger });
+  }
   // What a server of somebody else's does shows in the registry's own health.
   const value = { url, health: () => null };
   return { name: 'postgres', start: async () => ({ value, drain: async () => {}, stop: async () => {} }) };

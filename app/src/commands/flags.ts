@@ -9,6 +9,7 @@ export function environmentWith(flags: Flags): Record<string, string | undefined
     MILLRACE_MQTT_PORT: flags.mqttPort,
     MILLRACE_COAP_PORT: flags.coapPort,
     MILLRACE_ROLES: flags.roles,
+    MILLRACE_WORKERS: flags.workers,
     MILLRACE_LOG_LEVEL: flags.logLevel,
   };
   return {
