@@ -3,12 +3,41 @@ import { z } from 'zod';
 const count = (min: number, max: number, standard: number) =>
   z.coerce.number().int().min(min).max(max).default(standard);
 
+/** Several addresses, one user. */
+function isUrls(text: string): boolean {
+  const urls = text.split(',').map((each) => each.trim());
+  const users = new Set<string>();
+  for (const [index, each] of urls.entries()) {
+    if (!URL.canParse(each)) return false;
+    const { protocol, username, password } = new URL(each);
+    if (protocol !== 'http:' && protocol !== 'https:') return false;
+    if (index === 0 || username !== '' || password !== '') users.add(`${username}:${password}`);
+  }
+  return users.size === 1;
+}
+
 /** What the store is told by its environment. */
 export const StorageConfig = z.object({
   MILLRACE_CLICKHOUSE_URL: z
-    .url({ protocol: /^https?$/ })
+    .string()
+    .refine(isUrls, 'http or https URLs, comma-separated, with the same user and password')
     .optional()
-    .describe('A ClickHouse server (http or https, user and password inside); unset: ClickHouse inside this process.'),
+    .describe(
+      'A ClickHouse server (http or https, user and password inside), or several entry points of it or of a cluster, comma-separated; unset: ClickHouse inside this process.',
+    ),
+  MILLRACE_CLICKHOUSE_CLUSTER: z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,62}$/, 'letters, digits, dots, dashes and underscores')
+    .optional()
+    .describe(
+      'The cluster behind the URL, as `remote_servers` of the servers names it: replicated tables, the rows of a partition of the log on one shard. Unset: one server.',
+    ),
+  MILLRACE_CLICKHOUSE_QUORUM: z
+    .union([z.literal('off'), z.literal('auto'), z.coerce.number().int().min(2).max(16)])
+    .default('off')
+    .describe(
+      'Replicas of a shard that must have an insert before it counts as stored: a number, or auto for the majority. off: one, and the others follow; a disk that is lost before they did loses those rows.',
+    ),
   MILLRACE_CLICKHOUSE_DATABASE: z
     .string()
     .regex(/^[A-Za-z_][A-Za-z0-9_]{0,62}$/, 'letters, digits and underscores')

@@ -110,7 +110,8 @@ test('inserts while a question takes its time', async () => {
   const ended: string[] = [];
   const slow = engine.rows('SELECT sleepEachRow(1) FROM numbers(2)').then(() => ended.push('question'));
   const { bytes } = batchOf(90_000, [{ readings: [{ name: 'n', timeUs: RECEIVED_US, value: 1 }] }]).blocks.readings;
-  await engine.insertBlock('readings', bytes, 'beside').then(() => ended.push('insert'));
+  const shard = await engine.shardOf('messages', 0);
+  await shard.insertBlock('readings', bytes, 'beside').then(() => ended.push('insert'));
   await slow;
   expect(ended).toEqual(['insert', 'question']);
   await engine.close();

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Component,
   type Logger,
+  type LogShards,
   type Metrics,
   type NormalisedBatch,
   type ReadingsStore,
@@ -14,6 +15,8 @@ import { takeSnapshot } from './backup/snapshot.ts';
 import type { StorageConfig } from './config.ts';
 import type { Engine } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
+import { openCluster } from './engine/cluster.ts';
+import { entryPoints } from './engine/connection.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
 import { Asker } from './read/asker.ts';
@@ -25,6 +28,8 @@ import { Writer } from './write/writer.ts';
 export interface StoreOptions {
   /** Of the embedded engine; unused with a server. */
   readonly directory: string;
+  /** Of a cluster; unused otherwise. */
+  readonly shards?: LogShards;
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
@@ -39,7 +44,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
   return {
     name: 'storage',
     async start(): Promise<Started<ReadingsStore & SnapshotSource>> {
-      const engine = await openEngine(config, options.directory);
+      const engine = await openEngine(config, options.directory, options.shards);
       const log = options.logger.child({ component: 'storage', engine: engine.name });
       const inserts = new Turnstile('inserts', config.MILLRACE_STORE_INSERTS_MAX, INSERTS_WAITING_MAX);
       // The embedded engine's parameters are the process's: one query at a time.
@@ -61,7 +66,8 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       };
       const prepareUntilReady = async (): Promise<void> => {
         while (store.state === 'preparing') {
-          await sleep(RETRY_MS, undefined, { ref: false });
+          // Nodes that lost it together must not come back together.
+          await sleep(RETRY_MS * (0.5 + Math.random()), undefined, { ref: false });
           if (store.state !== 'preparing') return;
           try {
             await prepare();
@@ -105,14 +111,26 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
  *  that can very well ask a server. */
 export const embeddedEngine = (): Promise<typeof import('./engine/embedded.ts')> => import('./engine/embedded.ts');
 
-export async function openEngine(config: StorageConfig, directory: string): Promise<Engine> {
-  if (config.MILLRACE_CLICKHOUSE_URL !== undefined)
-    return openServer({
-      url: config.MILLRACE_CLICKHOUSE_URL,
+export async function openEngine(config: StorageConfig, directory: string, shards?: LogShards): Promise<Engine> {
+  if (config.MILLRACE_CLICKHOUSE_URL !== undefined) {
+    const insertMsMax = 1_000 * config.MILLRACE_STORE_INSERT_SECONDS_MAX;
+    const server = {
+      ...entryPoints(config.MILLRACE_CLICKHOUSE_URL),
       database: config.MILLRACE_CLICKHOUSE_DATABASE,
       connectionsMax: config.MILLRACE_STORE_INSERTS_MAX + config.MILLRACE_STORE_QUERIES_MAX + 1,
-      requestMsMax: 1_000 * Math.max(config.MILLRACE_STORE_INSERT_SECONDS_MAX, config.MILLRACE_STORE_QUERY_SECONDS_MAX),
+      requestMsMax: Math.max(insertMsMax, 1_000 * config.MILLRACE_STORE_QUERY_SECONDS_MAX),
+    };
+    const cluster = config.MILLRACE_CLICKHOUSE_CLUSTER;
+    if (cluster === undefined) return openServer(server);
+    const quorum = config.MILLRACE_CLICKHOUSE_QUORUM;
+    return openCluster({
+      ...server,
+      cluster,
+      shards: shards ?? noPins,
+      quorum: quorum === 'off' ? null : quorum,
+      insertMsMax,
     });
+  }
   const { openEmbedded } = await embeddedEngine();
   return openEmbedded({
     directory,
@@ -122,6 +140,13 @@ export async function openEngine(config: StorageConfig, directory: string): Prom
     cacheBytesMax: config.MILLRACE_STORE_CACHE_BYTES_MAX,
   });
 }
+
+/** Who only reads, or fills an empty store, needs none. */
+const noPins: LogShards = {
+  shardOf: async () => {
+    throw new StoreError('STORE_UNREACHABLE', 'never', { problem: 'nobody knows where partitions are kept' });
+  },
+};
 
 class ClickHouseStore implements ReadingsStore, SnapshotSource {
   state: 'preparing' | 'ready' | 'closed' = 'preparing';
@@ -175,7 +200,8 @@ class ClickHouseStore implements ReadingsStore, SnapshotSource {
     try {
       this.#check();
       await this.#asker.ask('health', 'SELECT 1');
-      return null;
+      const part = this.#engine.health();
+      return part === null ? null : `ClickHouse: ${part}: what is stored there waits in the log`;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'STORE_CLOSED') return 'the store is closed';

@@ -4,7 +4,7 @@ import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickh
 import { StoreError, type TableName } from '@millrace/core';
 import { drainPending, Session } from 'chdb';
 import { createChdbConnection } from 'chdb/connection';
-import { type Engine, insertSettings, type QueryParameters } from './engine.ts';
+import { alone, type Engine, insertSettings, type QueryParameters, type Shard } from './engine.ts';
 import { yieldEngineThreads } from './priority.ts';
 
 type ClientConnection = NonNullable<NonNullable<Parameters<typeof createClient>[0]>['connection']>;
@@ -100,22 +100,34 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     }
   };
 
+  const rows = async <Row>(statement: string, parameters?: QueryParameters): Promise<Row[]> => {
+    const answer = await reader.query({
+      query: statement,
+      format: 'JSONEachRow',
+      ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
+    });
+    return answer.json<Row>();
+  };
+  const shard: Shard = {
+    blockNumbers: 'table',
+    async insertBlock(table: TableName, bytes: Uint8Array, token: string, fence?: () => Promise<void>): Promise<void> {
+      await fence?.();
+      await insert(table, 'Native', bytes, token);
+    },
+    look: async () => rows,
+  };
+
   return {
     name: 'embedded',
+    ...alone,
     // A page of 1,000 asks for one row more, and its offset counts too.
     querySettings: ', query_plan_max_limit_for_top_k_optimization=10000',
     async createDatabase(): Promise<void> {
       await reader.command({ query: `CREATE DATABASE IF NOT EXISTS ${database}` });
       for (const client of clients) await client.command({ query: `USE ${database}` });
     },
-    async rows<Row>(statement: string, parameters?: QueryParameters): Promise<Row[]> {
-      const answer = await reader.query({
-        query: statement,
-        format: 'JSONEachRow',
-        ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
-      });
-      return answer.json<Row>();
-    },
+    rows,
+    shardOf: async () => shard,
     async command(statement: string): Promise<void> {
       await reader.command({ query: statement });
     },
@@ -123,7 +135,6 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
       session.query(`USE ${database}`);
       for await (const chunk of session.queryStream(statement, { format: 'TabSeparated' })) yield chunk.raw();
     },
-    insertBlock: (table: TableName, bytes: Uint8Array, token: string) => insert(table, 'Native', bytes, token),
     insertText: (target: string, bytes: Uint8Array, token: string) => insert(target, 'TabSeparated', bytes, token),
     async close(): Promise<void> {
       endYielding();

@@ -42,6 +42,33 @@ const LIMIT_ERRORS: ReadonlySet<number> = new Set([
   396, // TOO_MANY_ROWS_OR_BYTES
 ]);
 
+/** Codes of ClickHouse that say: not here, not now. Another server may do it, and the same one later. Of an insert it is
+ *  not known then whether it was done: it is told again under its token. */
+const ELSEWHERE: ReadonlySet<number> = new Set([
+  60, // UNKNOWN_TABLE: a replica that has not come so far
+  81, // UNKNOWN_DATABASE
+  198, // DNS_ERROR
+  202, // TOO_MANY_SIMULTANEOUS_QUERIES
+  203, // NO_FREE_CONNECTION
+  209, // SOCKET_TIMEOUT
+  210, // NETWORK_ERROR
+  225, // NO_ZOOKEEPER
+  236, // ABORTED
+  242, // TABLE_IS_READ_ONLY: its replica has lost Keeper
+  243, // NOT_ENOUGH_SPACE
+  254, // NO_ACTIVE_REPLICAS
+  265, // NO_AVAILABLE_REPLICA
+  279, // ALL_CONNECTION_TRIES_FAILED
+  285, // TOO_FEW_LIVE_REPLICAS
+  286, // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+  289, // REPLICA_IS_NOT_IN_QUORUM
+  319, // UNKNOWN_STATUS_OF_INSERT
+  369, // ALL_REPLICAS_ARE_STALE
+  394, // QUERY_WAS_CANCELLED: the server goes down
+  999, // KEEPER_EXCEPTION
+  1000, // POCO_EXCEPTION
+]);
+
 const BAD_PARAMETER: ReadonlySet<number> = new Set([26, 27, 38, 41, 72, 321, 457]);
 
 /** The code of an engine's error, or null if it never came so far. */
@@ -58,6 +85,13 @@ function told(error: unknown): { engineCode: number | null; cause: string } {
   const code = (error as { code?: unknown } | null)?.code;
   const cause = typeof type === 'string' ? type : typeof code === 'string' ? code : 'NO_ANSWER';
   return { engineCode: engineCode(error), cause };
+}
+
+/** Whether another server may succeed with what this one failed with. */
+export function isElsewhere(error: unknown): boolean {
+  if (error instanceof StoreError) return false;
+  const code = engineCode(error);
+  return code === null || ELSEWHERE.has(code);
 }
 
 export function insertError(error: unknown, facts: Readonly<Record<string, string | number>>): StoreError {

@@ -1,6 +1,7 @@
 import { StoreError, TABLES } from '@millrace/core';
 import type { Engine } from '../engine/engine.ts';
 import { initial } from './initial.ts';
+import { LEASES, SchemaLease } from './lease.ts';
 
 /** One step of the schema. Every statement may run again: a step that was cut short is done once more. */
 export interface Migration {
@@ -18,13 +19,36 @@ const FSYNC = ['fsync_after_insert', 'fsync_part_directory'] as const;
 /** Every table that an insert reaches. */
 export const INSERT_TARGETS = [...TABLES, 'rollups', 'latest_others'] as const;
 
-/** Brings the database to this program's schema. Safe to run twice, and by several nodes at once.
+const MADE = `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now())
+ENGINE = ReplacingMergeTree ORDER BY version`;
+
+/** Brings the database to this program's schema. Safe to run twice, and by several nodes at once: one does it, the others
+ *  wait for it. A statement may still run again, when a node has died in the middle.
  *  @throws StoreError STORE_UNREACHABLE (never) when a newer program has been at work here */
 export async function migrate(engine: Engine, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
-  await engine.command(
-    `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now())
-     ENGINE = ReplacingMergeTree ORDER BY version`,
-  );
+  await engine.command(MADE);
+  if ((await missing(engine, migrations)).length > 0) {
+    await engine.command(LEASES);
+    // The embedded engine's directory is one process's.
+    const lease = engine.name === 'embedded' ? null : await SchemaLease.take(engine);
+    try {
+      await engine.settle('schema_migrations');
+      for (const { version, name, statements } of await missing(engine, migrations)) {
+        for (const statement of statements) {
+          lease?.check();
+          await engine.command(statement);
+        }
+        lease?.check();
+        await engine.command(`INSERT INTO schema_migrations (version, name) VALUES (${version}, '${name}')`);
+      }
+    } finally {
+      await lease?.give();
+    }
+  }
+  await engine.complete();
+}
+
+async function missing(engine: Engine, migrations: readonly Migration[]): Promise<Migration[]> {
   const [found] = await engine.rows<{ version: number }>('SELECT max(version) AS version FROM schema_migrations');
   const schema = found?.version ?? 0;
   const program = migrations.at(-1)?.version ?? 0;
@@ -34,11 +58,7 @@ export async function migrate(engine: Engine, migrations: readonly Migration[] =
       program,
       problem: 'the database was made by a newer version: upgrade this node',
     });
-  for (const { version, name, statements } of migrations) {
-    if (version <= schema) continue;
-    for (const statement of statements) await engine.command(statement);
-    await engine.command(`INSERT INTO schema_migrations (version, name) VALUES (${version}, '${name}')`);
-  }
+  return migrations.filter(({ version }) => version > schema);
 }
 
 /** Sets whether parts are synced to disk before an insert is answered, where it is not set so already. */
@@ -47,8 +67,9 @@ export async function setDurability(engine: Engine, durability: Durability): Pro
   const tables = await engine.rows<{ name: string; definition: string }>(
     'SELECT name, create_table_query AS definition FROM system.tables WHERE database = currentDatabase()',
   );
-  for (const { name, definition } of tables) {
-    if (!(INSERT_TARGETS as readonly string[]).includes(name)) continue;
+  for (const name of INSERT_TARGETS) {
+    const definition = tables.find((table) => table.name === engine.localTable(name))?.definition;
+    if (definition === undefined) continue;
     if (FSYNC.every((setting) => definition.includes(`${setting} = 1`)) === (wanted === 1)) continue;
     await engine.command(`ALTER TABLE ${name} MODIFY SETTING ${FSYNC.map((each) => `${each} = ${wanted}`).join(', ')}`);
   }

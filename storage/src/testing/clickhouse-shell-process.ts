@@ -1,11 +1,14 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { drainPending, Session } from 'chdb';
+import { clusterConfig, type PlayedCluster, playedDatabase, playedStatements } from './played-cluster.ts';
 
-/** The program behind `startClickHouseShell`. @shape argv: directory, port */
-const [directory = '', port = '0'] = process.argv.slice(2);
+/** The program behind `startClickHouseShell`. @shape argv: directory, ports, what it plays of a cluster as JSON */
+const [directory = '', ports = '0', told = 'null'] = process.argv.slice(2);
+const played = JSON.parse(told) as PlayedCluster | null;
 const BODY_BYTES_MAX = 512 * 1_024 * 1_024;
 const SESSIONS_MAX = 4;
 /** Of the HTTP protocol, not of the engine. */
@@ -24,6 +27,8 @@ const PROTOCOL_PARAMETERS = new Set([
   'http_headers_progress_interval_ms',
   'session_id',
 ]);
+/** Of statements for many servers, of which there is one here. */
+const CLUSTER_SETTINGS = new Set(['distributed_ddl_task_timeout', 'distributed_ddl_output_mode', 'receive_timeout']);
 const INSERT = /^\s*(INSERT INTO \S+)\s+((?:SETTINGS\s.*?)?)\s*FORMAT\s+(\w+)\s*$/is;
 
 const spool = join(directory, 'spool');
@@ -69,11 +74,17 @@ const unescaped = (text: string): string =>
             : character,
   );
 
-async function run(session: Session, url: URL, body: Buffer): Promise<{ bytes: Uint8Array; rowsRead: number }> {
+async function run(
+  session: Session,
+  shard: number,
+  url: URL,
+  body: Buffer,
+): Promise<{ bytes: Uint8Array; rowsRead: number }> {
   for (const name of url.searchParams.keys())
-    if (!PROTOCOL_PARAMETERS.has(name) && !name.startsWith('param_'))
+    if (!PROTOCOL_PARAMETERS.has(name) && !name.startsWith('param_') && !(played && CLUSTER_SETTINGS.has(name)))
       throw new ProtocolError(`Code: 115. DB::Exception: the shell knows no setting ${name}. (UNKNOWN_SETTING)`);
-  await session.queryAsync(`USE ${url.searchParams.get('database') ?? 'default'}`);
+  const here = (name: string): string => (played === null ? name : playedDatabase(played, shard, name));
+  await session.queryAsync(`USE ${here(url.searchParams.get('database') ?? 'default')}`);
   const inUrl = url.searchParams.get('query');
   const insert = inUrl === null ? null : INSERT.exec(inUrl);
   if (insert !== null) {
@@ -87,10 +98,12 @@ async function run(session: Session, url: URL, body: Buffer): Promise<{ bytes: U
       await rm(file, { force: true });
     }
   }
-  const statement = inUrl === null ? body.toString('utf8') : `${inUrl}\n${body.toString('utf8')}`;
+  const asked = inUrl === null ? body.toString('utf8') : `${inUrl}\n${body.toString('utf8')}`;
+  const [statement = '', ...others] = played === null ? [asked] : playedStatements(played, shard, asked);
+  for (const each of others) await session.queryAsync(each);
   const parameters: Record<string, string> = {};
   for (const [name, value] of url.searchParams)
-    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = unescaped(value);
+    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = here(unescaped(value));
   const format = url.searchParams.get('default_format') ?? 'TabSeparated';
   const answer =
     Object.keys(parameters).length === 0
@@ -99,7 +112,7 @@ async function run(session: Session, url: URL, body: Buffer): Promise<{ bytes: U
   return { bytes: answer.bytes(), rowsRead: answer.rowsRead };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(shard: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://shell');
   if (url.pathname === '/ping') {
     response.end('Ok.\n');
@@ -109,7 +122,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   try {
     const body = await bodyOf(request);
     session = await take();
-    const { bytes, rowsRead } = await run(session, url, body);
+    const { bytes, rowsRead } = await run(session, shard, url, body);
     const zipped = url.searchParams.get('enable_http_compression') === '1' && bytes.length > 0;
     response.writeHead(200, {
       'X-ClickHouse-Summary': JSON.stringify({ read_rows: String(rowsRead), written_rows: '0', elapsed_ns: '0' }),
@@ -128,17 +141,30 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
 }
 
 await mkdir(directory, { recursive: true });
-for (let index = 0; index < SESSIONS_MAX; index++) sessions.push(new Session(directory));
+const connectionArgs: string[] = [];
+if (played !== null) {
+  await writeFile(join(directory, 'config.xml'), clusterConfig(played));
+  connectionArgs.push(`--config-file=${join(directory, 'config.xml')}`);
+}
+for (let index = 0; index < SESSIONS_MAX; index++)
+  sessions.push(index === 0 ? new Session(directory, { connectionArgs }) : new Session(directory));
 await rm(spool, { recursive: true, force: true });
 await mkdir(spool);
-const server = createServer((request, response) => void answer(request, response));
-server.listen(Number(port), '127.0.0.1', () => {
-  const address = server.address();
-  if (address !== null && typeof address === 'object') process.stdout.write(`${address.port}\n`);
-});
+// A port for each shard that it plays.
+const servers = await Promise.all(
+  Array.from({ length: played?.shards.length ?? 1 }, (_, index) => {
+    const server = createServer((request, response) => void answer(index + 1, request, response));
+    return new Promise<typeof server>((resolve) => {
+      server.listen(Number(ports.split(',')[index] ?? 0), '127.0.0.1', () => resolve(server));
+    });
+  }),
+);
+process.stdout.write(`${servers.map((server) => (server.address() as AddressInfo).port).join(' ')}\n`);
 process.once('SIGTERM', () => {
-  server.close();
-  server.closeAllConnections();
+  for (const server of servers) {
+    server.close();
+    server.closeAllConnections();
+  }
   void drainPending().then(() => process.exit(0));
 });
 process.once('disconnect', () => process.exit(0));

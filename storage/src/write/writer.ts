@@ -1,5 +1,5 @@
 import type { Counter, Histogram, Metrics, NormalisedBatch, TABLES, TableName, WriteOptions } from '@millrace/core';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, Shard } from '../engine/engine.ts';
 import { insertError } from '../engine/errors.ts';
 import type { Turnstile } from '../engine/turnstile.ts';
 import { stored } from './stored.ts';
@@ -50,10 +50,12 @@ export class Writer {
     if (!TOPIC.test(topic)) throw new RangeError('a topic is made of letters, digits, dots, dashes and underscores');
     const { partition, first, last } = batch;
     const facts = { topic, partition, first, last };
+    const told = (error: unknown): never => {
+      throw insertError(error, facts);
+    };
+    const shard = await this.#engine.shardOf(topic, partition).catch(told);
     const skip = options.verify
-      ? await stored(this.#engine, batch, options.part === true).catch((error) => {
-          throw insertError(error, facts);
-        })
+      ? await stored(this.#engine, shard, batch, options.part === true).catch(told)
       : null;
     for (const table of WRITE_ORDER) {
       const { rowCount, bytes } = batch.blocks[table];
@@ -61,12 +63,13 @@ export class Writer {
       if (skip?.has(table)) this.#count(table, 'skipped');
       else {
         const token = insertToken(topic, partition, first, last, table);
-        await this.#insert(table, rowCount, bytes, token, facts, options.fence);
+        await this.#insert(shard, table, rowCount, bytes, token, facts, options.fence);
       }
     }
   }
 
   async #insert(
+    shard: Shard,
     table: TableName,
     rowCount: number,
     bytes: Uint8Array,
@@ -76,9 +79,8 @@ export class Writer {
   ): Promise<void> {
     try {
       await this.#inserts.pass(async () => {
-        await fence?.();
         const end = this.#seconds.startTimer({ table });
-        await within(this.#engine.insertBlock(table, bytes, token), this.#insertMsMax);
+        await within(shard.insertBlock(table, bytes, token, fence), this.#insertMsMax);
         end();
       });
     } catch (cause) {

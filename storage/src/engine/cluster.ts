@@ -1,0 +1,170 @@
+import type { ClickHouseSettings } from '@clickhouse/client';
+import { type LogShards, StoreError, type TableName } from '@millrace/core';
+import { clustered, localTable } from '../schema/clustered.ts';
+import { Connection } from './connection.ts';
+import { Endpoints } from './endpoints.ts';
+import type { Engine, Look, QueryParameters, Shard } from './engine.ts';
+import { isElsewhere } from './errors.ts';
+import { createDatabase, type ServerOptions } from './server.ts';
+import { Topology } from './topology.ts';
+
+export interface ClusterOptions extends ServerOptions {
+  /** As the servers' configuration names it. */
+  readonly cluster: string;
+  readonly shards: LogShards;
+  /** Replicas that must have an insert before it is answered; null: one, the others follow. */
+  readonly quorum: number | 'auto' | null;
+  /** An insert that takes longer is told again, to another replica. */
+  readonly insertMsMax: number;
+}
+
+/** A replica that is down must not hold up a change of the schema: it finds it in Keeper when it comes back. */
+const DDL = {
+  distributed_ddl_task_timeout: '30',
+  distributed_ddl_output_mode: 'null_status_on_timeout_only_active',
+  // The client does not know this mode yet.
+} as unknown as ClickHouseSettings;
+/** A question may be answered by a replica that is so far behind, if none is nearer. @units s */
+const REPLICA_DELAY_S_MAX = 30;
+/** How long to wait for a replica to have what the others have. @units s */
+const SETTLE_S_MAX = 10;
+
+/** ClickHouse on many servers: each shard's tables replicated, asked through Distributed tables.
+ *
+ *  Questions and definitions go to any entry point. An insert goes straight to a replica of the shard that its partition
+ *  of the log is pinned to, or, when that one does not take it, to another under the same token: the replicas of a shard
+ *  share their memory of tokens in Keeper.
+ *  @source docs/adr/0024 */
+export function openCluster(options: ClusterOptions): Engine {
+  const { cluster, database, requestMsMax } = options;
+  const entries = new Endpoints(
+    options.urls.map((url) => new Connection(url, options)),
+    requestMsMax,
+  );
+  const topology = new Topology(cluster, entries, { ...options, requestMsMax: options.insertMsMax });
+  const place = { cluster, database };
+  // Each node has its own favourite.
+  const favourite = Math.floor(Math.random() * options.urls.length);
+  const quorum =
+    options.quorum === null
+      ? ''
+      : `, insert_quorum=${options.quorum === 'auto' ? "'auto'" : options.quorum}, insert_quorum_timeout=${Math.floor(options.insertMsMax / 2)}`;
+
+  const rows = <Row>(statement: string, parameters?: QueryParameters): Promise<Row[]> =>
+    entries.ask((connection) => connection.rows<Row>(statement, parameters), favourite);
+  const command = async (statement: string): Promise<void> => {
+    for (const each of clustered(statement, place))
+      await entries.ask((connection) => connection.command(each, DDL), favourite);
+  };
+  const settled = (connection: Connection, table: string): Promise<void> =>
+    connection.command(`SYSTEM SYNC REPLICA ${database}.${localTable(table)} LIGHTWEIGHT`, {
+      receive_timeout: SETTLE_S_MAX,
+    });
+
+  const replicasOf = async (topic: string, partition: number): Promise<Endpoints> => {
+    const shards = await topology.shards();
+    const number = await options.shards.shardOf(topic, partition, [...shards.keys()]);
+    const replicas = shards.get(number);
+    if (replicas !== undefined) return replicas;
+    const problem = 'the partition is pinned to a shard that the cluster does not have (any more)';
+    throw new StoreError('STORE_UNREACHABLE', 'later', { topic, partition, shard: number, problem });
+  };
+
+  return {
+    name: 'cluster',
+    // A shard that is away is an error, not an answer with less in it.
+    querySettings:
+      ", skip_unavailable_shards=0, distributed_product_mode='global', fallback_to_stale_replicas_for_distributed_queries=1" +
+      `, max_replica_delay_for_distributed_queries=${REPLICA_DELAY_S_MAX}`,
+    createDatabase: () =>
+      createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${database} ON CLUSTER '${cluster}'`, DDL),
+    rows,
+    command,
+    async *text(statement: string): AsyncGenerator<Uint8Array> {
+      const connection = await entries.ask(async (each) => each, favourite);
+      yield* connection.text(statement);
+    },
+    async insertText(target: string, bytes: Uint8Array, token: string): Promise<void> {
+      const shards = [...(await topology.shards()).values()];
+      const at = [...token].reduce((sum, character) => (sum * 31 + character.charCodeAt(0)) >>> 0, 0) % shards.length;
+      const [name = '', columns = ''] = target.split(/(?=\()/, 2);
+      await shards[at]?.ask((connection) =>
+        connection.insert(`${localTable(name)}${columns}`, 'TabSeparated', bytes, token, quorum),
+      );
+    },
+    localTable,
+    settle: (table) => entries.ask((connection) => settled(connection, table), favourite).catch(() => {}),
+    async complete(): Promise<void> {
+      const model = await rows<Defined>(DEFINED, { database });
+      const paths = new Map<string, number>();
+      for (const [shard, { connections }] of await topology.shards())
+        for (const { url } of connections) {
+          const path = await completed(new Connection(url, { ...options, database: 'default' }), database, model);
+          if (path === null) continue;
+          if ((paths.get(path) ?? shard) !== shard)
+            throw new StoreError('STORE_UNREACHABLE', 'never', {
+              path,
+              problem: 'servers of two shards have the same macro {shard}: they would copy each other',
+            });
+          paths.set(path, shard);
+        }
+    },
+    async shardOf(topic: string, partition: number): Promise<Shard> {
+      const replicas = await replicasOf(topic, partition);
+      return {
+        blockNumbers: 'month',
+        insertBlock: (table: TableName, bytes: Uint8Array, token: string, fence?: () => Promise<void>) =>
+          replicas.ask(
+            (connection) => connection.insert(localTable(table), 'Native', bytes, token, quorum),
+            partition,
+            fence,
+          ),
+        look: (tables: readonly TableName[]): Promise<Look> =>
+          replicas.ask(async (connection) => {
+            for (const table of tables) await settled(connection, table);
+            return <Row>(statement: string) => connection.rows<Row>(statement);
+          }, partition),
+      };
+    },
+    health(): string | null {
+      const away = [...topology.known].filter(([, replicas]) => replicas.failing).map(([shard]) => shard);
+      return away.length === 0 ? null : `no replica of shard ${away.join(', ')} answers`;
+    },
+    async close(): Promise<void> {
+      await topology.close();
+      for (const connection of entries.connections) await connection.close();
+    },
+  };
+}
+
+interface Defined {
+  readonly name: string;
+  readonly definition: string;
+}
+/** What others are made of comes first. */
+const DEFINED = `SELECT name, create_table_query AS definition FROM system.tables WHERE database = {database:String}
+ORDER BY multiIf(engine LIKE '%MergeTree', 0, engine = 'Distributed', 1, engine = 'MaterializedView', 2, 3), name`;
+
+/** Defines what a server does not have as another has it: one that was added has nothing, while one that was away finds in
+ *  Keeper what it missed. One that is away is passed by.
+ *  @returns where in Keeper its readings are; null: it is away */
+async function completed(connection: Connection, database: string, model: readonly Defined[]): Promise<string | null> {
+  try {
+    if (!(await connection.answers())) return null;
+    const there = new Set((await connection.rows<Defined>(DEFINED, { database })).map(({ name }) => name));
+    const missing = model.filter(({ name }) => !there.has(name));
+    if (missing.length > 0) await connection.command(`CREATE DATABASE IF NOT EXISTS ${database}`);
+    for (const { definition } of missing)
+      await connection.command(definition.replace(/^(CREATE (?:MATERIALIZED )?(?:TABLE|VIEW)) /, '$1 IF NOT EXISTS '));
+    const [found] = await connection.rows<{ path: string }>(
+      `SELECT zookeeper_path AS path FROM system.replicas WHERE database = {database:String} AND table = '${localTable('readings')}'`,
+      { database },
+    );
+    return found?.path ?? null;
+  } catch (error) {
+    if (isElsewhere(error)) return null;
+    throw error;
+  } finally {
+    await connection.close();
+  }
+}

@@ -1,0 +1,145 @@
+import { Readable } from 'node:stream';
+import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client';
+import { insertSettings, type QueryParameters } from './engine.ts';
+import { isElsewhere } from './errors.ts';
+
+/** How servers are asked. @units requestMsMax ms without a byte of the answer */
+export interface Access {
+  readonly username: string;
+  /** Never logged. */
+  readonly password: string;
+  readonly database: string;
+  readonly connectionsMax: number;
+  readonly requestMsMax: number;
+}
+
+/** Heard of so lately, a server is taken to be there. */
+const HEARD_MS_MAX = 5_000;
+/** A server that does not say in this time that it is there is asked nothing. */
+const PING_MS_MAX = 2_000;
+const REST_MS_MIN = 500;
+const REST_MS_MAX = 30_000;
+
+/** One server over HTTP. Nothing is asked before the first call. One that fails is left alone for a while: a random part
+ *  of a time that doubles, so that many nodes do not come back to it at once. */
+export class Connection {
+  /** Without user and password. */
+  readonly url: string;
+  readonly #client: ClickHouseClient;
+  #failures = 0;
+  #restUntilMs = 0;
+  #heardMs = Number.NEGATIVE_INFINITY;
+  #pinging: Promise<boolean> | null = null;
+
+  constructor(url: string, access: Access) {
+    this.url = url;
+    this.#client = createClient({
+      url,
+      username: access.username,
+      password: access.password,
+      database: access.database,
+      max_open_connections: access.connectionsMax,
+      request_timeout: access.requestMsMax,
+      application: 'millrace',
+      // What goes wrong is told by whoever asked.
+      log: { level: ClickHouseLogLevel.OFF },
+    });
+  }
+
+  get failing(): boolean {
+    return this.#failures > 0;
+  }
+  /** 0: not resting. @units ms of `performance.now()` */
+  get restUntilMs(): number {
+    return performance.now() < this.#restUntilMs ? this.#restUntilMs : 0;
+  }
+
+  /** Whether it is there, if that has to be asked at all. */
+  async answers(): Promise<boolean> {
+    if (!this.failing && performance.now() - this.#heardMs < HEARD_MS_MAX) return true;
+    this.#pinging ??= this.#ping().finally(() => {
+      this.#pinging = null;
+    });
+    return this.#pinging;
+  }
+  async #ping(): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<{ success: boolean }>((resolve) => {
+      timer = setTimeout(() => resolve({ success: false }), PING_MS_MAX);
+    });
+    const { success } = await Promise.race([this.#client.ping().catch(() => ({ success: false })), late]);
+    clearTimeout(timer);
+    if (!success) this.#failed();
+    return success;
+  }
+
+  /** Does something here and remembers how the server fared. */
+  async attempt<T>(work: (connection: this) => Promise<T>): Promise<T> {
+    try {
+      const value = await work(this);
+      this.#failures = 0;
+      this.#restUntilMs = 0;
+      this.#heardMs = performance.now();
+      return value;
+    } catch (error) {
+      if (isElsewhere(error)) this.#failed();
+      throw error;
+    }
+  }
+  #failed(): void {
+    const ms = Math.min(REST_MS_MAX, REST_MS_MIN * 2 ** Math.min(this.#failures++, 16));
+    this.#restUntilMs = performance.now() + Math.random() * ms;
+  }
+
+  async rows<Row>(
+    statement: string,
+    parameters?: QueryParameters,
+    settings: ClickHouseSettings = {},
+  ): Promise<Row[]> {
+    const answer = await this.#client.query({
+      query: statement,
+      format: 'JSONEachRow',
+      clickhouse_settings: settings,
+      ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
+    });
+    return answer.json<Row>();
+  }
+  async command(statement: string, settings: ClickHouseSettings = {}): Promise<void> {
+    await this.#client.command({ query: statement, clickhouse_settings: settings });
+  }
+  /** @param more settings, each with a comma before it */
+  async insert(target: string, format: string, bytes: Uint8Array, token: string, more = ''): Promise<void> {
+    const { stream } = await this.#client.exec({
+      query: `INSERT INTO ${target} SETTINGS ${insertSettings(token)}${more} FORMAT ${format}`,
+      values: Readable.from([bytes], { objectMode: false }),
+    });
+    for await (const _ of stream);
+  }
+  async *text(statement: string): AsyncGenerator<Uint8Array> {
+    const { stream } = await this.#client.exec({
+      query: `${statement} FORMAT TabSeparated`,
+      // The first row may be long in coming; the server says that it is at work.
+      clickhouse_settings: { send_progress_in_http_headers: 1, http_headers_progress_interval_ms: '10000' },
+    });
+    try {
+      yield* stream as AsyncIterable<Uint8Array>;
+    } finally {
+      stream.destroy();
+    }
+  }
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+}
+
+/** The servers of a setting: what they are asked with, and where they are.
+ *  @param text comma-separated URLs; user and password in the first, or the same in all */
+export function entryPoints(text: string): { urls: string[]; username: string; password: string } {
+  const urls = text.split(',').map((each) => new URL(each.trim()));
+  const [first] = urls;
+  return {
+    urls: urls.map((url) => `${url.protocol}//${url.host}${url.pathname}`),
+    username: decodeURIComponent(first?.username ?? '') || 'default',
+    password: decodeURIComponent(first?.password ?? ''),
+  };
+}
