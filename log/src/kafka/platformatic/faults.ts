@@ -4,6 +4,8 @@ import { brokerFault } from '../faults.ts';
 const DEPTH_MAX = 8;
 const PROTOCOL_NAME = /^[A-Z][A-Z_]+$/;
 const CLOSED = 'Connection closed';
+const NO_TLS = 'TLS handshake failed';
+const REFUSED = /AUTHENTICATION|AUTHORIZATION|SASL|CERT|SSL|EPROTO/;
 
 /** What an error of the library holds, of those parts that are looked at. */
 interface LibraryError {
@@ -22,7 +24,9 @@ export function platformaticFault(error: unknown): LogError {
   const protocol = chain.find(({ apiId }) => typeof apiId === 'string')?.apiId;
   const system = chain.findLast(({ code }) => typeof code === 'string' && !code.startsWith('PLT_KFK_'))?.code;
   const last = String(chain.at(-1)?.message ?? error);
-  const name = protocol ?? system ?? (last.startsWith(CLOSED) ? 'CONNECTION_CLOSED' : null);
+  // The socket only says that it was closed.
+  const tls = chain.some(({ message }) => String(message).startsWith(NO_TLS)) ? 'EPROTO' : undefined;
+  const name = protocol ?? tls ?? system ?? (last.startsWith(CLOSED) ? 'CONNECTION_CLOSED' : null);
   return brokerFault(name as string | null, last, error);
 }
 
@@ -30,6 +34,11 @@ export function platformaticFault(error: unknown): LogError {
 export function protocolName(error: unknown): string | null {
   const { problem } = platformaticFault(error).facts;
   return typeof problem === 'string' && PROTOCOL_NAME.test(problem) ? problem : null;
+}
+
+/** Whether it is for somebody to mend before another attempt could do better: who we are, or what is believed. */
+export function isLasting({ retry, facts }: LogError): boolean {
+  return retry !== 'later' || REFUSED.test(String(facts.problem));
 }
 
 /** What a broker answered although the library calls it an error: others of its parts may be well. */

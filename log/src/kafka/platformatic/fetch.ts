@@ -13,8 +13,6 @@ export interface Asked {
 export interface Fetched {
   readonly partition: number;
   readonly errorCode: number;
-  /** After the newest record that may be seen. */
-  readonly high: number;
   readonly set: RecordSet;
 }
 
@@ -79,9 +77,7 @@ export const fetch = createAPI<[FetchRequest], FetchAnswer>(
 function readPartition(reader: Reader): Fetched {
   const partition = reader.readInt32();
   const errorCode = reader.readInt16();
-  reader.skip(8);
-  const high = Number(reader.readInt64());
-  reader.skip(8);
+  reader.skip(24);
   const aborted =
     reader.readArray((each) => ({ producerId: each.readInt64(), firstOffset: Number(each.readInt64()) })) ?? [];
   reader.skip(4);
@@ -91,5 +87,5 @@ function readPartition(reader: Reader): Fetched {
   // What one partition has not read yet must not keep what the others have.
   if (bytes.length < bytes.buffer.byteLength / 2) bytes = Buffer.from(bytes);
   reader.skip(size);
-  return { partition, errorCode, high, set: new RecordSet(bytes, aborted) };
+  return { partition, errorCode, set: new RecordSet(bytes, aborted) };
 }

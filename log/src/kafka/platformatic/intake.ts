@@ -5,7 +5,7 @@ import { brokerFault } from '../faults.ts';
 import { type Brokers, CALL_MS_MAX, Links } from './brokers.ts';
 import { decompress } from './codecs.ts';
 import { platformaticFault } from './faults.ts';
-import { type Fetched, fetch } from './fetch.ts';
+import { fetch } from './fetch.ts';
 import { Inbox } from './inbox.ts';
 import { pause } from './patience.ts';
 
@@ -16,7 +16,6 @@ const RETRY_MS = 200;
 /** Fetches what is read, from each leader with one request at a time.
  *  @holds no offset is ever gone to that nobody asked for, but the earliest one when what was asked for is gone */
 export class Intake implements KafkaReader {
-  readonly highs = new Map<number, number>();
   readonly #topic: string;
   readonly #brokers: Brokers;
   readonly #links: Links;
@@ -55,7 +54,6 @@ export class Intake implements KafkaReader {
   #dropAll(): void {
     const dropped = [...this.#inboxes.values()];
     this.#inboxes.clear();
-    this.highs.clear();
     for (const inbox of dropped) {
       inbox.rest();
       inbox.wake?.();
@@ -183,17 +181,12 @@ export class Intake implements KafkaReader {
       const inbox = due[index];
       if (inbox === undefined || this.#inboxes.get(inbox.partition) !== inbox) continue;
       const from = asked[index]?.from as number;
-      if (fetched.errorCode === 0) this.#receive(inbox, from, fetched);
+      if (fetched.errorCode === 0) inbox.receive(from, fetched.set);
       else if (protocolErrorsCodesById[fetched.errorCode] === 'OFFSET_OUT_OF_RANGE')
         await this.#outOfRange(inbox, from);
       else fault = faultOf(fetched.errorCode);
     }
     if (fault !== null) throw fault;
-  }
-
-  #receive(inbox: Inbox, from: number, { high, set }: Fetched): void {
-    this.highs.set(inbox.partition, high);
-    inbox.receive(from, set);
   }
 
   /** What is older than the retention goes on with the earliest; what is beyond the end is no place to go on from. */

@@ -71,10 +71,6 @@ export class PlatformaticMember implements KafkaMember {
     this.#intake = new Intake(brokers, topic, { extents: parts.extents, logger: parts.logger, ours: new Set() });
   }
 
-  get highs(): ReadonlyMap<number, number> {
-    return this.#intake.highs;
-  }
-
   async start(): Promise<void> {
     await this.#brokers.refresh(this.#topic);
     this.#running = this.#run();

@@ -1,5 +1,5 @@
 import type { LogError } from '@millrace/core';
-import { platformaticFault } from './faults.ts';
+import { isLasting, platformaticFault } from './faults.ts';
 
 const WAIT_MS_MIN = 50;
 const WAIT_MS_MAX = 1_000;
@@ -14,7 +14,7 @@ export async function patiently<T>(msMax: number, attempt: () => Promise<T>): Pr
     } catch (cause) {
       const error: LogError = platformaticFault(cause);
       const waitMs = Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** failed);
-      if (error.retry !== 'later' || performance.now() + waitMs > end) throw error;
+      if (isLasting(error) || performance.now() + waitMs > end) throw error;
       await pause(waitMs);
     }
   }

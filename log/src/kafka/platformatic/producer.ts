@@ -3,7 +3,7 @@ import { createAPI, initProducerIdV4, produceV9, protocolErrorsCodesById, Writer
 import type { KafkaProducer, ProducedBatch } from '../client.ts';
 import { brokerFault } from '../faults.ts';
 import { type Brokers, CALL_MS_MAX, Links } from './brokers.ts';
-import { answerOf, platformaticFault } from './faults.ts';
+import { answerOf, isLasting, platformaticFault } from './faults.ts';
 import { patiently, pause } from './patience.ts';
 import { type BatchCompression, encodeBatch } from './record-batch.ts';
 
@@ -143,7 +143,9 @@ export class PlatformaticProducer implements KafkaProducer {
         return partly;
       });
     } catch (cause) {
-      return platformaticFault(cause);
+      const fault = platformaticFault(cause);
+      if (isLasting(fault)) throw fault;
+      return fault;
     }
     let passing: LogError | null = null;
     for (const { name: topic, partitionResponses } of answer.responses) {
