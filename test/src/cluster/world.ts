@@ -14,6 +14,7 @@ const GROUP = 'processors';
 const PARTITIONS = 6;
 const PUBLISHERS_PER_WIRE = 3;
 const PROCESSED_MS_MAX = 240_000;
+const SERVED_MS_MAX = 90_000;
 
 /** Millrace out of one machine, on one machine: three brokers, one PostgreSQL, one ClickHouse, two nodes that take
  *  messages (the first is the registry's too) and some that process them, each a process of its own. */
@@ -22,45 +23,46 @@ export class ClusterWorld {
   readonly clickhouse = new ClickHouseServer();
   readonly ingress: Millrace[] = [];
   readonly processors: Millrace[] = [];
-  /** Between the nodes and each broker, ClickHouse and PostgreSQL, if asked for. */
-  readonly relays: { readonly brokers: Relay[]; clickhouse: Relay | null; postgres: Relay | null } = {
-    brokers: [],
-    clickhouse: null,
-    postgres: null,
-  };
-  readonly publishers: NumberedPublisher[] = [];
+  publishers: readonly NumberedPublisher[] = [];
   #kafka: RunningKafka | undefined;
   #settings: Readonly<Record<string, string>> = {};
-  readonly #relayed: boolean;
-
-  constructor(options: { readonly relayed?: boolean } = {}) {
-    this.#relayed = options.relayed ?? false;
-  }
+  #relays: Relays | undefined;
 
   get kafka(): RunningKafka {
     if (this.#kafka === undefined) throw new Error('Kafka is not started');
     return this.#kafka;
   }
 
+  /** Between the nodes and all else. */
+  get relays(): Relays {
+    if (this.#relays === undefined) throw new Error('the relays are not started');
+    return this.#relays;
+  }
+
   async start(): Promise<this> {
+    const brokers: Relay[] = [];
     const [kafka, postgres] = await Promise.all([
       startKafka({
         brokerCount: 3,
-        ...(this.#relayed ? { advertise: ({ index, port }) => this.#relayBroker(index, port) } : {}),
+        // A broker that comes back leads again soon, or the next fault would find it idle.
+        properties: { 'leader.imbalance.check.interval.seconds': 5, 'leader.imbalance.per.broker.percentage': 0 },
+        async advertise({ index, port }) {
+          const relay = await Relay.to(port);
+          brokers[index] = relay;
+          return relay.port;
+        },
       }),
       this.postgres.start(),
       this.clickhouse.start(),
     ]);
     this.#kafka = kafka;
-    if (this.#relayed) {
-      this.relays.clickhouse = await Relay.to(this.clickhouse.port);
-      this.relays.postgres = await Relay.to(socketOf(postgres));
-    }
+    const relays = new Relays(brokers, await Relay.to(this.clickhouse.port), await Relay.to(socketOf(postgres)));
+    this.#relays = relays;
     this.#settings = {
       MILLRACE_KAFKA_BROKERS: kafka.brokers,
       MILLRACE_LOG_PARTITIONS: String(PARTITIONS),
-      MILLRACE_CLICKHOUSE_URL: `http://127.0.0.1:${this.relays.clickhouse?.port ?? this.clickhouse.port}`,
-      MILLRACE_POSTGRES_URL: this.relays.postgres === null ? postgres : through(this.relays.postgres.port, postgres),
+      MILLRACE_CLICKHOUSE_URL: `http://127.0.0.1:${relays.clickhouse.port}`,
+      MILLRACE_POSTGRES_URL: through(relays.postgres.port, postgres),
       MILLRACE_POSTGRES_CONNECTIONS_MAX: '6',
       MILLRACE_SECRET: SECRET,
       MILLRACE_ADMIN_EMAIL: ADMIN.email,
@@ -72,7 +74,6 @@ export class ClusterWorld {
     // The first one makes the tables and topics that the others find.
     await this.ingress[0]?.start();
     await Promise.all([...this.ingress.slice(1), ...this.processors].map((node) => node.start()));
-    await this.#enrol();
     return this;
   }
 
@@ -81,9 +82,13 @@ export class ClusterWorld {
     return this.#node('processors');
   }
 
-  /** Sets all publishers going. */
-  publish(): void {
+  /** Sets new publishers going, each with a thing and a channel of its own.  @returns once all are served */
+  async publish(): Promise<void> {
+    await this.quiet();
+    this.publishers = await this.#enrolled();
+    const served = this.recovery(performance.now(), SERVED_MS_MAX);
     for (const publisher of this.publishers) publisher.start();
+    await served;
   }
 
   async quiet(): Promise<void> {
@@ -159,7 +164,7 @@ export class ClusterWorld {
       node.signal('SIGKILL');
     }
     this.clickhouse.signal('SIGCONT');
-    for (const relay of this.#allRelays()) relay.release();
+    for (const relay of this.#relays?.all ?? []) relay.release();
     try {
       this.postgres.signal('SIGCONT');
     } catch {
@@ -172,19 +177,8 @@ export class ClusterWorld {
       this.clickhouse.dispose(),
       this.#kafka?.stop(),
     ]);
-    await Promise.allSettled(this.#allRelays().map((relay) => relay.close()));
+    await Promise.allSettled((this.#relays?.all ?? []).map((relay) => relay.close()));
     for (const each of ended) if (each.status === 'rejected') throw each.reason;
-  }
-
-  #allRelays(): Relay[] {
-    const { brokers, clickhouse, postgres } = this.relays;
-    return [...brokers, clickhouse, postgres].filter((relay) => relay !== null);
-  }
-
-  async #relayBroker(index: number, port: number): Promise<number> {
-    const relay = await Relay.to(port);
-    this.relays.brokers[index] = relay;
-    return relay.port;
   }
 
   /** At fixed addresses, as a balancer or a device knows them. */
@@ -199,7 +193,8 @@ export class ClusterWorld {
     });
   }
 
-  async #enrol(): Promise<void> {
+  async #enrolled(): Promise<NumberedPublisher[]> {
+    const publishers: NumberedPublisher[] = [];
     const admin = await logIn(this.ingress[0] as Millrace, ADMIN);
     const addresses = (of: 'url' | 'mqtt') => () => this.ingress.map((node) => node[of]);
     for (let index = 0; index < PUBLISHERS_PER_WIRE; index++) {
@@ -209,7 +204,7 @@ export class ClusterWorld {
         const to = await newPublisher(admin, name);
         const nodeCount = this.ingress.length;
         const parts = { name, keyed: protocol === 'http', wire, nodeCount, node: index % nodeCount };
-        this.publishers.push(new NumberedPublisher(to, parts));
+        publishers.push(new NumberedPublisher(to, parts));
       }
     }
     // A node that knows the last one knows all before it.
@@ -223,6 +218,24 @@ export class ClusterWorld {
         );
       await wire.close();
     }
+    return publishers;
+  }
+}
+
+/** One before each broker, and those before ClickHouse and PostgreSQL. */
+export class Relays {
+  readonly brokers: readonly Relay[];
+  readonly clickhouse: Relay;
+  readonly postgres: Relay;
+
+  constructor(brokers: readonly Relay[], clickhouse: Relay, postgres: Relay) {
+    this.brokers = brokers;
+    this.clickhouse = clickhouse;
+    this.postgres = postgres;
+  }
+
+  get all(): readonly Relay[] {
+    return [...this.brokers, this.clickhouse, this.postgres];
   }
 }
 
