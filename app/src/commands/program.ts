@@ -62,7 +62,6 @@ function createCommands(): Command {
     .option('--coap-port <port>', 'CoAP port (UDP), the same (MILLRACE_COAP_PORT, default 5683)')
     .option('--roles <roles>', 'ingest,processors,registry (MILLRACE_ROLES, default all)')
     .option('--workers <count>', 'processes of ingress behind the same ports, or auto (MILLRACE_WORKERS, default 0)')
-    .option('--workers <count>', 'processes of ingress behind the same ports, or auto (MILLRACE_WORKERS, default 0)')
     .option('--log-level <level>', 'trace, debug, info, warn, error (MILLRACE_LOG_LEVEL)')
     .action(guarded(async (flags) => (await import('./start.ts')).start(flags)));
 
