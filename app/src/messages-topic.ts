@@ -1,5 +1,6 @@
 import type { Component, Log, LogEngine } from '@millrace/core';
 import { type LogConfig, partitionCountOf, retentionBytesOf } from '@millrace/log';
+import { PROCESSORS_GROUP } from '@millrace/processors';
 
 export const MESSAGES_TOPIC = 'millrace.messages';
 
@@ -18,6 +19,7 @@ export function messagesTopic(
           partitionCount: partitionCountOf(config),
           retentionMs: config.MILLRACE_LOG_RETENTION_MS,
           retentionBytes: retentionBytesOf(config),
+          neededBy: [PROCESSORS_GROUP],
         });
         return { ...started, value: { engine: started.value, messages } };
       } catch (error) {

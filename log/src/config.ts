@@ -14,6 +14,10 @@ export const KafkaConfig = z.object({
     .regex(/^\s*[^\s,]+:\d{1,5}\s*(,\s*[^\s,]+:\d{1,5}\s*)*$/, 'host:port, comma-separated')
     .optional()
     .describe('Apache Kafka brokers, host:port, comma-separated. Unset: the log is embedded, in the data directory.'),
+  MILLRACE_KAFKA_CLIENT: z
+    .enum(['kafkajs', 'platformatic'])
+    .default('kafkajs')
+    .describe('The library that speaks to Kafka. Both keep the same promises; docs/adr/0022 has what each costs.'),
   MILLRACE_KAFKA_CLIENT_ID: z
     .string()
     .regex(/^[\w.-]{1,128}$/)
@@ -142,12 +146,15 @@ export function openLog(
   if (config.MILLRACE_KAFKA_BROKERS !== undefined) {
     return kafkaLog({
       brokers: brokersOf(config).join(','),
+      client: config.MILLRACE_KAFKA_CLIENT,
       clientId: config.MILLRACE_KAFKA_CLIENT_ID,
       ...securityOf(config, parts.logger),
       compression: config.MILLRACE_KAFKA_COMPRESSION,
       lingerMs: config.MILLRACE_KAFKA_LINGER_MS,
       batchBytesMax: config.MILLRACE_KAFKA_BATCH_BYTES_MAX,
       replication: config.MILLRACE_KAFKA_REPLICATION ?? null,
+      unprocessedShareMax:
+        config.MILLRACE_KAFKA_UNPROCESSED_SHARE_MAX === 'off' ? null : config.MILLRACE_KAFKA_UNPROCESSED_SHARE_MAX,
       minInSync: config.MILLRACE_KAFKA_MIN_INSYNC_REPLICAS ?? null,
       pendingBytesMax: config.MILLRACE_LOG_PENDING_BYTES_MAX,
       recordBytesMax: config.MILLRACE_LOG_RECORD_BYTES_MAX,

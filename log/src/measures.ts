@@ -18,6 +18,8 @@ export interface Measures {
   readonly commitSeconds: Histogram<string>;
   /** By what went wrong at the broker; Kafka only. */
   readonly faults: Counter<'kind'>;
+  /** Removed by Kafka before a group had read them. */
+  readonly lost: Counter<'topic' | 'group'>;
   /** Times that leases began anew; Kafka only. */
   readonly rebalances: Counter<'group'>;
   readonly commits: Counter<'group' | 'outcome'>;
@@ -63,6 +65,10 @@ export function createMeasures(metrics: Metrics, gauged: Gauged): Measures {
       COMMIT_SECONDS,
     ),
     faults: metrics.counter('millrace_log_faults_total', 'Faults of the Kafka brokers, by kind.', ['kind']),
+    lost: metrics.counter('millrace_log_lost_messages_total', 'Removed by Kafka before the group had read them.', [
+      'topic',
+      'group',
+    ]),
     rebalances: metrics.counter('millrace_log_rebalances_total', 'New generations of a group in Kafka.', ['group']),
     commits: metrics.counter('millrace_log_commits_total', 'Commits of offsets to Kafka, by outcome.', [
       'group',

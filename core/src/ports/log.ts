@@ -111,9 +111,12 @@ export interface TopicOptions {
   readonly partitionCount: number;
   /** Records older than this may go, once every group has passed them. */
   readonly retentionMs: number;
-  /** The oldest records beyond this size may go, once every group has passed them. */
+  /** The oldest records beyond this size may go, once every group has passed them. Infinity: no limit by size. */
   readonly retentionBytes: number;
   readonly compacted?: boolean;
+  /** Groups that must have read a record before it may go, also before they were ever seen. An engine that cannot hold
+   *  retention back for them refuses appends (LOG_FULL) before they lose something. */
+  readonly neededBy?: readonly string[];
 }
 
 /** An engine: opens topics.  @throws LogError LOG_UNREACHABLE, LOG_CORRUPT */

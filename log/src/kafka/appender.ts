@@ -54,6 +54,7 @@ export class Appender {
   readonly #options: AppenderOptions;
   readonly #queues = new Map<string, Queue>();
   readonly #lanes = new Map<number, Lane>();
+  readonly #sums = new Map<string, { records: number; bytes: number }>();
   /** Made at the start, for the first who sends. */
   #spare: KafkaProducer | null = null;
   #gathered = 0;
@@ -88,12 +89,12 @@ export class Appender {
   ): void {
     const size = record.length;
     if (size > recordBytesMax) {
-      this.#refuse(receipt, 'too_large', new LogError('LOG_RECORD_TOO_LARGE', 'never', { recordBytesMax }));
+      this.refuse(receipt, 'too_large', new LogError('LOG_RECORD_TOO_LARGE', 'never', { recordBytesMax }));
       return;
     }
     const refusal = this.#noRoom(size) ?? this.#away(this.#client.leaderOf(topic, partition));
     if (refusal !== null) {
-      this.#refuse(receipt, refusal.reason, refusal.error);
+      this.refuse(receipt, refusal.reason, refusal.error);
       return;
     }
     this.pendingBytes += size;
@@ -113,6 +114,18 @@ export class Appender {
     gather.bytes += size;
     this.#gathered += size;
     this.#schedule();
+  }
+
+  /** Of a record of a topic, on average; 0 if none was appended yet. */
+  recordBytes(topic: string): number {
+    const sums = this.#sums.get(topic);
+    return sums === undefined ? 0 : sums.bytes / sums.records;
+  }
+
+  /** Refuses a record that was not taken, and counts it. */
+  refuse(receipt: AppendReceipt, reason: RefusalReason, error: LogError): void {
+    this.#options.measures.refused.inc({ reason });
+    receipt.refused(error);
   }
 
   /** @see Log.refusalOf */
@@ -218,6 +231,10 @@ export class Appender {
     const { topic, partition, receipts } = gather;
     const { measures, logger } = this.#options;
     this.pendingBytes -= gather.bytes;
+    const sums = this.#sums.get(topic) ?? { records: 0, bytes: 0 };
+    this.#sums.set(topic, sums);
+    sums.records += receipts.length;
+    sums.bytes += gather.bytes;
     measures.appends.inc({ topic }, receipts.length);
     measures.appendBytes.inc({ topic }, gather.bytes);
     for (let at = 0; at < receipts.length; ) {
@@ -256,12 +273,7 @@ export class Appender {
   #refuseAll(gather: Gather, error: LogError): void {
     this.pendingBytes -= gather.bytes;
     const reason = error.code === 'LOG_CLOSED' ? 'closed' : error.code === 'LOG_FULL' ? 'full_log' : 'unreachable';
-    for (const receipt of gather.receipts) this.#refuse(receipt, reason, error);
-  }
-
-  #refuse(receipt: AppendReceipt, reason: RefusalReason, error: LogError): void {
-    this.#options.measures.refused.inc({ reason });
-    receipt.refused(error);
+    for (const receipt of gather.receipts) this.refuse(receipt, reason, error);
   }
 
   async drain(deadlineMs: number): Promise<void> {

@@ -40,6 +40,60 @@ describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
       await kafka?.stop();
     });
 
+    test('refuses before Kafka removes what is not processed, and takes again once it is', async () => {
+      const metrics = createMetrics();
+      const guarded = await kafkaLog({
+        brokers: kafka.brokers,
+        replication: 1,
+        unprocessedShareMax: 0.05,
+        pendingBytesMax: 1024 * 1024,
+        recordBytesMax: 512 * 1024,
+        metrics,
+        logger: createLogger({ level: 'silent' }),
+      }).start();
+      try {
+        const needed = await guarded.value.topic({
+          topic: 'millrace.needed',
+          partitionCount: 2,
+          retentionMs: 60_000,
+          retentionBytes: Number.POSITIVE_INFINITY,
+          neededBy: ['processors'],
+        });
+        await appendOne(needed, 0, '', Buffer.from('waits'));
+        const lags = async (): Promise<string[]> => {
+          const text = await metrics.registry.getSingleMetricAsString('millrace_log_lag_messages');
+          return text.split('\n').filter((line) => line.startsWith('millrace_log_lag_messages{'));
+        };
+        const label = (partition: number): string =>
+          `topic="millrace.needed",group="processors",partition="${partition}"`;
+        await until(async () => (await lags()).includes(`millrace_log_lag_messages{${label(0)}} 1`));
+        expect(await lags()).toContain(`millrace_log_lag_messages{${label(1)}} 0`);
+        const refused = async (): Promise<LogError | null> => {
+          try {
+            await appendOne(needed, 0, '', Buffer.from('more'));
+            return null;
+          } catch (error) {
+            return error as LogError;
+          }
+        };
+        await until(async () => (await refused()) !== null);
+        expect(await refused()).toMatchObject({ code: 'LOG_FULL', retry: 'later', facts: { by: 'age', partition: 0 } });
+        expect(await guarded.value.health()).toMatch(/millrace.needed: partitions 0 take nothing more/);
+        // Nothing waits in the other partition.
+        expect(needed.refusalOf(10)).toBeNull();
+        const { next } = await needed.extent(0);
+        const consumer = await needed.consume('processors', async (lease) => {
+          if (lease.partition === 0) await lease.commit(next, '');
+          await new Promise((ended) => lease.signal.addEventListener('abort', ended, { once: true }));
+        });
+        await until(async () => (await refused()) === null);
+        await consumer.stop();
+        expect((await needed.committed('processors', 0)).offset).toBe(next);
+      } finally {
+        await guarded.stop();
+      }
+    }, 120_000);
+
     test('refuses in a bounded time and within a bounded queue, recovers by itself, and keeps what it acknowledged', async () => {
       const kept = new Map<number, string>();
       const append = async (text: string): Promise<void> => {
@@ -87,3 +141,11 @@ describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
     }, 120_000);
   },
 );
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + 60_000;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error('it did not come to pass in time');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}

@@ -111,8 +111,6 @@ export interface KafkaProducer {
 /** Pulls: nothing is fetched that nobody asks for, and what is fetched ahead of reads is bounded (4 MiB a partition or
  *  the reader's `bytesMax`). */
 export interface KafkaReader {
-  /** The offset after the newest record of each partition, as last heard. */
-  readonly highs: ReadonlyMap<number, number>;
   /** The records from an offset on, or null when none came in time or a signal aborted. One call a partition at a time.
    *  With `last`, waits for all of the range as far as it fits: a range that is redone comes in one batch.
    *  @throws LogError LOG_FENCED when the partition is not this member's */

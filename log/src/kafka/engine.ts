@@ -8,11 +8,12 @@ import {
   type Metrics,
   type TopicOptions,
 } from '@millrace/core';
-import { createMeasures } from '../measures.ts';
+import { createMeasures, type Measures } from '../measures.ts';
 import { Appender } from './appender.ts';
 import type { KafkaClient, KafkaCompression, KafkaConnection, KafkaSasl, KafkaTls } from './client.ts';
 import { KafkaTopic } from './topic.ts';
 import { newTopic, OVERHEAD_BYTES, shortcomings } from './topic-settings.ts';
+import { Watch } from './watch.ts';
 
 export interface KafkaLogOptions {
   /** host:port, comma-separated. */
@@ -29,6 +30,8 @@ export interface KafkaLogOptions {
   readonly minInSync?: number | null;
   readonly lingerMs?: number;
   readonly batchBytesMax?: number;
+  /** Refuse once what is needed and not read has used up this share of a topic's retention; null: never. */
+  readonly unprocessedShareMax?: number | null;
   readonly pendingBytesMax: number;
   readonly recordBytesMax: number;
   readonly metrics: Metrics;
@@ -84,6 +87,8 @@ class KafkaEngine implements LogEngine {
   readonly #options: KafkaLogOptions;
   readonly #client: KafkaClient;
   readonly #appender: Appender;
+  readonly #measures: Measures;
+  readonly #watch: Watch;
   readonly #topics = new Map<string, Promise<KafkaTopic>>();
   readonly #open: KafkaTopic[] = [];
   readonly #ending = new AbortController();
@@ -91,16 +96,28 @@ class KafkaEngine implements LogEngine {
   constructor(options: KafkaLogOptions, client: KafkaClient) {
     this.#options = options;
     this.#client = client;
-    const measures = createMeasures(options.metrics, {
+    this.#measures = createMeasures(options.metrics, {
       pendingBytes: () => this.#appender.pendingBytes,
       bytes: () => 0,
-      partitions: () => this.#nexts(),
-      lags: () => this.#lags(),
+      partitions: () => this.#watch.nexts(),
+      lags: () => this.#watch.lags(),
     });
     // Whoever reads listens, as many as there are partitions.
     setMaxListeners(0, this.#ending.signal);
     const { pendingBytesMax, batchBytesMax = BATCH_BYTES_MAX, lingerMs = 0, logger } = options;
-    this.#appender = new Appender(this.#client, { pendingBytesMax, batchBytesMax, lingerMs, measures, logger });
+    this.#appender = new Appender(this.#client, {
+      pendingBytesMax,
+      batchBytesMax,
+      lingerMs,
+      measures: this.#measures,
+      logger,
+    });
+    this.#watch = new Watch({
+      admin: client.admin,
+      shareMax: options.unprocessedShareMax ?? null,
+      logger,
+      lost: (topic, group, count) => this.#measures.lost.inc({ topic, group }, count),
+    });
   }
 
   async start(): Promise<void> {
@@ -140,12 +157,28 @@ class KafkaEngine implements LogEngine {
     }
     const largest = Number(found.settings.get('max.message.bytes') ?? recordBytesMax + OVERHEAD_BYTES);
     const opened = new KafkaTopic(
-      { client: this.#client, appender: this.#appender, logger, ending: this.#ending.signal },
+      {
+        client: this.#client,
+        appender: this.#appender,
+        watch: this.#watch,
+        measures: this.#measures,
+        logger,
+        ending: this.#ending.signal,
+      },
       topic,
       found.partitions.length,
       Math.min(recordBytesMax, Math.max(1_024, largest - OVERHEAD_BYTES)),
     );
     this.#open.push(opened);
+    this.#watch.add(
+      {
+        topic,
+        neededBy: options.neededBy ?? [],
+        groups: () => [...opened.members].map(({ group }) => group),
+        recordBytes: () => this.#appender.recordBytes(topic),
+      },
+      found.settings,
+    );
     return opened;
   }
 
@@ -154,26 +187,9 @@ class KafkaEngine implements LogEngine {
     if (fault !== null) return fault.message;
     try {
       await this.#client.admin.brokerCount();
-      return null;
+      return this.#watch.health();
     } catch (cause) {
       return `${(cause as Error).message}: see that the brokers at MILLRACE_KAFKA_BROKERS run and can be reached`;
-    }
-  }
-
-  *#nexts(): Iterable<{ topic: string; partition: number; next: number }> {
-    for (const { topic, members } of this.#open) {
-      for (const { highs } of members) for (const [partition, next] of highs) yield { topic, partition, next };
-    }
-  }
-
-  /** Of the partitions that this process consumes. */
-  *#lags(): Iterable<{ topic: string; group: string; partition: number; lag: number }> {
-    for (const { topic, members } of this.#open) {
-      for (const { group, highs, committed } of members) {
-        for (const [partition, next] of highs) {
-          yield { topic, group, partition, lag: Math.max(0, next - (committed.get(partition) ?? next)) };
-        }
-      }
     }
   }
 
@@ -184,6 +200,7 @@ class KafkaEngine implements LogEngine {
   async stop(): Promise<void> {
     await Promise.allSettled(this.#open.map((topic) => topic.stop()));
     this.#ending.abort();
+    await this.#watch.stop();
     await this.#appender.stop();
     await this.#client.close();
   }

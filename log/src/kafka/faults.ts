@@ -2,6 +2,9 @@ import { LogError } from '@millrace/core';
 
 const FENCING = new Set(['ILLEGAL_GENERATION', 'UNKNOWN_MEMBER_ID', 'REBALANCE_IN_PROGRESS', 'FENCED_INSTANCE_ID']);
 
+const CLOSED =
+  'the broker closed the connection; if only one side speaks TLS at this port: MILLRACE_KAFKA_TLS=on, or off, or another port';
+
 /** What an operator can do about what Kafka's protocol, TLS or a socket calls so. */
 const ADVICE: Readonly<Record<string, string>> = {
   SASL_AUTHENTICATION_FAILED:
@@ -29,7 +32,8 @@ const ADVICE: Readonly<Record<string, string>> = {
     'the brokers ask for a certificate: MILLRACE_KAFKA_TLS_CERT_FILE and MILLRACE_KAFKA_TLS_KEY_FILE',
   ENOTFOUND: 'the name of the broker does not resolve',
   EAI_AGAIN: 'the name of the broker does not resolve',
-  CONNECTION_CLOSED: 'the broker closed the connection; if it speaks TLS at this port: MILLRACE_KAFKA_TLS=on',
+  CONNECTION_CLOSED: CLOSED,
+  ECONNRESET: CLOSED,
 };
 
 /** An error of Kafka, TLS or a socket in the log's words.

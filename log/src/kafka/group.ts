@@ -15,8 +15,6 @@ interface Held {
  *  @holds all leases end when the group rebalances; new ones begin once the old ones have let go */
 export class GroupMember {
   readonly group: string;
-  /** The next offset to read, as this member committed it. */
-  readonly committed = new Map<number, number>();
   readonly #topic: KafkaTopic;
   readonly #parts: KafkaParts;
   readonly #onLease: (lease: PartitionLease) => Promise<void>;
@@ -37,10 +35,6 @@ export class GroupMember {
       joined: (partitions) => void this.#joined(partitions),
       leaving: () => void this.#letGo(),
     });
-  }
-
-  get highs(): ReadonlyMap<number, number> {
-    return this.#intake.highs;
   }
 
   start(): Promise<void> {
@@ -101,7 +95,6 @@ export class GroupMember {
   #grant(partition: number, committed: Committed): void {
     const ending = new AbortController();
     const { signal } = ending;
-    this.committed.set(partition, committed.offset);
     const lease: PartitionLease = {
       partition,
       committed,
@@ -146,6 +139,5 @@ export class GroupMember {
       if (error instanceof LogError && error.code === 'LOG_FENCED') this.#held.get(partition)?.ending.abort();
       throw error;
     }
-    this.committed.set(partition, offset);
   }
 }

@@ -8,13 +8,17 @@ import {
   type Logger,
   type PartitionLease,
 } from '@millrace/core';
+import type { Measures } from '../measures.ts';
 import type { Appender } from './appender.ts';
 import type { Extent, KafkaClient, KafkaReader } from './client.ts';
 import { GroupMember } from './group.ts';
+import type { Watch } from './watch.ts';
 
 export interface KafkaParts {
   readonly client: KafkaClient;
   readonly appender: Appender;
+  readonly watch: Watch;
+  readonly measures: Measures;
   readonly logger: Logger;
   readonly ending: AbortSignal;
 }
@@ -48,11 +52,16 @@ export class KafkaTopic implements Log {
       receipt.refused(new LogError('LOG_UNREACHABLE', 'never', { topic: this.topic, partition }));
       return;
     }
+    const full = this.#parts.watch.refusalOf(this.topic, partition);
+    if (full !== null) {
+      this.#parts.appender.refuse(receipt, 'full_log', full);
+      return;
+    }
     this.#parts.appender.append(this.topic, partition, key, record, this.recordBytesMax, receipt);
   }
 
   refusalOf(bytes: number): LogError | null {
-    return this.#parts.appender.refusalOf(bytes);
+    return this.#parts.watch.refusalOfAll(this.topic) ?? this.#parts.appender.refusalOf(bytes);
   }
 
   async consume(group: string, onLease: (lease: PartitionLease) => Promise<void>): Promise<Consumer> {

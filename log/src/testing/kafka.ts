@@ -63,7 +63,7 @@ export function kafkaAvailable(): string | null {
 
 /** A real Apache Kafka in KRaft mode on free ports of the loopback interface. It ends with this process. */
 export async function startKafka(options: KafkaOptions = {}): Promise<RunningKafka> {
-  const libraries = await fetchKafka();
+  const libraries = await kafkaLibraries();
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'millrace-kafka-'));
   const count = options.brokerCount ?? 1;
   const ports = await Promise.all(
@@ -137,7 +137,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<RunningKaf
 }
 
 /** The jars from Maven Central, once a machine.  @returns their directory */
-async function fetchKafka(): Promise<string> {
+export async function kafkaLibraries(): Promise<string> {
   const cache = process.env.MILLRACE_TEST_CACHE ?? join(homedir(), '.cache', 'millrace-test');
   const home = join(cache, `kafka-${VERSION}`);
   const libraries = join(home, 'lib');

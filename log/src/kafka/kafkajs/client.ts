@@ -87,7 +87,6 @@ export class KafkajsClient implements KafkaClient {
       throw kafkaFault(cause);
     }
     return {
-      highs: intake.highs,
       read: (partition, from, options, signals) => intake.read(partition, from, options, signals),
       rest: (partition) => intake.rest(partition),
       stop,

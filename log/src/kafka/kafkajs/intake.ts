@@ -41,8 +41,6 @@ interface PartitionCommit {
  *  @holds it never commits by itself */
 export class Intake implements KafkaMember {
   readonly #consumer: Consumer;
-  /** The offset after the newest record of each partition, as last heard. */
-  readonly highs = new Map<number, number>();
   readonly #topic: string;
   readonly #logger: Logger;
   readonly #events: MemberEvents;
@@ -130,7 +128,6 @@ export class Intake implements KafkaMember {
   #receive(batch: Batch): void {
     const buffer = this.#buffers.get(batch.partition);
     if (buffer === undefined) return;
-    this.highs.set(batch.partition, Number(batch.highWatermark));
     if (buffer.at === null) return;
     for (const message of batch.messages) {
       const offset = Number(message.offset);
