@@ -124,6 +124,7 @@ async function fill(
     return rows;
   };
   await registry.begin(manifest);
+  call.output.note('Restoring. Until it has ended no node starts here; cut short, it is run again.');
   await store.begin(manifest.schema.readings);
   for (const table of manifest.tables) {
     if (table.store !== 'readings') continue;
