@@ -13,6 +13,10 @@ import { runGate } from './gate/gate.ts';
 import { GATE_FULL, GATE_QUICK, type GateBenchOptions } from './gate/options.ts';
 import { gateResultFile } from './gate/report.ts';
 import { formatGateReport } from './gate/table.ts';
+import { runKafka } from './kafka/kafka.ts';
+import { KAFKA_FULL, KAFKA_QUICK, type KafkaBenchOptions } from './kafka/options.ts';
+import { kafkaResultFile } from './kafka/report.ts';
+import { formatKafkaReport } from './kafka/table.ts';
 import { runLoraRoad } from './lora/lora.ts';
 import { LORA_FULL, LORA_QUICK, type LoraRoadOptions } from './lora/options.ts';
 import { formatLoraReport, loraResultFile } from './lora/report.ts';
@@ -27,9 +31,11 @@ const HELP = `Measures the product beside its floors, in the same run.
   node bench/dist/main.js road --lora         events of a network server's broker (needs mosquitto)
   node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
   node bench/dist/main.js gate [options]      decisions: warm, cold before a million policies, memory
+  node bench/dist/main.js kafka [options]     the log in Apache Kafka, beside the bare clients (needs java and mvn)
 
 All:
-  --quick            one short round, about 90 s (bridge: 5 min); default: 3 rounds, under 8 min (bridge: 20 min)
+  --quick            one short round, about 90 s (bridge: 5 min, kafka: 4 min); default: 3 rounds, under 8 min
+                     (bridge, kafka: 20 min)
   --rounds N         interleaved rounds
   --json FILE        where the figures go (bench/results/<date>.json, bench/results/<date>-<benchmark>.json)
 
@@ -55,17 +61,45 @@ bridge:
 gate:
   --policies N       policies in the database (1,000,000; --quick 100,000)
 
+kafka:
+  --records N        produced and read back by each (400,000; --quick 150,000)
+
 The table goes to standard output, progress to standard error. MILLRACE_… settings reach the product:
   MILLRACE_LOG_DURABILITY=commit node bench/dist/main.js road --quick
 `;
 
 /** Options that a benchmark does not have. */
 const FOREIGN = {
-  road: ['idle', 'policies', 'observers', 'events'],
-  'road --coap': ['idle', 'policies', 'events', 'lora'],
-  'road --lora': ['idle', 'policies', 'observers', 'channels', 'connections', 'seconds', 'soak'],
-  bridge: ['channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
-  gate: ['channels', 'soak', 'idle', 'seconds', 'connections', 'floors-only', 'coap', 'lora', 'observers', 'events'],
+  road: ['idle', 'policies', 'observers', 'events', 'records'],
+  'road --coap': ['idle', 'policies', 'events', 'lora', 'records'],
+  'road --lora': ['idle', 'policies', 'observers', 'channels', 'connections', 'seconds', 'soak', 'records'],
+  bridge: ['records', 'channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
+  kafka: [
+    'channels',
+    'soak',
+    'idle',
+    'seconds',
+    'connections',
+    'policies',
+    'floors-only',
+    'coap',
+    'lora',
+    'observers',
+    'events',
+  ],
+  gate: [
+    'records',
+    'channels',
+    'soak',
+    'idle',
+    'seconds',
+    'connections',
+    'floors-only',
+    'coap',
+    'lora',
+    'observers',
+    'events',
+  ],
 } as const;
 
 /** A benchmark with its options, ready to run. */
@@ -92,6 +126,7 @@ function readOptions(args: readonly string[]): Chosen | null {
       lora: { type: 'boolean', default: false },
       observers: { type: 'string' },
       events: { type: 'string' },
+      records: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
@@ -99,9 +134,9 @@ function readOptions(args: readonly string[]): Chosen | null {
   });
   if (values.help) return null;
   const [what] = positionals;
-  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge' && what !== 'gate')) {
+  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge' && what !== 'gate' && what !== 'kafka')) {
     throw new BenchError('USAGE', 'never', {
-      problem: `there are three benchmarks, "road", "bridge" and "gate"; got "${positionals.join(' ')}"`,
+      problem: `there are four benchmarks, "road", "bridge", "gate" and "kafka"; got "${positionals.join(' ')}"`,
     });
   }
   const chosen = what !== 'road' ? what : values.coap ? 'road --coap' : values.lora ? 'road --lora' : what;
@@ -119,7 +154,8 @@ function readOptions(args: readonly string[]): Chosen | null {
     | 'idle'
     | 'policies'
     | 'observers'
-    | 'events';
+    | 'events'
+    | 'records';
   const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
@@ -142,6 +178,22 @@ function readOptions(args: readonly string[]): Chosen | null {
       async run(signal, progress) {
         const report = await runGate({ ...options, signal }, progress);
         return { report, text: formatGateReport(report) };
+      },
+    };
+  }
+  if (what === 'kafka') {
+    const base = values.quick ? KAFKA_QUICK : KAFKA_FULL;
+    const options: KafkaBenchOptions = {
+      ...base,
+      rounds: number('rounds', base.rounds, 100),
+      records: number('records', base.records, 100_000_000),
+    };
+    return {
+      json: values.json,
+      file: kafkaResultFile,
+      async run(signal, progress) {
+        const report = await runKafka({ ...options, signal }, progress);
+        return { report, text: formatKafkaReport(report) };
       },
     };
   }
