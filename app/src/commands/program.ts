@@ -19,6 +19,8 @@ Examples:
   millrace doctor                                  what is wrong on this machine, and what to do
   millrace bench road                              measure this machine, beside its floors
   millrace bench bridge --quick                    the same for MQTT, beside mosquitto
+  millrace bench gate --quick                      the same for decisions: who may
+  millrace bench kafka --quick                     the same for the log in Kafka
   millrace login --local                           as the administrator of the node on this machine
   millrace things create --name thermometer        then: millrace things --help
   millrace subscribe kitchen                       messages as they come
@@ -29,7 +31,6 @@ Exit codes:
 ${Object.entries(EXIT_CODES)
   .map(([code, meaning]) => `  ${code}  ${meaning}`)
   .join('\n')}
-  millrace bench gate --quick                      the same for decisions: who may
 
 Settings come from the environment (MILLRACE_…), then from millrace.toml; docs/configuration.md lists them.`;
 
@@ -80,9 +81,13 @@ function createCommands(): Command {
   program
     .command('bench')
     .description(
-      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, or the gate',
+      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, the gate, or Kafka',
     )
-    .argument('[what]', 'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions', 'road')
+    .argument(
+      '[what]',
+      'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions; kafka: the log in Kafka',
+      'road',
+    )
     .option('--quick', 'one short round instead of three')
     .option('--coap', 'road: devices by CoAP and CoAPS')
     .option('--lora', 'road: events of a network server')
