@@ -181,6 +181,26 @@ describe('the embedded PostgreSQL', () => {
     await started.stop();
   });
 
+  test('stays stopped when that is asked while it is being started again', async () => {
+    const directory = join(temporary(), 'postgres');
+    const started = await embeddedPostgres({ directory, logger }).start();
+    const file = join(directory, 'cluster', 'postmaster.pid');
+    const pidIn = (): number => (existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0);
+    const first = pidIn();
+    signalProcess(first, 'SIGKILL');
+    for (let waited = 0; waited < 20_000 && [0, first].includes(pidIn()); waited += 2) await sleep(2);
+    expect([0, first]).not.toContain(pidIn());
+    await started.stop();
+    // Longer than the first pauses before another try.
+    await sleep(1_000);
+    expect(pidIn()).toBe(0);
+    // Whoever starts it next has it to himself.
+    const again = await embeddedPostgres({ directory, logger }).start();
+    await sleep(500);
+    expect(await ask(again.value.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await again.stop();
+  });
+
   test('a first start that was killed half-way is begun anew', async () => {
     const directory = join(temporary(), 'postgres');
     mkdirSync(join(directory, 'cluster.new'), { recursive: true });

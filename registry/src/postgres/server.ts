@@ -135,6 +135,7 @@ class Server {
   #child: ChildProcess | null = null;
   #output = '';
   #stopping = false;
+  #launching = false;
   #restart: NodeJS.Timeout | undefined;
   #restartMs = 100;
 
@@ -187,6 +188,7 @@ class Server {
       this.#binaries,
     );
     this.#child = child;
+    this.#launching = true;
     this.#output = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#output = (this.#output + text).slice(-OUTPUT_CHARS_MAX);
@@ -196,8 +198,10 @@ class Server {
     try {
       await this.#ready(child);
     } catch (error) {
-      await this.stop();
+      await this.#endChild();
       throw error;
+    } finally {
+      this.#launching = false;
     }
     this.#restartMs = 100;
   }
@@ -206,6 +210,10 @@ class Server {
     this.#stopping = true;
     clearTimeout(this.#restart);
     process.removeListener('exit', this.#onExit);
+    await this.#endChild();
+  }
+
+  async #endChild(): Promise<void> {
     const child = this.#child;
     if (child === null) return;
     for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
@@ -218,7 +226,8 @@ class Server {
 
   #ended(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (this.#child === child) this.#child = null;
-    if (this.#stopping) return;
+    // Who launches it hears of its end by the failure.
+    if (this.#stopping || this.#launching) return;
     this.#logger.error({ code, signal, output: this.#output }, 'postgres ended; it is started again');
     this.#again();
   }
@@ -237,8 +246,8 @@ class Server {
     try {
       await this.launch();
     } catch (error) {
-      this.#stopping = false;
-      process.once('exit', this.#onExit);
+      // A stop that came meanwhile stands.
+      if (this.#stopping) return;
       this.#again();
       throw error;
     }
