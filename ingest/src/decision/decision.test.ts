@@ -152,6 +152,9 @@ describe('what a trusted proxy says of its client', () => {
     }
     expect((await publish(server, { 'x-client-cert': encodeURIComponent(pem + pem) })).status).toBe(401);
     expect(server.gate.contexts.map(({ mutualTls }) => mutualTls)).toEqual([true, true]);
+    // Anybody can make one: beside a key it proves nothing.
+    await publish(server, { 'x-client-cert': encodeURIComponent(pem), authorization: `Thing ${KEY}` });
+    expect(server.gate.contexts.at(-1)?.mutualTls).toBe(false);
   });
 
   test('is nothing that a client can say itself, also when a proxy has said the very same before', async () => {

@@ -116,7 +116,8 @@ async function decide({ gate, audit }: DecisionServerOptions, exchange: Exchange
   if (credential === 'ticket') return { kind: 'later' };
   if (credential === null) return { kind: 'deny', status: 401, detail: 'Nothing says who asks.' };
   // The connection goes on to its next request: what is decided about stays.
-  const context: RequestContext = { ...connection.context, nowMs: Date.now() };
+  const mutualTls = credential.kind === 'certificate';
+  const context: RequestContext = { ...connection.context, mutualTls, nowMs: Date.now() };
   const identified = await gate.identify(credential, context.remoteAddress);
   if (identified.kind === 'refused') {
     return identified.reason === 'unknown'

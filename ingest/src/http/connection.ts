@@ -60,7 +60,8 @@ export class Connection {
     mutualTls: boolean;
     nowMs: number;
   };
-  /** What the client of the request in hand has shown to the trusted proxy that sends it. */
+  /** What the client of the request in hand has shown to the trusted proxy that sends it. Anybody can make one: it counts
+   *  as TLS on both sides (`mutualTls`) only for whom it identifies. */
   certificate: CertificateCredential | null = null;
   closed = false;
   /** No further request is read. */
@@ -386,7 +387,6 @@ export class Connection {
     const scheme = head.header('x-forwarded-proto');
     context.tls = scheme === undefined ? this.#tls : scheme.toLowerCase() === 'https';
     this.certificate = shownCertificate(head);
-    context.mutualTls = this.certificate !== null;
   }
 
   #beginBody(exchange: Exchange, size: number): void {

@@ -86,6 +86,7 @@ export class Publisher {
     const { gate, clock } = this.#options;
     const nowUs = clock.nowUs();
     connection.context.nowMs = Math.floor(nowUs / 1_000);
+    connection.context.mutualTls = credential.kind === 'certificate';
     let principal = head.principal;
     if (principal === null || principal.revoked) {
       const identified = gate.identify(credential, connection.context.remoteAddress);

@@ -57,7 +57,7 @@ export class Client {
       protocol,
       remoteAddress: peer.remoteAddress,
       tls: peer.tls,
-      mutualTls: peer.mutualTls,
+      mutualTls: peer.mutualTls || credential.kind === 'certificate',
       get nowMs() {
         return Date.now();
       },

@@ -1,5 +1,6 @@
 import { port } from '@millrace/core';
 import { z } from 'zod';
+import { isProxies } from '../http/proxies.ts';
 
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const MIB = 1_048_576;
@@ -20,6 +21,17 @@ export const MqttIngestConfig = z.object({
     .describe(
       'Whether clients are asked for a certificate. One that a thing carries (PUT /things/<id>/certificates) stands for its password; required: on this port there is no other way.',
     ),
+  MILLRACE_MQTT_PROXY_PROTOCOL: z
+    .string()
+    .default('')
+    .refine(isProxies, 'must be addresses and networks, separated by commas, as 10.0.0.0/8,::1')
+    .describe(
+      'Proxies (addresses and networks, comma-separated) that begin each connection to MQTT (TCP or TLS) with a PROXY protocol header, version 1 or 2: conditions of policies and the audit are about the client that it names. They must send it; from others none is taken.',
+    ),
+  MILLRACE_MQTT_PROXY_TLS: z
+    .enum(['off', 'on'])
+    .default('off')
+    .describe('Whether clients of those proxies come by TLS where the header does not say so (version 1 never does).'),
   MILLRACE_MQTT_CONNECTIONS_MAX: count(1, 1_000_000)
     .default(16_384)
     .describe('Open MQTT connections of this node; further ones are closed.'),

@@ -27,6 +27,7 @@ import type { ConnectReason, Will } from './connect.ts';
 import { Connection, type ConnectionHost, type Peer } from './connection.ts';
 import type { CloseReason, Sessions } from './contract.ts';
 import { PacketReader } from './packet-reader.ts';
+import { ProxyDoor } from './proxy-door.ts';
 import { Publisher } from './publisher.ts';
 import type { Publishes } from './publishes.ts';
 import { RetainedWriter } from './retained-writer.ts';
@@ -62,7 +63,7 @@ export interface MqttAddress {
   readonly mqtt: string | null;
   readonly mqtts: string | null;
   /** Serves a client whose bytes come in another way, as in a WebSocket. */
-  accept(stream: Duplex, peer: { readonly remoteAddress: string; readonly tls: boolean }): void;
+  accept(stream: Duplex, peer: Peer): void;
 }
 
 /** MQTT 3.1.1 and 3.1. Draining, it stops listening and reading, fires the wills, acknowledges what is on its way and
@@ -97,6 +98,7 @@ class MqttServer implements ConnectionHost {
   coarseMs = performance.now();
   readonly #host: string;
   readonly #handed: HandedConnections | undefined;
+  readonly #door: ProxyDoor;
   readonly #listeners: Server[] = [];
   readonly #connections = new Set<Connection>();
   readonly #counts: IngestCounts;
@@ -120,6 +122,13 @@ class MqttServer implements ConnectionHost {
     this.presence = options.presence;
     this.#host = options.host;
     this.#handed = options.handed;
+    this.#door = new ProxyDoor({
+      proxies: config.MILLRACE_MQTT_PROXY_PROTOCOL,
+      tls: config.MILLRACE_MQTT_PROXY_TLS === 'on',
+      headerMsMax: config.MILLRACE_MQTT_CONNECT_MS_MAX,
+      waitingMax: config.MILLRACE_MQTT_CONNECTIONS_MAX,
+      onRefused: () => this.refused('malformed'),
+    });
     this.rate = new RateLimit(config.MILLRACE_MQTT_RATE_PER_SECOND, config.MILLRACE_MQTT_RATE_BURST);
     this.#counts = IngestCounts.of(metrics, 'mqtt');
     this.#retained = new RetainedWriter(options.retained, logger, config.MILLRACE_MQTT_LOG_AWAY_MS_MAX);
@@ -193,7 +202,7 @@ class MqttServer implements ConnectionHost {
     return {
       mqtt,
       mqtts,
-      accept: (stream, peer) => this.#accept(stream, { ...peer, certificate: null }),
+      accept: (stream, peer) => this.#accept(stream, peer),
     };
   }
 
@@ -220,6 +229,7 @@ class MqttServer implements ConnectionHost {
           else resolve();
         }),
     );
+    this.#door.stop();
     for (const connection of this.#connections) connection.close('draining');
     this.#retained.stop();
     this.sessions.stop();
@@ -259,7 +269,7 @@ class MqttServer implements ConnectionHost {
   }
 
   async #serve(listener: 'mqtt' | 'mqtts', server: Server, port: number): Promise<string | null> {
-    if (this.#handed === undefined) return `${listener}://${await this.#bind(server, port)}`;
+    if (this.#handed === undefined) return `${listener}://${await this.#bind(this.#behindProxies(server), port)}`;
     let open = 0;
     this.#handed.take(listener, (socket) => {
       // The server's own limit is for what it accepts itself.
@@ -270,9 +280,20 @@ class MqttServer implements ConnectionHost {
       }
       open++;
       socket.once('close', () => open--);
-      server.emit('connection', socket);
+      this.#door.open(socket, (passed) => server.emit('connection', passed));
     });
     return null;
+  }
+
+  /** What listens for a server that opens what its proxies pass on. */
+  #behindProxies(server: Server): Server {
+    if (this.config.MILLRACE_MQTT_PROXY_PROTOCOL === '') return server;
+    const front = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
+      this.#door.open(socket, (passed) => server.emit('connection', passed)),
+    );
+    front.maxConnections = server.maxConnections;
+    front.on('drop', () => this.refused('connections'));
+    return front;
   }
 
   #bind(server: Server, port: number): Promise<string> {
@@ -292,9 +313,7 @@ class MqttServer implements ConnectionHost {
   }
 
   #open(socket: Socket, certificate: Peer['certificate'], tls = false): void {
-    // An IPv4 client of a dual-stack listener is known by its IPv4 address, as policies name it.
-    const remoteAddress = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
-    this.#accept(socket, { remoteAddress, tls, certificate });
+    this.#accept(socket, { ...this.#door.clientOf(socket, tls), certificate });
   }
 
   #openTls(socket: TLSSocket): void {

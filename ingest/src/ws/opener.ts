@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { Protocol } from '@millrace/core';
+import { type Credential, Protocol } from '@millrace/core';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Exchange } from '../http/exchange.ts';
 import type { Head } from '../http/head.ts';
@@ -42,7 +42,11 @@ const CONTENT_PROTOCOLS: Readonly<Record<string, string>> = {
 export interface MqttOverWebSocket {
   accept(
     stream: Duplex,
-    peer: { readonly remoteAddress: string; readonly tls: boolean; readonly mutualTls: boolean },
+    peer: {
+      readonly remoteAddress: string;
+      readonly tls: boolean;
+      readonly certificate: Extract<Credential, { kind: 'certificate' }> | null;
+    },
   ): void;
 }
 
@@ -102,8 +106,8 @@ export class SocketOpener {
       const opened = this.#accept(exchange, this.#tunnels, 'mqtt', () => tunnel.left());
       if (opened === null) return;
       const tunnel = this.#kept(new Tunnel(opened), opened);
-      const { remoteAddress, tls, mutualTls } = connection.context;
-      mqtt.accept(tunnel, { remoteAddress, tls, mutualTls });
+      const { remoteAddress, tls } = connection.context;
+      mqtt.accept(tunnel, { remoteAddress, tls, certificate: connection.certificate });
       opened.read(true);
     }
   }

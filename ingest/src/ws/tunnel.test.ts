@@ -33,7 +33,7 @@ describe('the tunnel for MQTT', () => {
     await using live = await openLive({}, { mqtt });
     using socket = await TestSocket.open(`${live.wsUrl}/mqtt`, {}, ['mqtt']);
     expect(socket.ws.protocol).toBe('mqtt');
-    expect(mqtt.peers).toEqual([{ remoteAddress: '127.0.0.1', tls: false, mutualTls: false }]);
+    expect(mqtt.peers).toEqual([{ remoteAddress: '127.0.0.1', tls: false, certificate: null }]);
     for (const part of ['\x10', '\x0e\x00', 'rest']) socket.send(Buffer.from(part, 'latin1'));
     await until('all came', () => mqtt.received.length >= 7);
     expect(mqtt.received).toBe('\x10\x0e\x00rest');

@@ -17,7 +17,7 @@ import { createJobRights } from '../jobs/rights.ts';
 import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
 import type { OpenApiDocument } from './docs-page.ts';
-import { identify, userOf } from './identity.ts';
+import { identify, isKnownByCertificate, userOf } from './identity.ts';
 import { OneByOne } from './one-by-one.ts';
 import { openApiDocument, routes } from './open-api.ts';
 import type { Call, HealthCheck, Plane } from './plane.ts';
@@ -160,7 +160,7 @@ async function answer(
         protocol: Protocol.http,
         remoteAddress: peer.remoteAddress,
         tls: peer.tls,
-        mutualTls: (peer.certificate ?? null) !== null,
+        mutualTls: isKnownByCertificate(request, peer),
         nowMs: Date.now(),
       },
       parameters,

@@ -12,6 +12,10 @@ import { notFound, Refusal } from './refusal.ts';
 
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="millrace", Thing realm="millrace"' };
 
+/** Whether nothing but its certificate says who sends a request. */
+export const isKnownByCertificate = (request: Request, { certificate }: HttpPeer): boolean =>
+  certificate !== undefined && certificate !== null && credentialOf(request.headers.get('authorization')) === null;
+
 /** By what the request shows, else by the certificate that its sender has shown.
  *  @throws Refusal 401; PolicyError POLICY_GUESSED (429) */
 export async function identify(request: Request, plane: Plane, peer: HttpPeer): Promise<Principal> {
