@@ -13,10 +13,10 @@ import {
 } from '@millrace/core';
 import { takeSnapshot } from './backup/snapshot.ts';
 import type { StorageConfig } from './config.ts';
-import type { Engine } from './engine/engine.ts';
-import { queryError } from './engine/errors.ts';
 import { openCluster } from './engine/cluster.ts';
 import { entryPoints } from './engine/connection.ts';
+import type { Engine } from './engine/engine.ts';
+import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
 import { Asker } from './read/asker.ts';

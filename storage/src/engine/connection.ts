@@ -91,11 +91,7 @@ export class Connection {
     this.#restUntilMs = performance.now() + Math.random() * ms;
   }
 
-  async rows<Row>(
-    statement: string,
-    parameters?: QueryParameters,
-    settings: ClickHouseSettings = {},
-  ): Promise<Row[]> {
+  async rows<Row>(statement: string, parameters?: QueryParameters, settings: ClickHouseSettings = {}): Promise<Row[]> {
     const answer = await this.#client.query({
       query: statement,
       format: 'JSONEachRow',

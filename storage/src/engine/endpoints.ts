@@ -21,11 +21,7 @@ export class Endpoints {
    *  @param start which is asked first if all are well
    *  @param fence awaited before each try
    *  @throws what the last one said, or the fence */
-  async ask<T>(
-    work: (connection: Connection) => Promise<T>,
-    start = 0,
-    fence?: () => Promise<void>,
-  ): Promise<T> {
+  async ask<T>(work: (connection: Connection) => Promise<T>, start = 0, fence?: () => Promise<void>): Promise<T> {
     const count = this.connections.length;
     const order = [...this.connections.slice(start % count), ...this.connections.slice(0, start % count)];
     order.sort((a, b) => a.restUntilMs - b.restUntilMs);

@@ -26,7 +26,8 @@ const OPERATORS: Readonly<Record<Comparator, string>> = { eq: '=', lt: '<', le: 
 
 const OFFSET_MAX = 1_000_000;
 const LIMIT_MAX = 1_000;
-const NS_MIN = -(2n ** 63n);
+/** From 1900 on, as a reading's time is: what is said between the servers of a cluster as text must be readable. */
+const NS_MIN = -2_208_988_800_000_000_000n;
 const NS_MAX = 2n ** 63n - 1n;
 
 /** One page of a channel's readings. @see ReadingsStore.readings */

@@ -71,8 +71,10 @@ export function clustered(statement: string, place: ClusterPlace): string[] {
   if (altered?.[1] !== undefined && altered[2] !== undefined) {
     const [, name, change] = altered;
     const local = `ALTER TABLE ${database}.${localTable(name)} ${on} ${replicatedSettings(change)}`;
-    // Columns are those of both; indexes, codecs, settings and rows are the local table's alone.
-    const columns = /^(ADD|DROP|RENAME|MODIFY) COLUMN\b/.test(change) && !/\b(CODEC|TTL)\b/.test(change);
+    // Columns are those of both; indexes, settings and rows are the local table's alone.
+    const columns =
+      /^(ADD|DROP|RENAME) COLUMN\b/.test(change) ||
+      (/^MODIFY COLUMN\b/.test(change) && !/\b(CODEC|TTL)\b/.test(change));
     if (localTable(name) === name || !columns) return [local];
     return [local, `ALTER TABLE ${database}.${name} ${on} ${change}`];
   }

@@ -5,7 +5,6 @@ import type { Engine } from '../engine/engine.ts';
 
 /** So long a lease lasts whose holder is heard of no more. @units s */
 const LEASE_S = 30;
-const RENEW_MS = (LEASE_S * 1_000) / 3;
 const LOOK_MS = 200;
 /** Turns that nobody remembers: far more than fit into the table's window. */
 const KEPT = 1_000;
@@ -25,34 +24,39 @@ ENGINE = MergeTree() ORDER BY number SETTINGS non_replicated_deduplication_windo
  *  @source docs/adr/0024 */
 export class SchemaLease {
   readonly #engine: Engine;
+  readonly #seconds: number;
   readonly #holder = randomUUID();
   #number = 0n;
   #renewing: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #untilMs = 0;
 
-  private constructor(engine: Engine) {
+  private constructor(engine: Engine, seconds: number) {
     this.#engine = engine;
+    this.#seconds = seconds;
   }
 
   /** Waits for whoever holds it.  @throws what the engine says */
-  static async take(engine: Engine): Promise<SchemaLease> {
-    const lease = new SchemaLease(engine);
+  static async take(engine: Engine, seconds = LEASE_S): Promise<SchemaLease> {
+    const lease = new SchemaLease(engine, seconds);
     let hidden = { number: 0n, sinceMs: 0 };
     for (let passed = 0n; ; ) {
       const turn = await lease.#last();
       if (turn === undefined || turn.over === 1) {
         const next = BigInt(turn?.number ?? 0) + 1n + passed;
-        if (await lease.#claim(next, LEASE_S)) break;
+        if (await lease.#claim(next, seconds)) break;
         // A turn that is taken and not to be seen went to a replica that is away with it: passed over when it must be over.
         if (hidden.number !== next) hidden = { number: next, sinceMs: performance.now() };
-        else if (performance.now() - hidden.sinceMs > LEASE_S * 1_000) passed++;
+        else if (performance.now() - hidden.sinceMs > seconds * 1_000) passed++;
       } else passed = 0n;
       await sleep(LOOK_MS * (0.5 + Math.random()));
     }
-    lease.#timer = setInterval(() => {
-      lease.#renewing = lease.#renew();
-    }, RENEW_MS).unref();
+    lease.#timer = setInterval(
+      () => {
+        lease.#renewing = lease.#renew();
+      },
+      (seconds * 1_000) / 3,
+    ).unref();
     return lease;
   }
 
@@ -71,7 +75,7 @@ export class SchemaLease {
 
   /** Tried again at the next time, while the lease lasts. */
   async #renew(): Promise<void> {
-    await this.#claim(this.#number + 1n, LEASE_S).catch(() => false);
+    await this.#claim(this.#number + 1n, this.#seconds).catch(() => false);
   }
 
   async #claim(number: bigint, seconds: number): Promise<boolean> {

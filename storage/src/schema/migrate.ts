@@ -19,7 +19,7 @@ const FSYNC = ['fsync_after_insert', 'fsync_part_directory'] as const;
 /** Every table that an insert reaches. */
 export const INSERT_TARGETS = [...TABLES, 'rollups', 'latest_others'] as const;
 
-const MADE = `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now())
+export const MADE = `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, applied DateTime('UTC') DEFAULT now())
 ENGINE = ReplacingMergeTree ORDER BY version`;
 
 /** Brings the database to this program's schema. Safe to run twice, and by several nodes at once: one does it, the others

@@ -39,8 +39,11 @@ export function playedStatements(played: PlayedCluster, shard: number, statement
   const inShard = (number: number): string => {
     if (shards.length === 1) return single;
     return single
-      .replace(/\bDistributed\('[^']*', '[^']*', '(\w+)'\)/, `Merge(REGEXP('^${database}_[0-9]+$'), '^$1$')`)
-      .replaceAll(new RegExp(`(?:\\b${database}\\.)?\\b(schema_(?:leases|migrations))\\b(?!')`, 'g'), `${database}_1.$1`)
+      .replace(
+        /\bDistributed\('[^']*', '[^']*', '(\w+)'\)/,
+        (_, table: string) => `Merge(REGEXP('^${database}_[0-9]+$'), '^${table}$')`,
+      )
+      .replaceAll(new RegExp(`(?:\\b${database}(?:_[0-9]+)?\\.)?\\b(schema_\\w+)\\b(?!')`, 'g'), `${database}_1.$1`)
       .replaceAll(new RegExp(`\\b${database}\\.`, 'g'), `${database}_${number}.`)
       .replace(new RegExp(`^(\\s*CREATE DATABASE IF NOT EXISTS ${database})\\b`), `$1_${number}`);
   };

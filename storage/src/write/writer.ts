@@ -54,9 +54,7 @@ export class Writer {
       throw insertError(error, facts);
     };
     const shard = await this.#engine.shardOf(topic, partition).catch(told);
-    const skip = options.verify
-      ? await stored(this.#engine, shard, batch, options.part === true).catch(told)
-      : null;
+    const skip = options.verify ? await stored(this.#engine, shard, batch, options.part === true).catch(told) : null;
     for (const table of WRITE_ORDER) {
       const { rowCount, bytes } = batch.blocks[table];
       if (rowCount === 0) continue;
