@@ -62,9 +62,11 @@ export async function startNode(
     patiently(component, { logger, signal, waiting: (name, told) => waitingRoom.report(name, told) });
 
   try {
+    // Nothing is stored before the registry is there.
+    const shards: LogShards = { shardOf: (...of) => registry.logShards.shardOf(...of) };
     const [log, store, database] = await assembly.startTogether([
       patient(messagesTopic(openLog(config.log, { directory: directory.file('log'), ...tools }), config.log)),
-      patient(openStore(config.storage, { directory: directory.file('clickhouse'), ...tools })),
+      patient(openStore(config.storage, { directory: directory.file('clickhouse'), shards, ...tools })),
       postgres(config, directory, logger, workersConnections(workerCount)),
     ]);
     const password = adminPassword(directory, config.registry.MILLRACE_ADMIN_PASSWORD);
@@ -184,12 +186,7 @@ export async function startNode(
 }
 
 /** The registry's database: the one that is configured, or one of our own. */
-function postgres(
-  config: Config,
-  directory: DataDirectory,
-  logger: Logger,
-  more: number,
-): Component<EmbeddedPostgres> {
+function postgres(config: Config, directory: DataDirectory, logger: Logger, more: number): Component<EmbeddedPostgres> {
   const url = config.registry.MILLRACE_POSTGRES_URL;
   if (url === undefined) {
     const connectionsMax = POSTGRES_CONNECTIONS_MAX + more;
