@@ -1,11 +1,16 @@
 import type { Logger } from '@millrace/core';
-import type { Queue, Worker } from 'bullmq';
 import type { Database } from '../database/database.ts';
 import type { ChunkWork } from './chunk.ts';
 import type { JobStore } from './jobs.ts';
+import { postgresQueue } from './postgres-queue.ts';
+import type { JobQueue } from './queue.ts';
+import { type RedisQueue, redisQueue } from './redis-queue.ts';
 
 export interface EngineOptions {
+  /** Of PostgreSQL. */
   readonly url: string;
+  /** What tells nodes of jobs instead. Holds a password. */
+  readonly redis: { readonly url: string; readonly prefix: string } | null;
   readonly database: Database;
   readonly store: JobStore;
   readonly work: ChunkWork;
@@ -15,65 +20,37 @@ export interface JobEngine {
   /** Has a job worked off, by whichever node is free.  @throws never: what can not be told now is found by the poll */
   submit(id: string): Promise<void>;
   start(): void;
+  /** What is wrong with Redis; null when it answers, or is not used. */
+  health(): Promise<string | null>;
   stop(): Promise<void>;
 }
 
-const QUEUE = 'bulk';
-const SCHEMA = 'jobs';
-/** Jobs that one node works on at once. */
-const CONCURRENCY = 2;
-/** A job whose node has been silent for so long is given to another. Should it live after all, the two take turns. */
-const LOCK_MS = 6_000;
-const STALLED_MS = 3_000;
 /** How often is looked for jobs that no queue knows: their node died before it told one. */
 const POLL_MS = 5_000;
 const SWEEP_POLLS = 120;
 const OPEN_MAX = 100;
 const BREAKDOWNS_MAX = 20;
 
-interface Running {
-  readonly queue: Queue<{ job: string }>;
-  readonly worker: Worker<{ job: string }>;
-}
-
-/** BullMQ on the registry's own PostgreSQL tells nodes what there is to do and notices those that died; what is done is
- *  in the registry's tables. It is loaded when there is the first job: a node without jobs starts without it.
+/** BullMQ tells nodes what there is to do and notices those that died, on the registry's own PostgreSQL or on Redis; what
+ *  is done is in the registry's tables. It is loaded when there is the first job: a node without jobs starts without it.
  *  @holds whatever the queue loses, repeats or gives to two nodes, each line is made once */
-export function createEngine({ url, database, store, work, logger }: EngineOptions): JobEngine {
-  let starting: Promise<Running> | null = null;
+export function createEngine({ url, redis, database, store, work, logger }: EngineOptions): JobEngine {
+  let starting: Promise<JobQueue> | null = null;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
   let polls = 0;
   let stopped = false;
 
-  async function load(): Promise<Running> {
-    const { createPostgresBackend, withBackend } = await import('bullmq');
-    const bull = withBackend(createPostgresBackend);
-    const connection = {
-      connectionString: url,
-      schema: SCHEMA,
-      migrate: true,
-      max: 2,
-      application_name: 'millrace-jobs',
-    };
-    const worker = new bull.Worker<{ job: string }>(QUEUE, ({ data }) => run(data.job), {
-      connection,
-      concurrency: CONCURRENCY,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_MS,
-      // The table says how often a job may break down.
-      maxStalledCount: 1_000_000,
-    });
-    worker.on('error', (error) =>
-      logger.warn({ err: error.message }, 'the queue of jobs does not answer; tries again'),
-    );
-    const queue = new bull.Queue<{ job: string }>(QUEUE, { connection });
-    queue.on('error', () => undefined);
-    await Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]);
-    return { queue, worker } as unknown as Running;
+  let onRedis: Promise<RedisQueue> | null = null;
+
+  async function load(): Promise<JobQueue> {
+    const options = { work: run, logger };
+    if (redis === null) return postgresQueue(url, options);
+    onRedis ??= redisQueue(redis.url, redis.prefix, options);
+    return onRedis;
   }
 
-  function running(): Promise<Running> {
+  function running(): Promise<JobQueue> {
     starting ??= load().catch((error) => {
       starting = null;
       throw error;
@@ -101,9 +78,8 @@ export function createEngine({ url, database, store, work, logger }: EngineOptio
 
   /** @holds what the queue has already stays as it is */
   async function enqueue(ids: readonly string[]): Promise<void> {
-    const { queue } = await running();
-    for (const id of ids)
-      await queue.add(QUEUE, { job: id }, { jobId: id, removeOnComplete: true, removeOnFail: true });
+    const queue = await running();
+    for (const id of ids) await queue.add(id);
   }
 
   async function poll(): Promise<void> {
@@ -125,7 +101,13 @@ export function createEngine({ url, database, store, work, logger }: EngineOptio
   }
 
   return {
-    start: () => schedule(POLL_MS * Math.random()),
+    start() {
+      schedule(POLL_MS * Math.random());
+      // That it can not be reached is told at the start, not at the first job.
+      if (redis !== null)
+        void running().catch((error) => logger.warn({ err: error }, 'the queue of jobs does not start'));
+    },
+    health: async () => (onRedis === null ? null : (await onRedis).health()),
 
     async submit(id) {
       await enqueue([id]).catch((error) =>
@@ -139,8 +121,7 @@ export function createEngine({ url, database, store, work, logger }: EngineOptio
       await polling;
       const begun = await starting?.catch(() => null);
       if (begun === null || begun === undefined) return;
-      await begun.worker.close();
-      await begun.queue.close();
+      await begun.close();
     },
   };
 }

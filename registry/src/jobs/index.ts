@@ -16,9 +16,12 @@ export interface Jobs extends Topic, Omit<JobStore, 'create' | 'open' | 'sweep' 
   guard(rights: JobRights): void;
   /** Keeps what shall be made, and has it made.  @throws RegistryError REGISTRY_FULL */
   submit(org: string, kind: JobKind, items: readonly unknown[]): Promise<Job>;
+  /** Set where Redis tells of jobs; nothing else needs it.
+   *  @shape health: null when it answers, else what is wrong */
+  readonly redis: { health(): Promise<string | null> } | null;
 }
 
-export function createJobs({ database, feed, credentials, now, url, logger }: Parts): Jobs {
+export function createJobs({ database, feed, credentials, config, now, url, logger }: Parts): Jobs {
   const store = createJobStore(database, feed, credentials);
   const things = createThings(database, feed, credentials, now);
   const channels = createChannels(database, feed);
@@ -35,7 +38,10 @@ export function createJobs({ database, feed, credentials, now, url, logger }: Pa
     },
     stopUnlawful: store.stopUnlawful,
   });
-  const engine = createEngine({ url, database, store, work, logger });
+  const redisUrl = config.MILLRACE_REDIS_URL;
+  const prefix = `millrace-${credentials.digest('jobs').slice(0, 16)}`;
+  const redis = redisUrl === undefined ? null : { url: redisUrl, prefix };
+  const engine = createEngine({ url, redis, database, store, work, logger });
   return {
     ...store,
     guard(judge) {
@@ -47,6 +53,7 @@ export function createJobs({ database, feed, credentials, now, url, logger }: Pa
       void engine.submit(job.id);
       return job;
     },
+    redis: redis === null ? null : { health: () => engine.health() },
     start: async () => engine.start(),
     stop: () => engine.stop(),
   };

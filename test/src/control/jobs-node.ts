@@ -1,10 +1,10 @@
 import { createLogger, createMetrics } from '@millrace/core';
 import { createCredentials, generateSigningKey } from '@millrace/policy';
-import { openRegistry } from '@millrace/registry';
+import { openRegistry, RegistryConfig } from '@millrace/registry';
 import { ADMIN } from './plane.ts';
 
 /** A registry in a process of its own that begins a long job, says which, and works on it until it is killed. */
-const [url = ''] = process.argv.slice(2);
+const [url = '', redis] = process.argv.slice(2);
 const { value: registry } = await openRegistry({
   url,
   credentials: {
@@ -14,6 +14,7 @@ const { value: registry } = await openRegistry({
   metrics: createMetrics(),
   logger: createLogger({ level: 'silent' }),
   admin: ADMIN,
+  ...(redis === undefined ? {} : { config: RegistryConfig.parse({ MILLRACE_REDIS_URL: redis }) }),
 }).start();
 const started = await registry.gettingStarted();
 const thing = await registry.things.get(started?.thingId ?? '');
