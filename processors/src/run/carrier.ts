@@ -1,4 +1,4 @@
-import { type Commit, Ledger, type OffsetRange } from './ledger.ts';
+import { type Commit, Ledger, type OffsetRange, type OpenRange } from './ledger.ts';
 
 /** What is being worked at: `hand` is the range that the store gets now, `ahead` the batch that follows it. */
 export type Strand = 'hand' | 'ahead';
@@ -55,8 +55,8 @@ export type CarrierEvent =
   /** @shape before: the offset of the message in the middle; null: there are no two */
   | { readonly kind: 'weighed'; readonly before: number | null }
   | { readonly kind: 'written' }
-  /** The store will never take these rows. */
-  | { readonly kind: 'refused' }
+  /** The store will never take these rows.  @shape messages: that they were made of */
+  | { readonly kind: 'refused'; readonly messages: number }
   /** Whether they are inserted is not known. */
   | { readonly kind: 'unreachable' }
   | { readonly kind: 'committed' }
@@ -97,8 +97,8 @@ export class Carrier {
   /** The rows in hand are a dead letter. */
   #burying = false;
   #tries = 0;
-  /** Where the head is split once no insert of another owner can come any more. */
-  #splitBefore = 0;
+  /** What is done once no insert of another owner can come any more. */
+  #settled: (() => readonly Effect[]) | null = null;
 
   private constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -145,13 +145,13 @@ export class Carrier {
         return this.#made(event.strand, this.#worked(event.strand).range);
       case 'weighed':
         this.#expect(this.#hand === 'weighing', event);
-        return event.before === null ? this.#bury('store_refused') : this.#split(event.before);
+        return this.#weighed(event.before);
       case 'written':
         this.#expect(this.#hand === 'writing', event);
         return this.#close();
       case 'refused':
         this.#expect(this.#hand === 'writing', event);
-        return this.#refused();
+        return this.#refused(event.messages);
       case 'unreachable':
         this.#expect(this.#hand === 'writing', event);
         this.#tries++;
@@ -185,7 +185,8 @@ export class Carrier {
     return [{ kind: 'read', from: this.#ledger.next }];
   }
 
-  #normalise(strand: Strand, range: OffsetRange, attempts: number): readonly Effect[] {
+  #normalise(strand: Strand, { first, last }: OffsetRange, attempts: number): readonly Effect[] {
+    const range = { first, last };
     this.#work[strand] = { range, attempts, failure: null };
     return [{ kind: 'normalise', strand, range }];
   }
@@ -216,57 +217,75 @@ export class Carrier {
     const { range, attempts, failure } = this.#worked(strand);
     if (!works) return [{ kind: 'wait', strand, why: 'workers', tries: attempts }];
     if (failure === null) throw new RangeError('nothing has failed');
-    if (failure.before === null)
-      return [{ kind: 'bury', strand, range, reason: failure.hung ? 'worker_hung' : 'worker_failed' }];
-    if (strand === 'ahead') return this.#normalise('ahead', { first: range.first, last: failure.before - 1 }, 0);
-    return this.#split(failure.before);
+    const { before } = failure;
+    const reason = failure.hung ? 'worker_hung' : 'worker_failed';
+    if (strand === 'ahead') {
+      if (before === null) return [{ kind: 'bury', strand, range, reason }];
+      return this.#normalise('ahead', { first: range.first, last: before - 1 }, 0);
+    }
+    const bury = (): readonly Effect[] => {
+      this.#hand = 'working';
+      return [{ kind: 'bury', strand, range, reason }];
+    };
+    return this.#settle(before === null ? bury : () => this.#split(before));
   }
 
   #waited(strand: Strand): readonly Effect[] {
     if (strand === 'ahead' || this.#hand === 'working') return this.#again(strand);
     if (this.#hand === 'writing') return [this.#write()];
     if (this.#hand !== 'settling') throw new RangeError(`the hand is ${this.#hand} and waits for nothing`);
-    return this.#commit(this.#ledger.split(this.#splitBefore));
+    if (this.#settled === null) throw new RangeError('nothing waits to be settled');
+    return this.#settled();
   }
 
   /** From the second try on the first may be there without a word, and its token may be forgotten by now. */
   #write(): Effect {
-    const { head } = this.#ledger;
-    if (head === null) throw new RangeError('nothing is open');
+    const { first, last, part, verify: doubtful } = this.#head();
     this.#hand = 'writing';
-    const { first, last, part } = head;
-    const verify = head.verify || this.#burying || this.#tries > 0;
+    const verify = doubtful || this.#burying || this.#tries > 0;
     return { kind: 'write', range: { first, last }, verify, part, tries: this.#tries };
   }
 
   /** The store will never take the head as it is: halves, until the culprit is alone and becomes a dead letter. */
-  #refused(): readonly Effect[] {
+  #refused(messages: number): readonly Effect[] {
     this.#tries++;
     // What refuses even a dead letter is the store's own fault: nothing may be lost to it.
     if (this.#burying) return [{ kind: 'wait', strand: 'hand', why: 'dead_letters', tries: this.#tries }];
-    const { head } = this.#ledger;
-    if (head === null) throw new RangeError('nothing is open');
+    if (messages === 1) return this.#bury('store_refused');
+    const { first, last } = this.#head();
     this.#hand = 'weighing';
-    return [{ kind: 'weigh', range: { first: head.first, last: head.last } }];
+    return [{ kind: 'weigh', range: { first, last } }];
+  }
+
+  /** Where the log has lost all but one meanwhile, that one need not be the culprit. */
+  #weighed(before: number | null): readonly Effect[] {
+    if (before !== null) return this.#settle(() => this.#split(before));
+    this.#prepared = false;
+    this.#hand = 'working';
+    return this.#normalise('hand', this.#head(), 0);
   }
 
   #bury(reason: Burial): readonly Effect[] {
-    const { head } = this.#ledger;
-    if (head === null) throw new RangeError('nothing is open');
-    const range = { first: head.first, last: head.last };
+    const { first, last } = this.#head();
+    const range = { first, last };
     this.#hand = 'working';
     this.#burying = true;
     this.#work.hand = { range, attempts: 0, failure: null };
     return [{ kind: 'bury', strand: 'hand', range, reason }];
   }
 
-  /** The parts have other tokens than the whole: what the owner before has sent of it must have come before them. */
+  /** A part has another token than its whole, and a dead letter takes the place of rows: what the owner before has sent
+   *  must have come by then. */
+  #settle(then: () => readonly Effect[]): readonly Effect[] {
+    if (!this.#head().inherited) return then();
+    this.#hand = 'settling';
+    this.#settled = then;
+    return [{ kind: 'wait', strand: 'hand', why: 'late_inserts', tries: 0 }];
+  }
+
   #split(before: number): readonly Effect[] {
     this.#prepared = false;
-    if (!this.#ledger.head?.inherited) return this.#commit(this.#ledger.split(before));
-    this.#hand = 'settling';
-    this.#splitBefore = before;
-    return [{ kind: 'wait', strand: 'hand', why: 'late_inserts', tries: 0 }];
+    return this.#commit(this.#ledger.split(before));
   }
 
   /** One commit closes the head and opens what is ready, unless more of the plan is to be written first. */
@@ -291,6 +310,12 @@ export class Carrier {
   #end(): readonly Effect[] {
     this.#hand = 'over';
     return [{ kind: 'over' }];
+  }
+
+  #head(): OpenRange {
+    const { head } = this.#ledger;
+    if (head === null) throw new RangeError('nothing is open');
+    return head;
   }
 
   #worked(strand: Strand): Work {

@@ -186,7 +186,7 @@ export class Lane {
       if (fallen instanceof LaneOver || isFenced(fallen)) throw fallen;
       if (error instanceof StoreError && error.code === 'STORE_REFUSED') {
         metrics.retries.inc({ reason: 'store_refused' });
-        return { kind: 'refused' };
+        return { kind: 'refused', messages: batch.tally.messages };
       }
       this.#patience.failed('writing to the store', error, tries + 1);
       return { kind: 'unreachable' };
