@@ -127,9 +127,10 @@ export interface KafkaReader {
 }
 
 export interface MemberEvents {
-  /** The group has a new generation: these partitions are ours, and nothing is read until `read` is called. */
-  joined(partitions: readonly number[]): void;
-  /** The group is about to have a new generation, or this member has lost it. */
+  /** The group has a new generation: these partitions are ours, and nothing is read until `read` is called. Those of
+   *  `kept` were ours in the generation right before, and nobody's in between: their reads and commits go on. */
+  joined(partitions: readonly number[], kept?: readonly number[]): void;
+  /** Nothing is kept: the group is about to have a new generation, or this member has lost it. */
   leaving(): void;
 }
 
@@ -137,7 +138,7 @@ export interface MemberEvents {
 export interface KafkaMember extends KafkaReader {
   /** Resolves when it is connected; joining goes on by itself, also after faults. */
   start(): Promise<void>;
-  /** Commits an offset under the generation of the last `joined`, never under a later one.
+  /** Commits an offset under a generation in which the partition is this member's without a break since it got it.
    *  @throws LogError LOG_FENCED; LOG_UNREACHABLE also when the broker was not asked */
   commit(partition: number, offset: number, metadata: string): Promise<void>;
 }

@@ -12,7 +12,8 @@ interface Held {
 }
 
 /** A member of a Kafka consumer group.
- *  @holds all leases end when the group rebalances; new ones begin once the old ones have let go */
+ *  @holds a lease outlives a rebalance where the client can tell that the partition was nobody else's meanwhile; else it
+ *         ends, and a new one begins once the old one has let go */
 export class GroupMember {
   readonly group: string;
   readonly #topic: KafkaTopic;
@@ -32,8 +33,8 @@ export class GroupMember {
     this.group = group;
     this.#onLease = onLease;
     this.#intake = parts.client.member(topic.topic, group, {
-      joined: (partitions) => void this.#joined(partitions),
-      leaving: () => void this.#letGo(),
+      joined: (partitions, kept = []) => void this.#joined(partitions, kept),
+      leaving: () => void this.#letGo([]),
     });
   }
 
@@ -47,18 +48,23 @@ export class GroupMember {
   }
 
   async #stop(): Promise<void> {
-    await this.#letGo();
+    await this.#letGo([]);
     await this.#intake.stop().catch((error: unknown) => {
       this.#parts.logger.warn({ err: error, group: this.group }, 'a Kafka consumer did not leave in order');
     });
   }
 
-  /** Ends all leases.  @returns when those who held them are done, or late */
-  async #letGo(): Promise<void> {
+  /** Ends all leases but some.  @returns when those who held them are done, or late */
+  async #letGo(kept: readonly number[]): Promise<void> {
     this.#generation++;
-    const leaving = [...this.#held.values()];
-    this.#held.clear();
-    for (const { ending } of leaving) ending.abort();
+    const leaving: Held[] = [];
+    for (const [partition, held] of [...this.#held]) {
+      if (kept.includes(partition) && !held.ending.signal.aborted) continue;
+      this.#held.delete(partition);
+      leaving.push(held);
+      held.ending.abort();
+    }
+    if (leaving.length === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, LET_GO_MS_MAX);
@@ -67,14 +73,16 @@ export class GroupMember {
     clearTimeout(timer);
   }
 
-  async #joined(partitions: readonly number[]): Promise<void> {
-    const gone = this.#letGo();
+  async #joined(partitions: readonly number[], kept: readonly number[]): Promise<void> {
+    this.#parts.measures.rebalances.inc({ group: this.group });
+    const gone = this.#letGo(kept);
+    const fresh = partitions.filter((partition) => !this.#held.has(partition));
     const generation = this.#generation;
     await gone;
     for (;;) {
       if (generation !== this.#generation || this.#stopping !== null) return;
       try {
-        const starts = await Promise.all(partitions.map((partition) => this.#begin(partition)));
+        const starts = await Promise.all(fresh.map((partition) => this.#begin(partition)));
         if (generation !== this.#generation || this.#stopping !== null) return;
         for (const { partition, committed } of starts) this.#grant(partition, committed);
         return;
@@ -95,12 +103,13 @@ export class GroupMember {
   #grant(partition: number, committed: Committed): void {
     const ending = new AbortController();
     const { signal } = ending;
+    this.#checked.delete(partition);
     const lease: PartitionLease = {
       partition,
       committed,
       signal,
       read: (from, options) => this.#read(partition, from, options, signal),
-      commit: (offset, metadata) => this.#commit(partition, offset, metadata, signal),
+      commit: (offset, metadata) => this.#commit(partition, offset, metadata, ending),
     };
     const run = async (): Promise<void> => {
       try {
@@ -128,15 +137,20 @@ export class GroupMember {
     return batch;
   }
 
-  async #commit(partition: number, offset: number, metadata: string, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw new LogError('LOG_FENCED', 'never', { partition });
+  async #commit(partition: number, offset: number, metadata: string, ending: AbortController): Promise<void> {
+    if (ending.signal.aborted) throw new LogError('LOG_FENCED', 'never', { partition });
     if (Buffer.byteLength(metadata) > METADATA_BYTES_MAX) {
       throw new LogError('LOG_RECORD_TOO_LARGE', 'never', { metadataBytesMax: METADATA_BYTES_MAX });
     }
+    const { group } = this;
+    const { commits } = this.#parts.measures;
     try {
       await this.#intake.commit(partition, offset, metadata);
+      commits.inc({ group, outcome: 'kept' });
     } catch (error) {
-      if (error instanceof LogError && error.code === 'LOG_FENCED') this.#held.get(partition)?.ending.abort();
+      const fenced = error instanceof LogError && error.code === 'LOG_FENCED';
+      commits.inc({ group, outcome: fenced ? 'fenced' : 'failed' });
+      if (fenced) ending.abort();
       throw error;
     }
   }

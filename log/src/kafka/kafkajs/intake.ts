@@ -3,6 +3,7 @@ import type { Batch, Consumer, Kafka, KafkaMessage } from 'kafkajs';
 import type { KafkaMember, MemberEvents } from '../client.ts';
 import { frameBatch } from '../frames.ts';
 import { kafkaFault } from './faults.ts';
+import { Membership } from './membership.ts';
 
 /** What one partition has received and nobody has read yet.
  *  @holds bounded: fetching pauses once `bytes` reaches `bytesMax`, and goes on when a read has emptied half of it */
@@ -30,15 +31,7 @@ const SESSION_MS_MAX = 7_000;
 /** So long `stop` waits for a join that is under way. */
 const JOIN_MS_MAX = 3_000;
 
-type CommitNow = (offsets: { topics: { topic: string; partitions: PartitionCommit[] }[] }) => Promise<void>;
-interface PartitionCommit {
-  readonly partition: number;
-  readonly offset: string;
-  readonly metadata: string;
-}
-
-/** A kafkajs consumer turned from push to pull: partitions are paused until somebody reads them.
- *  @holds it never commits by itself */
+/** A kafkajs consumer turned from push to pull: partitions are paused until somebody reads them. */
 export class Intake implements KafkaMember {
   readonly #consumer: Consumer;
   readonly #topic: string;
@@ -48,17 +41,17 @@ export class Intake implements KafkaMember {
   /** Settles when the group was joined for the first time, or could not be. */
   joining: Promise<void> = Promise.resolve();
   #stopped = false;
-  /** Commits once, under the present generation; known from the first batch of a generation on. */
-  #commitNow: CommitNow | null = null;
-  #commits = 0;
+  readonly #membership: Membership;
 
   constructor(kafka: Kafka, topic: string, group: string, logger: Logger, events: MemberEvents) {
     this.#topic = topic;
     this.#logger = logger;
     this.#events = events;
+    this.#membership = new Membership(group, () => this.#buffers.keys());
     this.#consumer = kafka.consumer({
       groupId: group,
       allowAutoTopicCreation: false,
+      partitionAssigners: this.#membership.assigners,
       maxWaitTimeInMs: FETCH_WAIT_MS_MAX,
       maxBytesPerPartition: 2 * 1024 * 1024,
       sessionTimeout: SESSION_MS_MAX,
@@ -70,16 +63,13 @@ export class Intake implements KafkaMember {
 
   async start(): Promise<void> {
     const consumer = this.#consumer;
-    consumer.on(consumer.events.REBALANCING, () => this.#events.leaving());
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       this.#logger.warn({ err: payload.error, restart: payload.restart }, 'a Kafka consumer lost its broker');
+      this.#lost();
       this.#events.leaving();
     });
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       this.#joined(payload.memberAssignment[this.#topic] ?? []);
-    });
-    consumer.on(consumer.events.COMMIT_OFFSETS, () => {
-      this.#commits++;
     });
     try {
       await consumer.connect();
@@ -93,8 +83,7 @@ export class Intake implements KafkaMember {
       .run({
         autoCommit: false,
         partitionsConsumedConcurrently: 4,
-        eachBatch: async ({ batch, isStale, commitOffsetsIfNecessary }) => {
-          this.#commitNow = commitOffsetsIfNecessary as CommitNow;
+        eachBatch: async ({ batch, isStale }) => {
           if (!isStale()) this.#receive(batch);
         },
       })
@@ -103,12 +92,17 @@ export class Intake implements KafkaMember {
       });
   }
 
+  /** What was ours and still is goes on where it was: reads, and what is received ahead of them. */
   #joined(partitions: readonly number[]): void {
-    this.#commitNow = null;
-    const waking = [...this.#buffers.values()];
-    this.#buffers.clear();
-    for (const buffer of waking) buffer.wake?.();
-    for (const partition of partitions) {
+    if (!this.#membership.settle()) this.#forget(() => true);
+    this.#forget((partition) => !partitions.includes(partition));
+    const topic = this.#topic;
+    const kept = [...this.#buffers.keys()];
+    for (const { partition, at, next } of this.#buffers.values()) {
+      if (at !== null) this.#consumer.seek({ topic, partition, offset: String(next) });
+    }
+    const fresh = partitions.filter((partition) => !this.#buffers.has(partition));
+    for (const partition of fresh) {
       this.#buffers.set(partition, {
         partition,
         messages: [],
@@ -121,8 +115,21 @@ export class Intake implements KafkaMember {
         wake: null,
       });
     }
-    if (partitions.length > 0) this.#consumer.pause([{ topic: this.#topic, partitions: [...partitions] }]);
-    this.#events.joined(partitions);
+    if (fresh.length > 0) this.#consumer.pause([{ topic, partitions: fresh }]);
+    this.#events.joined(partitions, kept);
+  }
+
+  #forget(gone: (partition: number) => boolean): void {
+    for (const [partition, buffer] of [...this.#buffers]) {
+      if (!gone(partition)) continue;
+      this.#buffers.delete(partition);
+      buffer.wake?.();
+    }
+  }
+
+  #lost(): void {
+    this.#forget(() => true);
+    this.#membership.lose();
   }
 
   #receive(batch: Batch): void {
@@ -182,27 +189,10 @@ export class Intake implements KafkaMember {
     }
   }
 
-  async commit(partition: number, offset: number, metadata: string): Promise<void> {
-    try {
-      await this.#commit({ partition, offset: String(offset), metadata });
-    } catch (cause) {
-      throw kafkaFault(cause);
-    }
-  }
-
-  async #commit(one: PartitionCommit): Promise<void> {
-    if (this.#commitNow !== null) {
-      // The consumer's own commitOffsets tries again after a rebalance, under a generation that the caller is not of.
-      await this.#commitNow({ topics: [{ topic: this.#topic, partitions: [one] }] });
-      return;
-    }
-    const commits = this.#commits;
-    await this.#consumer.commitOffsets([{ topic: this.#topic, ...one }]);
-    // It also resolves without having asked when the consumer is between two lives.
-    if (this.#commits === commits) {
-      const { partition } = one;
-      throw new LogError('LOG_UNREACHABLE', 'later', { partition, problem: 'the consumer is not connected' });
-    }
+  commit(partition: number, offset: number, metadata: string): Promise<void> {
+    const buffer = this.#buffers.get(partition);
+    const ours = (): boolean => buffer !== undefined && this.#buffers.get(partition) === buffer;
+    return this.#membership.commit({ topic: this.#topic, partition, offset, metadata }, ours, kafkaFault);
   }
 
   rest(partition: number): void {
@@ -247,9 +237,7 @@ export class Intake implements KafkaMember {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    const waking = [...this.#buffers.values()];
-    this.#buffers.clear();
-    for (const buffer of waking) buffer.wake?.();
+    this.#lost();
     // A join that is under way can't be called off: who can't wait for it leaves when it is there, so that no member is
     // left that holds partitions for nobody.
     const left = this.joining.then(() => this.#consumer.disconnect());
