@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 
-const READY_MS_MAX = 120_000;
+const READY_MS_MAX = 180_000;
 const END_MS_MAX = 15_000;
 
 /** One broker, a process of its own. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { steadyPort } from '@millrace/log/testing';
 import { type ClickHouseShell, startClickHouseShell } from '@millrace/storage/testing';
 
-const ASK_MS_MAX = 20_000;
+const ASK_MS_MAX = 60_000;
 
 /** ClickHouse behind HTTP, at one address through kills. */
 export class ClickHouseServer {

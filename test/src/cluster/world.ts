@@ -7,6 +7,8 @@ import { ClickHouseServer } from './clickhouse.ts';
 import { NumberedPublisher } from './publisher.ts';
 import { HttpWire, MqttWire } from './wires.ts';
 
+/** Another one than the default. */
+const KAFKA_CLIENT = process.env.MILLRACE_TEST_KAFKA_CLIENT;
 const SECRET = '7c'.repeat(32);
 const TOPIC = 'millrace.messages';
 const GROUP = 'processors';
@@ -68,6 +70,7 @@ export class ClusterWorld {
       MILLRACE_ADMIN_EMAIL: ADMIN.email,
       MILLRACE_ADMIN_PASSWORD: ADMIN.password,
       MILLRACE_DRAIN_MS_MAX: '5000',
+      ...(KAFKA_CLIENT === undefined ? {} : { MILLRACE_KAFKA_CLIENT: KAFKA_CLIENT }),
     };
     for (const roles of ['ingest,registry', 'ingest']) this.ingress.push(await this.#node(roles));
     for (let index = 0; index < 2; index++) this.processors.push(await this.newProcessor());
