@@ -1,4 +1,4 @@
-import { Assembly, type Component, createMetrics, type Logger, measureProcess } from '@millrace/core';
+import { Assembly, type Component, createMetrics, type Logger, type LogShards, measureProcess } from '@millrace/core';
 import { openLog } from '@millrace/log';
 import { codecRunner, processors } from '@millrace/processors';
 import {
