@@ -81,6 +81,7 @@ export async function startDevices(config: Config, assembly: Assembly, parts: De
     coapsServer({
       host: config.node.MILLRACE_HOST,
       config: config.coaps,
+      balancers: config.coap.MILLRACE_COAP_BALANCERS,
       endpoint: coap.endpoint,
       gate,
       keys: registry.deviceKeys,

@@ -1,5 +1,6 @@
 import { port } from '@millrace/core';
 import { z } from 'zod';
+import { isProxies } from '../http/proxies.ts';
 
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const MIB = 1_048_576;
@@ -11,6 +12,13 @@ export const CoapIngestConfig = z.object({
     .optional()
     .describe(
       'A UDP socket that a parent has opened and bound (SO_REUSEPORT, so that several nodes share a port), by its file descriptor. Takes the place of MILLRACE_COAP_PORT, as sockets of systemd do (LISTEN_FDS).',
+    ),
+  MILLRACE_COAP_BALANCERS: z
+    .string()
+    .default('')
+    .refine(isProxies, 'must be addresses and networks, separated by commas, as 10.0.0.0/8,::1')
+    .describe(
+      'Balancers of UDP (addresses and networks, comma-separated) that pass on CoAP and CoAPS, each client from a port of its own: what slows an address slows one client then, and no condition on addresses holds of it.',
     ),
   MILLRACE_COAP_RECEIVE_BUFFER_BYTES: count(65_536, 256 * MIB)
     .default(4 * MIB)

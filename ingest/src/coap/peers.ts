@@ -1,5 +1,6 @@
 import type { Peer, PeerIdentity } from './contract.ts';
 import { Generations } from './generations.ts';
+import { clientNames, type NameClient, plainAddress } from './relayed.ts';
 
 // hot
 
@@ -25,7 +26,7 @@ class UdpPeer implements Peer {
     sendPort: number,
     identity: PeerIdentity | null,
     send: SendDatagram,
-    from: { readonly address: string; readonly port: number } = { address: plain(sendAddress), port: sendPort },
+    from: { readonly address: string; readonly port: number },
   ) {
     this.key = key;
     this.address = from.address;
@@ -42,20 +43,19 @@ class UdpPeer implements Peer {
   }
 }
 
-/** An IPv4 client of a dual-stack socket is known by its IPv4 address, as policies name it. */
-const plain = (address: string): string => (address.startsWith('::ffff:') ? address.slice(7) : address);
-
 /** Who is behind which address and port: one object as long as it is remembered.
  *  @holds at most `max` that nobody told us of; those that are busy (`keep`) are not forgotten */
 export class Peers {
   readonly #send: SendDatagram;
+  readonly #nameOf: NameClient;
   readonly #heard: Generations<string, UdpPeer>;
   readonly #busy = new Map<string, { readonly peer: Peer; count: number }>();
   /** Whom a terminator in front of us told of. */
   readonly #introduced = new Map<string, UdpPeer>();
 
-  constructor(max: number, send: SendDatagram) {
+  constructor(max: number, send: SendDatagram, nameOf: NameClient = clientNames('')) {
     this.#send = send;
+    this.#nameOf = nameOf;
     this.#heard = new Generations({ entries: max });
   }
 
@@ -68,14 +68,15 @@ export class Peers {
     const key = `${address}|${port}`;
     const known = this.#heard.get(key);
     if (known !== undefined && this.#introduced.size === 0) return known;
-    const told = this.#introduced.size === 0 ? undefined : this.#introduced.get(`${plain(address)}|${port}`);
+    const told = this.#introduced.size === 0 ? undefined : this.#introduced.get(`${plainAddress(address)}|${port}`);
     if (told !== undefined) {
       told.sendAddress = address;
       return told;
     }
     if (known !== undefined) return known;
+    const from = { address: this.#nameOf(address, port), port };
     const peer =
-      (this.#busy.get(key)?.peer as UdpPeer | undefined) ?? new UdpPeer(key, address, port, null, this.#send);
+      (this.#busy.get(key)?.peer as UdpPeer | undefined) ?? new UdpPeer(key, address, port, null, this.#send, from);
     this.#heard.set(key, peer);
     return peer;
   }
@@ -87,7 +88,7 @@ export class Peers {
     port: number,
     key: string,
     identity: PeerIdentity,
-    from?: { readonly address: string; readonly port: number },
+    from: { readonly address: string; readonly port: number } = { address: plainAddress(address), port },
   ): Peer {
     const peer = new UdpPeer(key, address, port, identity, this.#send, from);
     this.#introduced.set(`${address}|${port}`, peer);
@@ -97,7 +98,7 @@ export class Peers {
   /** Takes an introduction back, unless somebody else has been introduced there meanwhile. */
   dismiss(peer: Peer): void {
     if (!(peer instanceof UdpPeer)) return;
-    const at = `${plain(peer.sendAddress)}|${peer.sendPort}`;
+    const at = `${plainAddress(peer.sendAddress)}|${peer.sendPort}`;
     if (this.#introduced.get(at) === peer) this.#introduced.delete(at);
   }
 

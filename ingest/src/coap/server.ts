@@ -23,11 +23,12 @@ import { CoapMeasures } from './measures.ts';
 import { Code, Method } from './message/message.ts';
 import { Observing } from './observing.ts';
 import { coapPathOf, type MessagesPath } from './path.ts';
-import { Peers } from './peers.ts';
+import { Peers, type SendDatagram } from './peers.ts';
 import { Publishing } from './publishing.ts';
 import { LastMessages } from './reading/last-messages.ts';
 import { Reader } from './reading/reader.ts';
 import { Turns } from './reading/turns.ts';
+import { clientNames, type NameClient } from './relayed.ts';
 import { type SocketSource, UdpSocket } from './socket.ts';
 
 // hot
@@ -101,6 +102,7 @@ class CoapServer implements CoapService {
   readonly #options: CoapServerOptions;
   readonly #peers: Peers;
   readonly #flood: FloodLimiter;
+  readonly #nameOf: NameClient;
   readonly #publishing: Publishing;
   readonly #observing: Observing;
   readonly #reader: Reader;
@@ -115,9 +117,9 @@ class CoapServer implements CoapService {
     this.#options = options;
     const { config, metrics } = options;
     const counts = IngestCounts.of(metrics, 'coap');
-    this.#peers = new Peers(config.MILLRACE_COAP_PEERS_MAX, (datagram, port, address) =>
-      this.#socket?.send(datagram, port, address),
-    );
+    this.#nameOf = clientNames(config.MILLRACE_COAP_BALANCERS);
+    const send: SendDatagram = (datagram, port, address) => this.#socket?.send(datagram, port, address);
+    this.#peers = new Peers(config.MILLRACE_COAP_PEERS_MAX, send, this.#nameOf);
     this.#publishing = new Publishing({ ...options, clock: this.#clock, counts });
     this.#flood = new FloodLimiter({
       ratePerSecond: config.MILLRACE_COAP_FLOOD_PER_SECOND,
@@ -158,13 +160,14 @@ class CoapServer implements CoapService {
     const { endpoint } = this;
     const peers = this.#peers;
     const flood = this.#flood;
+    const nameOf = this.#nameOf;
     this.#socket = await UdpSocket.open({
       source,
       receiveBufferBytes: config.MILLRACE_COAP_RECEIVE_BUFFER_BYTES,
       sendQueueBytesMax: config.MILLRACE_COAP_SEND_QUEUE_BYTES_MAX,
       logger,
       onDatagram: (datagram, { address, port }) => {
-        if (flood.isIgnored(address, performance.now())) return;
+        if (flood.isIgnored(nameOf(address, port), performance.now())) return;
         endpoint.receive(datagram, peers.of(address, port));
       },
     });

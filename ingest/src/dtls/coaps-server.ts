@@ -2,6 +2,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Component, DeviceKeys, Gate, Logger, Metrics, Started } from '@millrace/core';
 import type { CoapEndpoint } from '../coap/contract.ts';
+import { clientNames } from '../coap/relayed.ts';
 import { UdpSocket } from '../coap/socket.ts';
 import { IngestError } from '../error.ts';
 import { type CoapsIngestConfig, coapsPort, dtlsLimits } from './config.ts';
@@ -16,6 +17,8 @@ const TICK_MS = 250;
 export interface CoapsServerOptions {
   readonly host: string;
   readonly config: CoapsIngestConfig;
+  /** Addresses and networks of those that pass datagrams on. */
+  readonly balancers?: string;
   /** What is heard goes there. */
   readonly endpoint: CoapEndpoint;
   readonly gate: Gate;
@@ -50,6 +53,7 @@ async function open(options: CoapsServerOptions, port: number): Promise<Started<
     listener: coapListener(endpoint),
     send: (datagram, address, to) => socket?.send(datagram, to, address),
     counts: dtlsCounts(metrics, logger, () => ({ handshakes: server.handshakeCount, sessions: server.sessionCount })),
+    nameOf: clientNames(options.balancers ?? ''),
     now: () => performance.now(),
     wallClock: Date.now,
   });

@@ -10,6 +10,8 @@ export interface DtlsSession {
   /** Where the peer was heard last. */
   readonly address: string;
   readonly port: number;
+  /** What it is called where it is judged: its address, unless a balancer hides that. */
+  readonly name: string;
   /** null: it showed no certificate where that is optional, so its requests say who asks, as over plain CoAP. */
   readonly identity: PeerIdentity | null;
   /** @throws never: a closed session drops it */

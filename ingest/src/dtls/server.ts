@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { clientNames, type NameClient } from '../coap/relayed.ts';
 import { AddressLimits } from './address-limits.ts';
 import { Alert, alertBody, isFinal } from './alert.ts';
 import type { Authority, DtlsListener, DtlsSettings, HandshakeOutcome } from './contract.ts';
@@ -41,6 +42,8 @@ export interface DtlsServerOptions {
   /** Puts one datagram on the wire.  @throws never */
   readonly send: (datagram: Buffer, address: string, port: number) => void;
   readonly counts: DtlsCounts;
+  /** What a client is called where it is slowed down. */
+  readonly nameOf?: NameClient;
   /** Monotonic, in ms. */
   readonly now: () => number;
   /** ms since 1970. */
@@ -77,6 +80,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
   readonly #send: DtlsServerOptions['send'];
   readonly #now: () => number;
   readonly wallClock: () => number;
+  readonly nameOf: NameClient;
   readonly #cookies = new Cookies();
   readonly #limits: AddressLimits;
   /** By address. */
@@ -101,6 +105,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     this.#send = options.send;
     this.#now = options.now;
     this.wallClock = options.wallClock;
+    this.nameOf = options.nameOf ?? clientNames('');
     const { limits } = options.settings;
     this.#holders = new Holders(limits.sessionsPerIdentityMax);
     this.#limits = new AddressLimits({
@@ -212,8 +217,8 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     for (const record of begun.waiting) if (record.epoch === ENCRYPTED_EPOCH) session.receive(record, address, port);
   }
 
-  mayTry(address: string): boolean {
-    const may = this.#limits.mayTry(address, this.#now());
+  mayTry({ address, port }: ServerHandshake): boolean {
+    const may = this.#limits.mayTry(this.nameOf(address, port), this.#now());
     if (!may) this.#counts.refused('limit');
     return may;
   }
@@ -352,7 +357,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
       underWay.fail('restarted');
     }
     const { handshakesMax } = this.settings.limits;
-    if (this.#handshakes.size >= handshakesMax || !this.#limits.begin(address, now)) {
+    if (this.#handshakes.size >= handshakesMax || !this.#limits.begin(this.nameOf(address, port), now)) {
       this.#counts.refused('limit');
       return true;
     }
@@ -372,7 +377,7 @@ export class DtlsServer implements HandshakeHost, SessionHost {
     if (this.#handshakes.get(key) !== handshake) return;
     this.#handshakes.delete(key);
     if (!established && handshake.connectionId !== null) this.#byId.delete(idKey(handshake.connectionId));
-    this.#limits.end(handshake.address, BLAMED.has(outcome), this.#now());
+    this.#limits.end(this.nameOf(handshake.address, handshake.port), BLAMED.has(outcome), this.#now());
     this.#counts.handshake(outcome);
   }
 

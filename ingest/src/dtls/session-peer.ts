@@ -15,9 +15,7 @@ export class SessionPeer implements Peer {
     this.#session = session;
   }
   get address(): string {
-    // An IPv4 client of a dual-stack socket is known by its IPv4 address, as policies name it.
-    const { address } = this.#session;
-    return address.startsWith('::ffff:') ? address.slice(7) : address;
+    return this.#session.name;
   }
   get port(): number {
     return this.#session.port;

@@ -28,6 +28,8 @@ export interface SessionHost {
   message(session: Session, datagram: Buffer): void;
   moved(session: Session, address: string, port: number): void;
   closed(session: Session): void;
+  /** What a client there is called. */
+  nameOf(address: string, port: number): string;
   /** A record that was not opened: seen before, or not authentic. */
   refused(reason: 'replayed' | 'forged'): void;
 }
@@ -36,7 +38,7 @@ export class Session implements DtlsSession {
   readonly key: string;
   address: string;
   port: number;
-  /** The address of its handshake. */
+  /** What its handshake's sender is called. */
   readonly first: string;
   readonly identity: PeerIdentity | null;
   readonly standing: Standing | null;
@@ -64,7 +66,7 @@ export class Session implements DtlsSession {
     this.#host = host;
     this.key = key;
     this.address = at.address;
-    this.first = at.address;
+    this.first = host.nameOf(at.address, at.port);
     this.port = at.port;
     this.identity = begun.identity;
     this.standing = begun.standing;
@@ -76,6 +78,10 @@ export class Session implements DtlsSession {
     this.#plainSequence = begun.plainSequence;
     this.#finished = begun.finished;
     this.heardMs = host.now();
+  }
+
+  get name(): string {
+    return this.#host.nameOf(this.address, this.port);
   }
 
   send(datagram: Buffer): void {

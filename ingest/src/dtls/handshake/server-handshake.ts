@@ -42,7 +42,7 @@ export interface HandshakeHost {
   unusedConnectionId(): Buffer | null;
   send(datagram: Buffer, address: string, port: number): void;
   /** Whether a key may be tried from there now; who may not says it again later. */
-  mayTry(address: string): boolean;
+  mayTry(handshake: ServerHandshake): boolean;
   established(handshake: ServerHandshake, session: Established): void;
   failed(handshake: ServerHandshake, outcome: HandshakeOutcome): void;
   /** An error of our own, which ends this handshake and nothing else. */
@@ -204,7 +204,7 @@ export class ServerHandshake {
     }
     if ((this.connectionId !== null) !== (record.connectionId !== null)) return;
     if (!this.#window.isFresh(record.sequence)) return;
-    if (this.#candidates.chosen === null && !this.#host.mayTry(this.address)) return;
+    if (this.#candidates.chosen === null && !this.#host.mayTry(this)) return;
     const opened = this.#candidates.open(record);
     if (opened === null) {
       // Only a Finished tells that the keys differ: the rest may be of the session before.
