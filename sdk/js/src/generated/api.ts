@@ -207,6 +207,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * May this request pass?
+         * @description For a proxy in front: `auth_request` of nginx, `forwardAuth` of Traefik (docs/nginx.md). Asks about `action` and `object`, else about the request that the headers tell of: a message’s path needs the right on its channel, any other that its sender is known. Nodes with the role ingest answer it. 204 names who it is in `X-Millrace-Subject`, `X-Millrace-Kind`, `X-Millrace-Org` and `X-Millrace-Channel`.
+         */
+        get: operations["getAuthDecision"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a backup of the installation
+         * @description Answers with a tar archive of the registry and the readings as they are now; its last file is the manifest, without which it is none. One at a time. For administrators of the installation, who log in themselves. `millrace backup` takes it and checks it.
+         */
+        post: operations["backups"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/certs": {
         parameters: {
             query?: never;
@@ -6280,6 +6320,154 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+        };
+    };
+    getAuthDecision: {
+        parameters: {
+            query?: {
+                /** @description publish, subscribe, or <entity>.<verb> as things.read. */
+                action?: string;
+                /** @description channels/<id>/messages[/<subtopic>], or <entity>[/<id>]. */
+                object?: string;
+                /** @description Organisation; things and API keys bound to one say it themselves. */
+                org?: string;
+            };
+            header?: {
+                /** @description Or X-Forwarded-Method. */
+                "X-Original-Method"?: string;
+                /** @description Path and query. Or X-Forwarded-Uri. */
+                "X-Original-URI"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It may pass. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The question is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many unknown keys from this address; try again after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The registry does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    backups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The archive. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": string;
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Another backup is being made, or an engine does not answer. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -15475,7 +15663,10 @@ export interface operations {
     };
     getHealthReady: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Checks to leave out, comma-separated. A node that takes messages needs the log alone: exclude=store,registry,postgres keeps it in a load balancer while others are away. */
+                exclude?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -15496,6 +15687,24 @@ export interface operations {
                         /** @enum {string} */
                         status: "pass" | "fail";
                     };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description It does not; checks says what is wrong. */
