@@ -5,6 +5,11 @@ import type { Engine } from '../engine/engine.ts';
 const SKEW_S = 600;
 /** A backup must not take the engine from those who work with it. */
 const SETTINGS = 'SETTINGS max_threads=2';
+/** By what a table is partitioned, so that only these rows are read. */
+const MONTHS: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(TABLES.map((table) => [table, 'toYYYYMM(t.received)'])),
+  rollups: 'toYYYYMM(t.month)',
+};
 /** Rows of another schema are none of ours. */
 const VERSION = 'SELECT max(version) AS version FROM schema_migrations';
 
@@ -70,7 +75,7 @@ async function* tables(
   ): AsyncGenerator<SnapshotTable> {
     const columns = await columnsOf(engine, name);
     const selected = columns.map((column) => replaced[column] ?? `t.${quote(column)}`).join(', ');
-    const of = part === 'all' ? '' : ` AND t._partition_id = '${part}'`;
+    const of = MONTHS[name] === undefined ? '' : ` AND ${MONTHS[name]} = ${part}`;
     const rows = engine.text(`SELECT ${selected} FROM ${name} AS t ${final} WHERE ${condition}${of} ${SETTINGS}`);
     yield { name, part, columns, rows, ...(clears ? { clears } : {}) };
   };
@@ -78,30 +83,31 @@ async function* tables(
   const closed: [string, string][] = [];
   const open: [string, string][] = [];
   for (const name of TABLES)
-    for (const part of await partsOf(engine, name))
+    for (const part of await monthsOf(engine, name))
       (name === 'readings' && part >= openMonth ? open : closed).push([name, part]);
   for (const [name, part] of closed)
     yield* table(name, part, within.replaceAll('log_', 't.log_'), {
       log_partition: renumbered.replaceAll('log_', 't.log_'),
     });
   // From here on the views' own rows count: what they made so far is replaced by what is read here.
-  const over = (await partsOf(engine, 'rollups')).filter((part) => part.slice(0, 6) < openMonth);
+  const over = (await monthsOf(engine, 'rollups')).filter((part) => part < openMonth);
   for (const [index, part] of over.entries()) yield* table('rollups', part, '1', {}, 'FINAL', index === 0);
   for (const [name, part] of open)
     yield* table(name, part, within.replaceAll('log_', 't.log_'), {
       log_partition: renumbered.replaceAll('log_', 't.log_'),
     });
   const known = `t.last_received < fromUnixTimestamp64Milli(${openS}000, 'UTC')`;
-  for (const part of await partsOf(engine, 'rollups'))
-    if (part.slice(0, 6) >= openMonth)
+  for (const part of await monthsOf(engine, 'rollups'))
+    if (part >= openMonth)
       // The same readings come in by the view: minima, maxima and last values stay what they are, counts and sums would not.
       yield* table('rollups', part, `t.width = 0 AND ${known}`, { count: '0', sum: '0' }, 'FINAL');
   yield* table('latest_others', 'all', known.replace('last_received', 'received'), {}, 'FINAL');
 }
 
-async function partsOf(engine: Engine, table: string): Promise<string[]> {
+/** Months that a table has rows of, as `202611`. */
+async function monthsOf(engine: Engine, table: string): Promise<string[]> {
   const rows = await engine.rows<{ part: string }>(
-    `SELECT DISTINCT _partition_id AS part FROM ${table} ORDER BY part ${SETTINGS}`,
+    `SELECT DISTINCT toString(${MONTHS[table]}) AS part FROM ${table} AS t ORDER BY part ${SETTINGS}`,
   );
   return rows.map(({ part }) => part);
 }
