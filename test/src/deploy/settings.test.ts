@@ -1,0 +1,43 @@
+import { describe, expect, test } from 'vitest';
+import { SECTIONS } from '../../../app/src/config.ts';
+import { filesOf, read } from './tools.ts';
+
+/** Names that are no settings of a node: of compose.yaml itself, and of the commands. */
+const OWN = [
+  'MILLRACE_CONFIG',
+  'MILLRACE_IMAGE',
+  'MILLRACE_BIND',
+  'MILLRACE_HTTPS_PUBLISHED',
+  'MILLRACE_HTTP_PUBLISHED',
+  'MILLRACE_MQTTS_PUBLISHED',
+  'MILLRACE_COAP_PUBLISHED',
+  'MILLRACE_COAPS_PUBLISHED',
+  'MILLRACE_GRAFANA_PUBLISHED',
+  'MILLRACE_CHIRPSTACK_PUBLISHED',
+];
+
+describe('what is in deploy/', () => {
+  test('names settings that there are', () => {
+    const known = new Set([...OWN, ...Object.values(SECTIONS).flatMap((section) => Object.keys(section.shape))]);
+    const files = [...filesOf('deploy'), ...filesOf('Dockerfile'), 'docs/deploy.md'];
+    const wrong: string[] = [];
+    let named = 0;
+    for (const file of files) {
+      for (const [name] of read(file).matchAll(/(?<![A-Z_])MILLRACE_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_]*[*{…])/g)) {
+        named++;
+        if (!known.has(name)) wrong.push(`${file}: ${name}`);
+      }
+    }
+    expect(named).toBeGreaterThan(100);
+    expect(wrong).toEqual([]);
+  });
+
+  test('holds no password and no image of whatever version', () => {
+    for (const file of filesOf('deploy')) {
+      expect(read(file), file).not.toMatch(/image:\s*\S+:latest\b/);
+      // What examples show begins with "example", is a variable, or is left out.
+      for (const [, password] of read(file).matchAll(/:\/\/[\w.-]*:([^@\s/'"]{1,80})@/g))
+        expect(password, file).toMatch(/^(example-|%s|\$|…|<password>|password$)/);
+    }
+  });
+});
