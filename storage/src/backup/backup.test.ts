@@ -1,16 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createLogger, createMetrics, GONE_PARTITION_MIN, piecesOf, readConfig, uuidV7 } from '@millrace/core';
+import { GONE_PARTITION_MIN, piecesOf, uuidV7 } from '@millrace/core';
 import { expect, test } from 'vitest';
-import { StorageConfig } from '../config.ts';
-import { openStore } from '../store.ts';
 import { batchOf, type GivenMessage } from '../testing/batches.ts';
-import { rowsOf } from '../testing/rows.ts';
+import { openPlace, type PlaceKind } from '../testing/places.ts';
 import { newest } from '../testing/suite.ts';
 import { openStoreRestore } from './restore.ts';
 
-const config = readConfig(StorageConfig, {});
 const NOW_US = Date.now() * 1_000;
 const MONTHS_AGO_US = NOW_US - 70 * 86_400_000_000;
 
@@ -51,33 +45,28 @@ const TABLES: Readonly<Record<string, string>> = {
   latest: 'SELECT * FROM latest ORDER BY ALL',
 };
 
-test('a store that is written down and loaded elsewhere has the same rows, under partitions of no log', {
+test.each<[PlaceKind, PlaceKind]>([
+  ['embedded', 'server'],
+  ['server', 'cluster of two shards'],
+  ['cluster of two shards', 'embedded'],
+])('what is written down from a store (%s) and loaded elsewhere (%s) has the same rows, under partitions of no log', {
   timeout: 120_000,
-}, async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'millrace-backup-'));
-  const options = { metrics: createMetrics(), logger: createLogger({ level: 'silent' }) };
-  const open = (name: string) => openStore(config, { directory: join(directory, name), ...options }).start();
+}, async (of, to) => {
   const write = { verify: false };
+  const from = await openPlace(of);
+  const target = await openPlace(to);
   try {
-    const source = await open('source');
+    const source = await from.open();
     const store = source.value;
     await store.write('t', batchOf(0, [reading('old', MONTHS_AGO_US, 1), reading('old', MONTHS_AGO_US, 5)], 3), write);
     await store.write('t', batchOf(0, [{ ...odd, id, receivedUs: NOW_US }], 0), write);
-    await store.write(
-      't',
-      batchOf(
-        1,
-        [blob, dead].map((each) => ({ ...each, receivedUs: NOW_US })),
-        0,
-      ),
-      write,
-    );
-    const look = rowsOf(join(directory, 'source'), 'millrace');
-    // Of readings that have expired only the rollups are left.
+    await store.write('t', batchOf(1, [blob, dead].map((each) => ({ ...each, receivedUs: NOW_US })), 0), write);
     await store.write('t', batchOf(2, [reading('expired', MONTHS_AGO_US, 9)], 3), write);
-    await look("ALTER TABLE readings DELETE WHERE name = 'expired' SETTINGS mutations_sync = 2");
+    if (of === 'embedded')
+      // Of readings that have expired only the rollups are left.
+      await from.rows("ALTER TABLE readings DELETE WHERE name = 'expired' SETTINGS mutations_sync = 2");
     const before: Record<string, unknown[]> = {};
-    for (const [name, statement] of Object.entries(TABLES)) before[name] = await look(statement);
+    for (const [name, statement] of Object.entries(TABLES)) before[name] = await from.rows(statement);
     expect(before.latest).toHaveLength(9);
 
     const snapshot = await store.snapshot(new Set());
@@ -94,7 +83,7 @@ test('a store that is written down and loaded elsewhere has the same rows, under
       for await (const { bytes } of piecesOf(rows, columns.length, 100)) taken.push({ name, columns, clears, bytes });
     await source.stop();
 
-    const restore = await openStoreRestore(config, join(directory, 'target'));
+    const restore = await openStoreRestore(target.config, target.directory);
     expect(await restore.contents()).toEqual({});
     await restore.begin(snapshot.schema);
     let cleared = '';
@@ -106,26 +95,27 @@ test('a store that is written down and loaded elsewhere has the same rows, under
     await restore.finish();
     await restore.close();
 
-    const target = await open('target');
-    const there = rowsOf(join(directory, 'target'), 'millrace');
-    for (const [name, statement] of Object.entries(TABLES)) expect(await there(statement), name).toEqual(before[name]);
-    const partitions = await there<{ p: number }>('SELECT DISTINCT log_partition AS p FROM message_log ORDER BY p');
+    const opened = await target.open();
+    for (const [name, statement] of Object.entries(TABLES))
+      expect(await target.rows(statement), name).toEqual(before[name]);
+    const partitions = await target.rows<{ p: number }>('SELECT DISTINCT log_partition AS p FROM message_log ORDER BY p');
     expect(partitions.map(({ p }) => p)).toEqual([GONE_PARTITION_MIN, GONE_PARTITION_MIN + 1]);
-    expect(await target.value.fate(id)).toMatchObject({ channel: odd.channel, readings: 7, offset: 0 });
+    expect(await opened.value.fate(id)).toMatchObject({ channel: odd.channel, readings: 7, offset: 0 });
 
     // The new log begins at offset 0 again: its rows are none of those that are there.
     const again = batchOf(0, [{ ...reading('new', NOW_US, 2), channel: 'blobs' }], 0);
-    await target.value.write('t', again, { verify: true });
-    await target.value.write('t', again, { verify: true });
-    expect((await target.value.readings(newest('blobs'))).readings).toHaveLength(1);
-    const last = await target.value.lastMessage({ org: 'acme', channel: 'blobs', subtopic: '' });
+    await opened.value.write('t', again, { verify: true });
+    await opened.value.write('t', again, { verify: true });
+    expect((await opened.value.readings(newest('blobs'))).readings).toHaveLength(1);
+    const last = await opened.value.lastMessage({ org: 'acme', channel: 'blobs', subtopic: '' });
     expect(last).toMatchObject({ partition: 0, offset: 0 });
 
     // A backup of what was restored keeps the older numbers and gives the new ones the next.
-    const second = await target.value.snapshot(new Set());
+    const second = await opened.value.snapshot(new Set());
     expect(second.partitions).toEqual(new Map([[0, GONE_PARTITION_MIN + 2]]));
-    await target.stop();
+    await opened.stop();
   } finally {
-    await rm(directory, { recursive: true, force: true });
+    await from.close();
+    await target.close();
   }
 });

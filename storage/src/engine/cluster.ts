@@ -142,8 +142,11 @@ interface Defined {
   readonly definition: string;
 }
 /** What others are made of comes first. */
-const DEFINED = `SELECT name, create_table_query AS definition FROM system.tables WHERE database = {database:String}
+export const DEFINED = `SELECT name, create_table_query AS definition FROM system.tables WHERE database = {database:String}
 ORDER BY multiIf(engine LIKE '%MergeTree', 0, engine = 'Distributed', 1, engine = 'MaterializedView', 2, 3), name`;
+
+export const ifNotExists = (definition: string): string =>
+  definition.replace(/^(CREATE (?:MATERIALIZED )?(?:TABLE|VIEW)) /, '$1 IF NOT EXISTS ');
 
 /** Defines what a server does not have as another has it: one that was added has nothing, while one that was away finds in
  *  Keeper what it missed. One that is away is passed by.
@@ -154,8 +157,7 @@ async function completed(connection: Connection, database: string, model: readon
     const there = new Set((await connection.rows<Defined>(DEFINED, { database })).map(({ name }) => name));
     const missing = model.filter(({ name }) => !there.has(name));
     if (missing.length > 0) await connection.command(`CREATE DATABASE IF NOT EXISTS ${database}`);
-    for (const { definition } of missing)
-      await connection.command(definition.replace(/^(CREATE (?:MATERIALIZED )?(?:TABLE|VIEW)) /, '$1 IF NOT EXISTS '));
+    for (const { definition } of missing) await connection.command(ifNotExists(definition));
     const [found] = await connection.rows<{ path: string }>(
       `SELECT zookeeper_path AS path FROM system.replicas WHERE database = {database:String} AND table = '${localTable('readings')}'`,
       { database },
