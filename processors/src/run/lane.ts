@@ -35,7 +35,8 @@ export class Lane {
   readonly #rows: Record<Strand, NormalisedBatch | null> = { hand: null, ahead: null };
   /** How long the next batch gathers, from the insert of the one that is ready. */
   #lingerMs = 0;
-  #provenMs = Number.NEGATIVE_INFINITY;
+  /** By the clock that never goes back, and by the one that goes on while the machine sleeps. */
+  #proven = { monotonicMs: Number.NEGATIVE_INFINITY, wallMs: 0 };
   #writeStartMs = 0;
 
   constructor(lease: PartitionLease, options: LaneOptions) {
@@ -201,18 +202,19 @@ export class Lane {
   /** Lets an insert begin if the range is surely this lane's.  @throws LaneOver, LogError */
   async #prove(): Promise<void> {
     if (this.#patience.over.aborted) throw new LaneOver();
-    const nowMs = performance.now();
-    if (nowMs - this.#provenMs < PROOF_MS_MAX) return;
+    const now = clocks();
+    const { monotonicMs, wallMs } = this.#proven;
+    if (now.monotonicMs - monotonicMs < PROOF_MS_MAX && Math.abs(now.wallMs - wallMs) < PROOF_MS_MAX) return;
     const { offset, metadata } = this.#carrier.standing;
     await unlessOver(this.#lease.commit(offset, metadata), this.#patience.over);
-    this.#provenMs = nowMs;
+    this.#proven = now;
   }
 
   async #commit({ offset, metadata }: Doing<'commit'>): Promise<CarrierEvent> {
     await this.#patience.until('committing to the log', async () => {
-      const startMs = performance.now();
+      const now = clocks();
       await this.#lease.commit(offset, metadata);
-      this.#provenMs = startMs;
+      this.#proven = now;
     });
     if (!this.#carrier.redoing) this.#makers.hand.rest();
     return { kind: 'committed' };
@@ -222,7 +224,11 @@ export class Lane {
     const { over } = this.#patience;
     const lateMs = this.#beganMs + LATE_INSERTS_MS_MAX - performance.now();
     if (why === 'dead_letters') this.#patience.trouble('the store refuses dead letters: check its tables');
+    if (why === 'late_inserts') this.#patience.trouble('waits until no insert of the owner before can come any more');
     await unlessOver(pause(why === 'late_inserts' ? lateMs : backoffMs(tries), over), over);
+    if (why === 'late_inserts') this.#patience.trouble(null);
     return { kind: 'waited', strand };
   }
 }
+
+const clocks = () => ({ monotonicMs: performance.now(), wallMs: Date.now() });
