@@ -12,6 +12,7 @@ import type { Measures } from '../measures.ts';
 import type { Appender } from './appender.ts';
 import type { Extent, KafkaClient, KafkaReader } from './client.ts';
 import { GroupMember } from './group.ts';
+import { type Seat, Tail } from './tail.ts';
 import type { Watch } from './watch.ts';
 
 export interface KafkaParts {
@@ -33,11 +34,13 @@ export class KafkaTopic implements Log {
   readonly recordBytesMax: number;
   readonly members = new Set<GroupMember>();
   readonly #parts: KafkaParts;
+  readonly #tail: Tail;
   #peeker: Promise<KafkaReader> | null = null;
   #peeking: Promise<unknown> = Promise.resolve();
 
   constructor(parts: KafkaParts, topic: string, partitionCount: number, recordBytesMax: number) {
     this.#parts = parts;
+    this.#tail = new Tail(() => parts.client.reader(topic));
     this.topic = topic;
     this.partitionCount = partitionCount;
     this.recordBytesMax = recordBytesMax;
@@ -92,13 +95,14 @@ export class KafkaTopic implements Log {
     begun.catch(() => {});
     const { bytesMax } = options;
     return (async function* () {
-      const { reader, offsets } = await begun;
+      const { seats, offsets } = await begun;
       try {
         const reads = new Map<number, Promise<{ partition: number; batch: LogBatch | null }>>();
         const read = async (partition: number): Promise<{ partition: number; batch: LogBatch | null }> => {
           try {
             const at = offsets.get(partition) ?? 0;
-            return { partition, batch: await reader.read(partition, at, { bytesMax, waitMsMax: READ_MS }, signals) };
+            const seat = seats.get(partition) as Seat;
+            return { partition, batch: await seat.read(at, { bytesMax, waitMsMax: READ_MS }, signals) };
           } catch {
             // The reader has lost its broker, and comes back by itself.
             await new Promise((resolve) => setTimeout(resolve, 50));
@@ -114,7 +118,7 @@ export class KafkaTopic implements Log {
           yield batch;
         }
       } finally {
-        await reader.stop();
+        await Promise.all([...seats.values()].map((seat) => seat.leave()));
       }
     })();
   }
@@ -122,7 +126,7 @@ export class KafkaTopic implements Log {
   async #beginFollow(
     partitions: readonly number[],
     from: 'tail' | ReadonlyMap<number, number>,
-  ): Promise<{ reader: KafkaReader; offsets: Map<number, number> }> {
+  ): Promise<{ seats: ReadonlyMap<number, Seat>; offsets: Map<number, number> }> {
     const offsets = new Map<number, number>();
     const extents = await this.#extents();
     for (const partition of partitions) {
@@ -130,7 +134,14 @@ export class KafkaTopic implements Log {
       const asked = from === 'tail' ? extent.next : (from.get(partition) ?? extent.next);
       offsets.set(partition, Math.max(asked, extent.earliest));
     }
-    return { reader: await this.#parts.client.reader(this.topic), offsets };
+    const taken = await Promise.allSettled(partitions.map((partition) => this.#tail.take(partition)));
+    const fault = taken.find((one) => one.status === 'rejected');
+    const seats = taken.map((one) => (one.status === 'fulfilled' ? one.value : null));
+    if (fault !== undefined) {
+      await Promise.all(seats.map((seat) => seat?.leave()));
+      throw fault.reason;
+    }
+    return { seats: new Map(partitions.map((partition, index) => [partition, seats[index] as Seat])), offsets };
   }
 
   peek(partition: number, from: number, options: { readonly bytesMax: number }): Promise<LogBatch | null> {
