@@ -49,73 +49,91 @@ test.each<[PlaceKind, PlaceKind]>([
   ['embedded', 'server'],
   ['server', 'cluster of two shards'],
   ['cluster of two shards', 'embedded'],
-])('what is written down from a store (%s) and loaded elsewhere (%s) has the same rows, under partitions of no log', {
-  timeout: 120_000,
-}, async (of, to) => {
-  const write = { verify: false };
-  const from = await openPlace(of);
-  const target = await openPlace(to);
-  try {
-    const source = await from.open();
-    const store = source.value;
-    await store.write('t', batchOf(0, [reading('old', MONTHS_AGO_US, 1), reading('old', MONTHS_AGO_US, 5)], 3), write);
-    await store.write('t', batchOf(0, [{ ...odd, id, receivedUs: NOW_US }], 0), write);
-    await store.write('t', batchOf(1, [blob, dead].map((each) => ({ ...each, receivedUs: NOW_US })), 0), write);
-    await store.write('t', batchOf(2, [reading('expired', MONTHS_AGO_US, 9)], 3), write);
-    if (of === 'embedded')
-      // Of readings that have expired only the rollups are left.
-      await from.rows("ALTER TABLE readings DELETE WHERE name = 'expired' SETTINGS mutations_sync = 2");
-    const before: Record<string, unknown[]> = {};
-    for (const [name, statement] of Object.entries(TABLES)) before[name] = await from.rows(statement);
-    expect(before.latest).toHaveLength(9);
+])(
+  'what is written down from a store (%s) and loaded elsewhere (%s) has the same rows, under partitions of no log',
+  {
+    timeout: 120_000,
+  },
+  async (of, to) => {
+    const write = { verify: false };
+    const from = await openPlace(of);
+    const target = await openPlace(to);
+    try {
+      const source = await from.open();
+      const store = source.value;
+      await store.write(
+        't',
+        batchOf(0, [reading('old', MONTHS_AGO_US, 1), reading('old', MONTHS_AGO_US, 5)], 3),
+        write,
+      );
+      await store.write('t', batchOf(0, [{ ...odd, id, receivedUs: NOW_US }], 0), write);
+      await store.write(
+        't',
+        batchOf(
+          1,
+          [blob, dead].map((each) => ({ ...each, receivedUs: NOW_US })),
+          0,
+        ),
+        write,
+      );
+      await store.write('t', batchOf(2, [reading('expired', MONTHS_AGO_US, 9)], 3), write);
+      if (of === 'embedded')
+        // Of readings that have expired only the rollups are left.
+        await from.rows("ALTER TABLE readings DELETE WHERE name = 'expired' SETTINGS mutations_sync = 2");
+      const before: Record<string, unknown[]> = {};
+      for (const [name, statement] of Object.entries(TABLES)) before[name] = await from.rows(statement);
+      expect(before.latest).toHaveLength(9);
 
-    const snapshot = await store.snapshot(new Set());
-    expect(snapshot.positions).toEqual(
-      new Map([
-        [0, 3],
-        [3, 3],
-      ]),
-    );
-    // Comes while the backup is being made.
-    await store.write('t', batchOf(3, [{ ...reading('late', NOW_US, 1) }], 0), write);
-    const taken: { name: string; columns: readonly string[]; clears: boolean; bytes: Buffer }[] = [];
-    for await (const { name, columns, rows, clears = false } of snapshot.tables())
-      for await (const { bytes } of piecesOf(rows, columns.length, 100)) taken.push({ name, columns, clears, bytes });
-    await source.stop();
+      const snapshot = await store.snapshot(new Set());
+      expect(snapshot.positions).toEqual(
+        new Map([
+          [0, 3],
+          [3, 3],
+        ]),
+      );
+      // Comes while the backup is being made.
+      await store.write('t', batchOf(3, [{ ...reading('late', NOW_US, 1) }], 0), write);
+      const taken: { name: string; columns: readonly string[]; clears: boolean; bytes: Buffer }[] = [];
+      for await (const { name, columns, rows, clears = false } of snapshot.tables())
+        for await (const { bytes } of piecesOf(rows, columns.length, 100)) taken.push({ name, columns, clears, bytes });
+      await source.stop();
 
-    const restore = await openStoreRestore(target.config, target.directory);
-    expect(await restore.contents()).toEqual({});
-    await restore.begin(snapshot.schema);
-    let cleared = '';
-    for (const [index, { name, columns, clears, bytes }] of taken.entries()) {
-      if (clears && cleared !== name) await restore.clear(name);
-      if (clears) cleared = name;
-      await restore.load({ name, columns }, bytes, `restore-${index}`);
+      const restore = await openStoreRestore(target.config, target.directory);
+      expect(await restore.contents()).toEqual({});
+      await restore.begin(snapshot.schema);
+      let cleared = '';
+      for (const [index, { name, columns, clears, bytes }] of taken.entries()) {
+        if (clears && cleared !== name) await restore.clear(name);
+        if (clears) cleared = name;
+        await restore.load({ name, columns }, bytes, `restore-${index}`);
+      }
+      await restore.finish();
+      await restore.close();
+
+      const opened = await target.open();
+      for (const [name, statement] of Object.entries(TABLES))
+        expect(await target.rows(statement), name).toEqual(before[name]);
+      const partitions = await target.rows<{ p: number }>(
+        'SELECT DISTINCT log_partition AS p FROM message_log ORDER BY p',
+      );
+      expect(partitions.map(({ p }) => p)).toEqual([GONE_PARTITION_MIN, GONE_PARTITION_MIN + 1]);
+      expect(await opened.value.fate(id)).toMatchObject({ channel: odd.channel, readings: 7, offset: 0 });
+
+      // The new log begins at offset 0 again: its rows are none of those that are there.
+      const again = batchOf(0, [{ ...reading('new', NOW_US, 2), channel: 'blobs' }], 0);
+      await opened.value.write('t', again, { verify: true });
+      await opened.value.write('t', again, { verify: true });
+      expect((await opened.value.readings(newest('blobs'))).readings).toHaveLength(1);
+      const last = await opened.value.lastMessage({ org: 'acme', channel: 'blobs', subtopic: '' });
+      expect(last).toMatchObject({ partition: 0, offset: 0 });
+
+      // A backup of what was restored keeps the older numbers and gives the new ones the next.
+      const second = await opened.value.snapshot(new Set());
+      expect(second.partitions).toEqual(new Map([[0, GONE_PARTITION_MIN + 2]]));
+      await opened.stop();
+    } finally {
+      await from.close();
+      await target.close();
     }
-    await restore.finish();
-    await restore.close();
-
-    const opened = await target.open();
-    for (const [name, statement] of Object.entries(TABLES))
-      expect(await target.rows(statement), name).toEqual(before[name]);
-    const partitions = await target.rows<{ p: number }>('SELECT DISTINCT log_partition AS p FROM message_log ORDER BY p');
-    expect(partitions.map(({ p }) => p)).toEqual([GONE_PARTITION_MIN, GONE_PARTITION_MIN + 1]);
-    expect(await opened.value.fate(id)).toMatchObject({ channel: odd.channel, readings: 7, offset: 0 });
-
-    // The new log begins at offset 0 again: its rows are none of those that are there.
-    const again = batchOf(0, [{ ...reading('new', NOW_US, 2), channel: 'blobs' }], 0);
-    await opened.value.write('t', again, { verify: true });
-    await opened.value.write('t', again, { verify: true });
-    expect((await opened.value.readings(newest('blobs'))).readings).toHaveLength(1);
-    const last = await opened.value.lastMessage({ org: 'acme', channel: 'blobs', subtopic: '' });
-    expect(last).toMatchObject({ partition: 0, offset: 0 });
-
-    // A backup of what was restored keeps the older numbers and gives the new ones the next.
-    const second = await opened.value.snapshot(new Set());
-    expect(second.partitions).toEqual(new Map([[0, GONE_PARTITION_MIN + 2]]));
-    await opened.stop();
-  } finally {
-    await from.close();
-    await target.close();
-  }
-});
+  },
+);
