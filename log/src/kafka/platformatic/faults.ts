@@ -5,7 +5,7 @@ const DEPTH_MAX = 8;
 const PROTOCOL_NAME = /^[A-Z][A-Z_]+$/;
 const CLOSED = 'Connection closed';
 const NO_TLS = 'TLS handshake failed';
-const REFUSED = /AUTHENTICATION|AUTHORIZATION|SASL|CERT|SSL|EPROTO/;
+const REFUSED = /AUTHENTICATION|AUTHORIZATION|SASL|CERT|VERIFY|SSL|EPROTO/;
 
 /** What an error of the library holds, of those parts that are looked at. */
 interface LibraryError {

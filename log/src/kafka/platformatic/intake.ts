@@ -45,16 +45,16 @@ export class Intake implements KafkaReader {
     this.#ours = parts.ours;
   }
 
-  /** From now on only these may be read, and from where the next reads say. */
-  assign(partitions: readonly number[]): void {
+  /** From now on only these may be read; what is received of those that are kept stays. */
+  assign(partitions: readonly number[], kept: readonly number[]): void {
     this.#ours = new Set(partitions);
-    this.#dropAll();
+    this.#drop((partition) => !kept.includes(partition));
   }
 
-  #dropAll(): void {
-    const dropped = [...this.#inboxes.values()];
-    this.#inboxes.clear();
-    for (const inbox of dropped) {
+  #drop(gone: (partition: number) => boolean): void {
+    for (const [partition, inbox] of [...this.#inboxes]) {
+      if (!gone(partition)) continue;
+      this.#inboxes.delete(partition);
       inbox.rest();
       inbox.wake?.();
     }
@@ -205,7 +205,7 @@ export class Intake implements KafkaReader {
   async stop(): Promise<void> {
     this.#ending.abort();
     this.#ours = new Set();
-    this.#dropAll();
+    this.#drop(() => true);
     this.#links.close();
     await Promise.all([...this.#loops.values(), this.#looking]);
   }

@@ -1,44 +1,25 @@
 import { type LogBatch, LogError, type Logger, type ReadOptions } from '@millrace/core';
-import { heartbeatV4, joinGroupV9, leaveGroupV5, offsetCommitV8, syncGroupV5 } from '@platformatic/kafka';
 import type { Extent, KafkaMember, MemberEvents } from '../client.ts';
-import { brokerFault } from '../faults.ts';
-import {
-  assignInTurn,
-  decodeAssignment,
-  encodeAssignment,
-  encodeSubscription,
-  PROTOCOL,
-  PROTOCOL_TYPE,
-} from './assignment.ts';
-import { type Brokers, CALL_MS_MAX } from './brokers.ts';
+import type { Brokers } from './brokers.ts';
+import { Coordinator, type Generation, REBALANCE_MS_MAX, SESSION_MS_MAX } from './coordinator.ts';
 import { platformaticFault, protocolName } from './faults.ts';
 import { Intake } from './intake.ts';
-import { Link } from './link.ts';
 import { pause } from './patience.ts';
 
-/** Without a heartbeat for so long, the group goes on without this member. */
-const SESSION_MS_MAX = 7_000;
 const HEARTBEAT_MS = 1_000;
-/** So long the group waits for its members to let go and come back. */
-const REBALANCE_MS_MAX = 30_000;
-/** A join waits for all members; a sync waits for the leader, and when that was killed, until its session is over. */
-const JOIN_MS_MAX = REBALANCE_MS_MAX + SESSION_MS_MAX + CALL_MS_MAX;
 const RETRY_MS = 200;
 const LEAVE_MS_MAX = 2_000;
-const NO_EPOCH = -1;
+/** So long a commit waits for the group to have its next generation. */
+const SETTLE_MS_MAX = REBALANCE_MS_MAX + 5_000;
 
-interface Membership {
-  readonly generation: number;
-  readonly memberId: string;
-}
-
-/** The group has another generation under way: join again. */
-const REJOIN = new Set(['REBALANCE_IN_PROGRESS']);
 /** The group knows nothing of us any more. */
 const FORGOTTEN = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID']);
+/** How a join goes on. */
+const AGAIN = new Set(['REBALANCE_IN_PROGRESS', 'MEMBER_ID_REQUIRED']);
 
 /** A member of a group by the classic protocol, step by step: join, sync, heartbeats, until the group moves on.
- *  @holds commits carry the generation of the last `joined`, once, and are refused by the coordinator after it */
+ *  @holds what it has in one generation and in the one right after it was nobody else's: reads and commits of that go
+ *         on. Commits carry the generation that is present, and wait while there is none */
 export class PlatformaticMember implements KafkaMember {
   readonly #brokers: Brokers;
   readonly #topic: string;
@@ -46,10 +27,16 @@ export class PlatformaticMember implements KafkaMember {
   readonly #logger: Logger;
   readonly #events: MemberEvents;
   readonly #intake: Intake;
+  readonly #coordinator: Coordinator;
   readonly #ending = new AbortController();
   #memberId = '';
-  #membership: Membership | null = null;
-  #link: Link | null = null;
+  /** null from when the group moves on until the next generation's shares are known. */
+  #present: Generation | null = null;
+  /** What this member has, each with a token of its own for as long as it has it without a break. */
+  #ours = new Map<number, object>();
+  /** When the coordinator last said that all is well, or that the group moves on. */
+  #heardAt = 0;
+  readonly #waiting = new Set<() => void>();
   #running: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
@@ -68,6 +55,7 @@ export class PlatformaticMember implements KafkaMember {
     this.#group = group;
     this.#logger = parts.logger;
     this.#events = parts.events;
+    this.#coordinator = new Coordinator(brokers, topic, group);
     this.#intake = new Intake(brokers, topic, { extents: parts.extents, logger: parts.logger, ours: new Set() });
   }
 
@@ -90,165 +78,127 @@ export class PlatformaticMember implements KafkaMember {
   }
 
   async commit(partition: number, offset: number, metadata: string): Promise<void> {
-    const membership = this.#membership;
-    const link = this.#link;
-    if (membership === null) throw new LogError('LOG_FENCED', 'never', { partition });
-    if (link === null) throw brokerFault(null, 'the coordinator of the group is not connected', undefined);
-    try {
-      // Once: an earlier attempt that is under way still must not come after a later commit.
-      await link.call(offsetCommitV8.api, CALL_MS_MAX, this.#group, membership.generation, membership.memberId, null, [
-        {
-          name: this.#topic,
-          partitions: [
-            {
-              partitionIndex: partition,
-              committedOffset: BigInt(offset),
-              committedLeaderEpoch: NO_EPOCH,
-              committedMetadata: metadata,
-            },
-          ],
-        },
-      ]);
-    } catch (cause) {
-      const name = protocolName(cause);
-      // Who keeps the group has moved: a heartbeat finds out where to.
-      if (name?.includes('COORDINATOR') === true) link.close();
-      throw platformaticFault(cause);
+    const end = performance.now() + SETTLE_MS_MAX;
+    const token = this.#ours.get(partition);
+    for (;;) {
+      const generation = this.#present;
+      if (generation !== null && token !== undefined && this.#ours.get(partition) === token) {
+        try {
+          await this.#coordinator.commit(generation, partition, offset, metadata);
+          return;
+        } catch (cause) {
+          const fault = platformaticFault(cause);
+          // Refused because the group has moved on: the heartbeat finds out within a second.
+          if (fault.code !== 'LOG_FENCED' || fault.facts.problem === 'UNKNOWN_MEMBER_ID') throw fault;
+        }
+      }
+      while (this.#present === null || this.#present === generation) {
+        const left = end - performance.now();
+        if (token === undefined || this.#ours.get(partition) !== token) break;
+        if (left <= 0) {
+          throw new LogError('LOG_UNREACHABLE', 'later', { partition, problem: 'the group is rebalancing' });
+        }
+        await this.#change(left);
+      }
+      if (token === undefined || this.#ours.get(partition) !== token) {
+        throw new LogError('LOG_FENCED', 'never', { partition });
+      }
     }
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#ending;
+    let last: Generation | null = null;
     while (!signal.aborted) {
       try {
-        const { membership, partitions } = await this.#join();
+        const joined = await this.#coordinator.join(this.#memberId, last, (memberId) => {
+          this.#memberId = memberId;
+        });
         if (signal.aborted) return;
-        this.#membership = membership;
-        this.#intake.assign(partitions);
-        this.#events.joined(partitions);
-        await this.#keep(membership);
+        const follows = last !== null && last.memberId === joined.memberId && last.id + 1 === joined.id;
+        this.#settle(joined, follows);
+        last = joined;
+        await this.#keep(joined);
+        this.#present = null;
       } catch (cause) {
         if (signal.aborted) return;
         const name = protocolName(cause);
         if (name === 'MEMBER_ID_REQUIRED') continue;
-        if (name === null || !REJOIN.has(name)) {
+        if (name === null || !AGAIN.has(name)) {
           this.#logger.warn({ err: platformaticFault(cause), group: this.#group }, 'a Kafka group was not joined yet');
         }
-        if (name !== null && FORGOTTEN.has(name)) this.#memberId = '';
-        else if (name === null || !REJOIN.has(name)) this.#hangUp();
+        const forgotten = name !== null && FORGOTTEN.has(name);
+        if (forgotten) this.#memberId = '';
+        if (last !== null && (forgotten || this.#isOver())) {
+          last = null;
+          this.#lose();
+        }
+        if (!forgotten && (name === null || !AGAIN.has(name))) this.#coordinator.hangUp();
         await pause(RETRY_MS, signal);
       }
     }
   }
 
-  /** @throws what the coordinator answers */
-  async #join(): Promise<{ membership: Membership; partitions: readonly number[] }> {
-    const link = await this.#coordinator();
-    let joined: joinGroupV9.JoinGroupResponse;
-    try {
-      joined = await link.call(
-        joinGroupV9.api,
-        JOIN_MS_MAX,
-        this.#group,
-        SESSION_MS_MAX,
-        REBALANCE_MS_MAX,
-        this.#memberId,
-        null,
-        PROTOCOL_TYPE,
-        [{ name: PROTOCOL, metadata: encodeSubscription(this.#topic) }],
-        null,
-      );
-    } catch (cause) {
-      const known = memberIdOf(cause);
-      if (known !== null) this.#memberId = known;
-      throw cause;
-    }
-    const memberId = joined.memberId ?? '';
-    const generation = joined.generationId;
-    this.#memberId = memberId;
-    let assignments: { memberId: string; assignment: Buffer }[] = [];
-    if (joined.leader === memberId) {
-      await this.#brokers.refresh(this.#topic);
-      const members = joined.members.map((member) => member.memberId);
-      const assigned = assignInTurn(members, this.#brokers.partitionCount(this.#topic));
-      assignments = [...assigned].map(([member, partitions]) => ({
-        memberId: member,
-        assignment: encodeAssignment(this.#topic, partitions),
-      }));
-    }
-    const synced = await link.call(
-      syncGroupV5.api,
-      JOIN_MS_MAX,
-      this.#group,
-      generation,
-      memberId,
-      null,
-      PROTOCOL_TYPE,
-      PROTOCOL,
-      assignments,
-    );
-    return { membership: { generation, memberId }, partitions: decodeAssignment(this.#topic, synced.assignment) };
-  }
-
-  /** Heartbeats until the group moves on, or has done so without us. While leases end, heartbeats go on.
-   *  @holds a coordinator that is away or has moved does not end the generation before the session is over */
-  async #keep(membership: Membership): Promise<void> {
+  /** Heartbeats until the group moves on. A coordinator that is away or has moved to another broker does not end the
+   *  generation before the session is over.
+   *  @throws what the coordinator answers when it knows nothing of us, or what kept it from answering */
+  async #keep(generation: Generation): Promise<void> {
     const { signal } = this.#ending;
-    let leaving: Promise<unknown> | null = null;
-    let left = false;
-    let heardAt = performance.now();
-    const leave = (): void => {
-      leaving ??= Promise.resolve(this.#events.leaving()).finally(() => {
-        left = true;
-      });
-    };
-    while (!signal.aborted && !left) {
+    this.#heardAt = performance.now();
+    while (!signal.aborted) {
+      await pause(HEARTBEAT_MS, signal);
+      if (signal.aborted) return;
       try {
-        const link = await this.#coordinator();
-        await link.call(heartbeatV4.api, CALL_MS_MAX, this.#group, membership.generation, membership.memberId, null);
-        heardAt = performance.now();
+        await this.#coordinator.heartbeat(generation);
+        this.#heardAt = performance.now();
       } catch (cause) {
         const name = protocolName(cause);
-        if (name !== null && REJOIN.has(name)) {
-          heardAt = performance.now();
-          leave();
-        } else if (name !== null && FORGOTTEN.has(name)) {
-          this.#memberId = '';
-          this.#membership = null;
-          this.#events.leaving();
+        if (name === 'REBALANCE_IN_PROGRESS') {
+          this.#heardAt = performance.now();
           return;
-        } else {
-          this.#hangUp();
         }
+        if (this.#isOver() || (name !== null && FORGOTTEN.has(name))) throw cause;
+        this.#coordinator.hangUp();
       }
-      if (performance.now() - heardAt > SESSION_MS_MAX) {
-        this.#logger.warn({ group: this.#group }, 'the coordinator of a Kafka group was away for a session');
-        leave();
-        await leaving;
-        break;
-      }
-      await Promise.race([
-        pause(leaving === null ? HEARTBEAT_MS : RETRY_MS, signal),
-        ...(leaving === null ? [] : [leaving]),
-      ]);
     }
-    this.#membership = null;
   }
 
-  async #coordinator(): Promise<Link> {
-    if (this.#link !== null && !this.#link.gone) return this.#link;
-    const node = await this.#brokers.coordinator(this.#group);
-    const address = this.#brokers.address(node);
-    if (address === null || this.#ending.signal.aborted) throw brokerFault(null, 'no coordinator', undefined);
-    const link = await Link.open(address, this.#brokers.kafka);
-    if (this.#ending.signal.aborted) link.close();
-    this.#link = link;
-    return link;
+  #isOver(): boolean {
+    return performance.now() - this.#heardAt > SESSION_MS_MAX;
   }
 
-  #hangUp(): void {
-    this.#link?.close();
-    this.#link = null;
+  #settle(joined: Generation, follows: boolean): void {
+    const before = follows ? this.#ours : new Map<number, object>();
+    const kept = joined.partitions.filter((partition) => before.has(partition));
+    this.#ours = new Map(joined.partitions.map((partition) => [partition, before.get(partition) ?? {}]));
+    this.#present = joined;
+    this.#intake.assign(joined.partitions, kept);
+    this.#wake();
+    this.#events.joined(joined.partitions, kept);
+  }
+
+  #lose(): void {
+    this.#present = null;
+    this.#ours = new Map();
+    this.#intake.assign([], []);
+    this.#wake();
+    this.#events.leaving();
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #change(msMax: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, msMax);
+      this.#waiting.add(wake);
+    });
   }
 
   stop(): Promise<void> {
@@ -257,33 +207,19 @@ export class PlatformaticMember implements KafkaMember {
   }
 
   async #stop(): Promise<void> {
-    this.#membership = null;
     this.#ending.abort();
-    // A join that is under way is called off: the connection is closed, and the group told on another.
-    this.#hangUp();
+    this.#present = null;
+    this.#ours = new Map();
+    this.#wake();
+    // A join that is under way is called off: its connection is closed, and the group told on another.
+    this.#coordinator.hangUp();
     await Promise.all([this.#running, this.#intake.stop()]);
     if (this.#memberId === '') return;
-    await Promise.race([this.#leave(), pause(LEAVE_MS_MAX)]);
+    const left = this.#coordinator.leave(this.#memberId).catch((error: unknown) => {
+      const err = platformaticFault(error);
+      this.#logger.warn({ err, group: this.#group }, 'a Kafka group was not told that a member leaves');
+    });
+    await Promise.race([left, pause(LEAVE_MS_MAX)]);
+    this.#coordinator.hangUp();
   }
-
-  async #leave(): Promise<void> {
-    let link: Link | null = null;
-    try {
-      const node = await this.#brokers.coordinator(this.#group);
-      const address = this.#brokers.address(node);
-      if (address === null) return;
-      link = await Link.open(address, this.#brokers.kafka);
-      const members = [{ memberId: this.#memberId, groupInstanceId: null, reason: null }];
-      await link.call(leaveGroupV5.api, LEAVE_MS_MAX, this.#group, members);
-    } catch (error) {
-      this.#logger.warn({ err: error, group: this.#group }, 'a Kafka group was not told that a member leaves');
-    } finally {
-      link?.close();
-    }
-  }
-}
-
-function memberIdOf(error: unknown): string | null {
-  const { response } = error as { response?: { memberId?: string | null } };
-  return protocolName(error) === 'MEMBER_ID_REQUIRED' ? (response?.memberId ?? null) : null;
 }

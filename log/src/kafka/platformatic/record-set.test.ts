@@ -70,7 +70,11 @@ describe('record batches', () => {
           lastOffsetDelta: records.length - 1,
         });
         expect(
-          batch?.records.map(({ key, value, offsetDelta }) => [key?.toString() ?? null, [...(value ?? [])], offsetDelta]),
+          batch?.records.map(({ key, value, offsetDelta }) => [
+            key?.toString() ?? null,
+            [...(value ?? [])],
+            offsetDelta,
+          ]),
         ).toEqual(
           records.map(({ key, value }, index) => [
             key === null ? null : Buffer.from(key).toString(),
