@@ -70,8 +70,9 @@ export class ModelStore {
       if (!hasRow(record, table, rows.buried)) continue;
       const name = `${TABLE_NAMES[table]} of ${partition.index}@${record.offset}`;
       if (blocks[index] !== undefined) throw new Violation(`duplicate: ${name} is there twice`);
-      // A dead letter of a culprit may come after those of its whole.
-      if (table !== DEAD_LETTERS && blocks.length > index && !record.gone)
+      // A dead letter of a culprit may come after those of its whole. What one node has buried by bad luck another may be
+      // writing: it has both fates.
+      if (table !== DEAD_LETTERS && blocks.length > index && !record.gone && !record.unlucky)
         throw new Violation(`order: ${name} comes after later ones`);
       blocks[index] = block;
     }
