@@ -1,11 +1,21 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../../app/src/config.ts';
 import { missingOpenssl } from '../bridge/clients/certificates.ts';
-import { ask, BUILD_MS_MAX, buildDeployTools, missingDeployTools, ROOT } from './tools.ts';
+import { ask, BUILD_MS_MAX, buildDeployTools, missingDeployTools, ROOT, read } from './tools.ts';
 
 const HERE = join(ROOT, 'deploy/compose');
 const without = missingDeployTools ?? missingOpenssl;
@@ -46,17 +56,20 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
   let services: readonly (readonly [string, Service])[] = [];
   const millrace = (): (readonly [string, Service])[] =>
     services.filter(([, { image }]) => image?.startsWith('millrace:'));
+  let parent = '';
   let directory = '';
 
   beforeAll(() => {
     buildDeployTools();
-    directory = mkdtempSync(join(tmpdir(), 'millrace-compose-'));
+    parent = mkdtempSync(join(tmpdir(), 'millrace-compose-'));
+    directory = join(parent, 'compose');
+    mkdirSync(directory);
     const told = ask<Project>(['compose', join(HERE, 'compose.yaml'), 'valkey', 'chirpstack']);
     if (told.value === null) throw new Error(told.problem);
     project = told.value;
     services = Object.entries(project.services);
   }, BUILD_MS_MAX);
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+  afterAll(() => rmSync(parent, { recursive: true, force: true }));
 
   test('is a cluster: two nodes of each road, three brokers, a store of two shards with two replicas', () => {
     const roles = millrace().flatMap(([, { environment, deploy }]) =>
@@ -111,14 +124,13 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
   });
 
   test('mounts files that there are, read-only, and keeps the rest in volumes with a name', () => {
-    const nginx = existsSync(join(ROOT, 'deploy/nginx'));
     for (const [name, { volumes }] of services)
       for (const { type, source, read_only } of volumes ?? []) {
         if (type === 'volume') expect(project.volumes, name).toHaveProperty(source);
         if (type !== 'bind') continue;
         expect(read_only, `${name}: ${source}`).toBe(true);
         // Made by ./init.
-        if (source.startsWith(join(HERE, 'private')) || (source.endsWith('deploy/nginx') && !nginx)) continue;
+        if (source.startsWith(join(HERE, 'private'))) continue;
         expect(existsSync(source), `${name}: ${source}`).toBe(true);
       }
   });
@@ -146,6 +158,11 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
       for (const { type, source } of volumes ?? [])
         if (type === 'bind' && source.startsWith(join(HERE, 'private')))
           expect(existsSync(source.replace(HERE, directory)), source).toBe(true);
+    const env = readFileSync(join(made, 'clickhouse.env'), 'utf8');
+    for (const [, name] of (
+      read('deploy/clickhouse/config.d/millrace.xml') + read('deploy/clickhouse/users.d/millrace.xml')
+    ).matchAll(/from_env="(\w+)"/g))
+      if (!/SHARD|REPLICA/.test(name ?? '')) expect(env).toMatch(new RegExp(`^${name}=[0-9a-f]{64}$`, 'm'));
     const toml = readFileSync(join(made, 'millrace.toml'), 'utf8');
     for (const name of readdirSync(made))
       if (name !== 'certs' && name !== 'millrace.toml') expect(readFileSync(join(made, name), 'utf8')).not.toBe('');

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { SECTIONS } from '../../../app/src/config.ts';
 import { filesOf, read } from './tools.ts';
 
-/** Names that are no settings of a node: of compose.yaml itself, and of the commands. */
+/** Names that are no settings of a node: of the commands, of compose.yaml itself, and of ClickHouse's configuration. */
 const OWN = [
   'MILLRACE_CONFIG',
   'MILLRACE_IMAGE',
@@ -14,6 +14,10 @@ const OWN = [
   'MILLRACE_COAPS_PUBLISHED',
   'MILLRACE_GRAFANA_PUBLISHED',
   'MILLRACE_CHIRPSTACK_PUBLISHED',
+  'MILLRACE_SHARD',
+  'MILLRACE_REPLICA',
+  'MILLRACE_INTERSERVER_SECRET',
+  'MILLRACE_CLICKHOUSE_PASSWORD_SHA256',
 ];
 
 describe('what is in deploy/', () => {
