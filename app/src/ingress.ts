@@ -32,8 +32,6 @@ export async function startDelivery(config: Config, assembly: Assembly, parts: I
         gate,
         // Only we write to the embedded log.
         verify: log.engine.name !== 'embedded',
-        // With Kafka each follower is a consumer group of its own.
-        followTogether: log.engine.name === 'kafka',
         limits: deliveryLimits(config.delivery),
         ...tools,
       });

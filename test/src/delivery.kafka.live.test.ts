@@ -40,7 +40,7 @@ describe.skipIf(missing !== null)(`delivery from Apache Kafka${missing === null 
     const sealer = createSealer(secret);
     const gate = createGate({ directory: new Connections(), credentials: createCredentials({ secret }), sealer });
     ends.push(async () => gate.stop());
-    const delivery = createDelivery({ log, gate, verify: true, followTogether: true, ...tools });
+    const delivery = createDelivery({ log, gate, verify: true, ...tools });
     ends.push(() => delivery.stop());
     const reader = async (name: string, window: number): Promise<Reader> => {
       const identified = await gate.identify({ kind: 'subject', id: name });
