@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { insertError, queryError } from './errors.ts';
+import { insertError, isElsewhere, queryError } from './errors.ts';
 import { Turnstile } from './turnstile.ts';
 
 const engineError = (code: number, type: string, message = '') =>
@@ -13,6 +13,11 @@ test.each([
   [engineError(241, 'MEMORY_LIMIT_EXCEEDED'), 'STORE_UNREACHABLE', 'later'],
   [engineError(243, 'NOT_ENOUGH_SPACE'), 'STORE_UNREACHABLE', 'later'],
   [engineError(16, 'NO_SUCH_COLUMN_IN_TABLE'), 'STORE_UNREACHABLE', 'later'],
+  [engineError(242, 'TABLE_IS_READ_ONLY'), 'STORE_UNREACHABLE', 'later'],
+  [engineError(254, 'NO_ACTIVE_REPLICAS'), 'STORE_UNREACHABLE', 'later'],
+  [engineError(319, 'UNKNOWN_STATUS_OF_INSERT'), 'STORE_UNREACHABLE', 'later'],
+  [engineError(999, 'KEEPER_EXCEPTION'), 'STORE_UNREACHABLE', 'later'],
+  [engineError(202, 'TOO_MANY_SIMULTANEOUS_QUERIES'), 'STORE_UNREACHABLE', 'later'],
   [Object.assign(new Error('write'), { code: 'ENOSPC' }), 'STORE_UNREACHABLE', 'later'],
   [Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }), 'STORE_UNREACHABLE', 'later'],
   ['not even an error', 'STORE_UNREACHABLE', 'later'],
@@ -27,6 +32,21 @@ test.each([
   [Object.assign(new Error('read'), { code: 'ECONNRESET' }), 'STORE_UNREACHABLE'],
 ])('a question that fails with %s is %s', (error, code) => {
   expect(queryError(error, 'readings').code).toBe(code);
+});
+
+test.each([
+  [engineError(242, 'TABLE_IS_READ_ONLY'), true],
+  [engineError(999, 'KEEPER_EXCEPTION'), true],
+  [engineError(319, 'UNKNOWN_STATUS_OF_INSERT'), true],
+  [engineError(60, 'UNKNOWN_TABLE'), true],
+  [new Error('503 Service Unavailable'), true],
+  [Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }), true],
+  [engineError(27, 'CANNOT_PARSE'), false],
+  [engineError(159, 'TIMEOUT_EXCEEDED'), false],
+  [engineError(62, 'SYNTAX_ERROR'), false],
+  [insertError(new Error('x'), {}), false],
+])('after %s another server is asked: %s', (error, elsewhere) => {
+  expect(isElsewhere(error)).toBe(elsewhere);
 });
 
 test('does not repeat the engine’s words, which may quote rows', () => {

@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { siblingUrl, TABLES } from '@millrace/core';
+import { TABLES } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFINED, ifNotExists } from '../engine/cluster.ts';
+import { ConfiguredEngine } from '../testing/configured-engine.ts';
 import { type RunningZooKeeper, startZooKeeper, zooKeeperAvailable } from '../testing/zookeeper.ts';
 import { clustered } from './clustered.ts';
 import { LEASES } from './lease.ts';
@@ -21,39 +19,12 @@ const SCHEMA = [MADE, LEASES, ...MIGRATIONS.flatMap(({ statements }) => statemen
   .flatMap((statement) => clustered(statement, place))
   .map((statement) => statement.replace(" ON CLUSTER 'fleet'", ''));
 
-/** ClickHouse's engine with macros and a Keeper, in a process of its own. It knows how replicated tables are made and
- *  what is in Keeper; since nothing can fetch parts from it, it takes no inserts. */
-class Replica {
-  readonly #child: ChildProcess;
-  readonly #answers: AsyncIterator<string>;
-
-  constructor(directory: string, config: string) {
-    const program = fileURLToPath(siblingUrl(import.meta.url, '../testing/keeper-child'));
-    this.#child = spawn(process.execPath, [...process.execArgv, program, directory, config], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const { stdout } = this.#child;
-    if (stdout === null) throw new Error('no pipe');
-    this.#answers = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  }
-  async ask<Row extends unknown[]>(statement: string): Promise<Row[]> {
-    this.#child.stdin?.write(`${JSON.stringify(statement)}\n`);
-    const { value } = await this.#answers.next();
-    const answer = JSON.parse(value as string) as { rows?: Row[]; error?: string };
-    if (answer.rows === undefined) throw new Error(answer.error);
-    return answer.rows;
-  }
-  async stop(): Promise<void> {
-    await new Promise((resolve) => this.#child.once('exit', resolve).kill('SIGKILL'));
-  }
-}
-
 describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', () => {
   let directory = '';
   let keeper: RunningZooKeeper;
-  const replicas: Replica[] = [];
+  const replicas: ConfiguredEngine[] = [];
 
-  const start = async (shard: string, name: string): Promise<Replica> => {
+  const start = async (shard: string, name: string): Promise<ConfiguredEngine> => {
     const home = join(directory, `${shard}-${name}`);
     const config = `${home}.xml`;
     await writeFile(
@@ -63,7 +34,7 @@ describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', 
 <zookeeper><node><host>127.0.0.1</host><port>${keeper.port}</port></node></zookeeper>
 <macros><shard>${shard}</shard><replica>${name}</replica></macros></clickhouse>`,
     );
-    const replica = new Replica(home, config);
+    const replica = new ConfiguredEngine(home, config);
     replicas.push(replica);
     await replica.ask('CREATE DATABASE IF NOT EXISTS millrace');
     await replica.ask('USE millrace');
@@ -87,7 +58,7 @@ describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', 
     // Told again it changes nothing.
     for (const statement of SCHEMA) await b.ask(statement);
 
-    const paths = async (replica: Replica) =>
+    const paths = async (replica: ConfiguredEngine) =>
       replica.ask<[string, string, number]>(
         "SELECT table, zookeeper_path, total_replicas FROM system.replicas WHERE database = 'millrace' ORDER BY table",
       );
@@ -119,7 +90,7 @@ describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', 
   });
 
   test('is copied to a replica that was added later, from what another one has', { timeout: 60_000 }, async () => {
-    const [a] = replicas as [Replica];
+    const [a] = replicas as [ConfiguredEngine];
     const model = await a.ask<[string, string]>(DEFINED.replace('{database:String}', "'millrace'"));
     const added = await start('2', 'b');
     for (const [, definition] of model) await added.ask(ifNotExists(definition));
@@ -138,7 +109,7 @@ describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', 
   });
 
   test('changes a column of both tables', { timeout: 60_000 }, async () => {
-    const [a] = replicas as [Replica];
+    const [a] = replicas as [ConfiguredEngine];
     const [, distributed = ''] = clustered('ALTER TABLE readings ADD COLUMN note String CODEC(ZSTD(1))', place);
     await a.ask(distributed.replace(" ON CLUSTER 'fleet'", ''));
     expect(await a.ask("SELECT type FROM system.columns WHERE table = 'readings' AND name = 'note'")).toEqual([

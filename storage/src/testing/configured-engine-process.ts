@@ -4,7 +4,7 @@ import { Session } from 'chdb';
 /** ClickHouse's engine with a configuration of its own, one statement a line. @shape argv: directory, configuration;
  *  in: a statement as JSON; out: its rows or its error as JSON */
 const [directory = '', config = ''] = process.argv.slice(2);
-const session = new Session(directory, { connectionArgs: [`--config-file=${config}`] });
+const session = new Session(directory, config === '' ? {} : { connectionArgs: [`--config-file=${config}`] });
 for await (const line of createInterface({ input: process.stdin })) {
   try {
     const answer = await session.queryAsync(JSON.parse(line) as string, { format: 'JSONCompactEachRow' });
