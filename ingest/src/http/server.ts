@@ -66,7 +66,8 @@ export function httpServer(options: HttpServerOptions): Component<HttpAddress> {
   return {
     name: 'ingest/http',
     async start(): Promise<Started<HttpAddress>> {
-      const certificate = await readCertificate(options.config);
+      // Between processes of one machine there is nobody to hide from.
+      const certificate = options.path === undefined ? await readCertificate(options.config) : null;
       const server = new HttpServer(options, certificate);
       const port = await server.listen();
       const host = options.host.includes(':') ? `[${options.host}]` : options.host;
