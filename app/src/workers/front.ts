@@ -70,7 +70,7 @@ export async function startFront(config: Config, assembly: Assembly, parts: Fron
     workers({
       count,
       start: {
-        config,
+        config: sharedOut(config, count),
         secret: directory.secret,
         directory: directory.path,
         postgresUrl,
@@ -90,6 +90,16 @@ export async function startFront(config: Config, assembly: Assembly, parts: Fron
   const url = (name: string, port: number | undefined): string | null =>
     port === undefined ? null : `${name}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   return { http: url(scheme, ports.http), mqtt: url('mqtt', ports.mqtt), mqtts: url('mqtts', ports.mqtts) };
+}
+
+/** Limits of the node's connections hold for all workers together: each new one goes to who has the fewest. */
+function sharedOut(config: Config, count: number): Config {
+  const share = (limit: number): number => Math.ceil(limit / count);
+  return {
+    ...config,
+    http: { ...config.http, MILLRACE_HTTP_CONNECTIONS_MAX: share(config.http.MILLRACE_HTTP_CONNECTIONS_MAX) },
+    mqtt: { ...config.mqtt, MILLRACE_MQTT_CONNECTIONS_MAX: share(config.mqtt.MILLRACE_MQTT_CONNECTIONS_MAX) },
+  };
 }
 
 /** @throws SetupError */

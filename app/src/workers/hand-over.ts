@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { IngestError, type IngestErrorCode } from '@millrace/ingest';
-import type { ListenerName } from './words.ts';
+import { type ListenerName, type LoadKind, loadKindOf } from './words.ts';
 import type { Handed, WorkerProcess } from './worker-process.ts';
 
 /** Connections that wait while no worker is there; further ones are closed. */
@@ -54,7 +54,7 @@ export class HandOver {
   }
 
   give(handed: Handed): void {
-    const worker = this.#choose();
+    const worker = this.#choose(loadKindOf(handed.listener));
     if (worker !== null) worker.hand(handed);
     else if (this.#waiting.length < WAITING_MAX) this.#waiting.push(handed);
     else {
@@ -74,7 +74,7 @@ export class HandOver {
     for (const { socket } of this.#waiting.splice(0)) socket.destroy();
   }
 
-  #choose(): WorkerProcess | null {
+  #choose(kind: LoadKind): WorkerProcess | null {
     const workers = this.#workers().filter(({ ready }) => ready);
     const responsive = workers.filter((worker) => worker.responsive);
     const among = responsive.length > 0 ? responsive : workers;
@@ -82,7 +82,7 @@ export class HandOver {
     let best: WorkerProcess | null = null;
     for (let step = 0; step < among.length; step++) {
       const worker = among[(this.#turn + step) % among.length] as WorkerProcess;
-      if (best === null || worker.load < best.load) best = worker;
+      if (best === null || worker.load(kind) < best.load(kind)) best = worker;
     }
     return best;
   }

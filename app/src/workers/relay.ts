@@ -1,4 +1,4 @@
-import { Agent, type IncomingMessage, request } from 'node:http';
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import type { NativeHandler } from '@millrace/ingest';
 import { RELAYED_CLIENT, writeClient } from './relayed-client.ts';
 
@@ -20,6 +20,9 @@ const NOT_PASSED_ON = new Set([
   'content-encoding',
   RELAYED_CLIENT,
 ]);
+
+/** Methods that ask a proxy for something, and are nobody's here. */
+const NOT_ASKED = new Set(['CONNECT', 'TRACE', 'TRACK']);
 
 /** Passes every request on to the main process, and its answer back as it comes.  @param path of its Unix socket */
 export function relay(path: string): NativeHandler {
@@ -45,15 +48,27 @@ async function pass(exchange: Exchange, socketPath: string, agent: Agent): Promi
   if (head.header('host') === undefined) headers.push('host', 'localhost');
   if (body.length > 0) headers.push('content-length', String(body.length));
   const path = head.query === '' ? head.path : `${head.path}?${head.query}`;
-  const asked = request({ socketPath, agent, method: head.method, path, headers: headers as never, setHost: false });
-  exchange.onAbort = () => asked.destroy();
+  let asked: ClientRequest | null = null;
+  try {
+    if (!NOT_ASKED.has(head.method))
+      asked = request({ socketPath, agent, method: head.method, path, headers: headers as never, setHost: false });
+  } catch {
+    // Characters that no client of HTTP may send.
+  }
+  if (asked === null) {
+    exchange.refuse(400, 'malformed', 'The method, the path or a header field is not acceptable.');
+    return;
+  }
+  const passed = asked;
+  exchange.onAbort = () => passed.destroy();
   let answer: IncomingMessage;
   try {
     answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      asked.once('response', resolve);
+      passed.once('response', resolve);
       // Also after the answer has begun: it ends there, too.
-      asked.on('error', reject);
-      asked.end(body);
+      passed.on('error', reject);
+      passed.once('close', () => reject(new Error('no answer')));
+      passed.end(body);
     });
   } catch {
     exchange.refuse(503, 'draining', 'This node is going down: send it to another, or try again.');
@@ -85,12 +100,18 @@ async function send(exchange: Exchange, answer: IncomingMessage): Promise<void> 
   const chunked = !sized && head.minor === 1;
   if (!sized && !chunked) exchange.closes = true;
   connection.write(`${lines}${chunked ? 'Transfer-Encoding: chunked\r\n' : ''}\r\n`);
-  for await (const part of answer as AsyncIterable<Buffer>) {
+  try {
+    for await (const part of answer as AsyncIterable<Buffer>) {
+      if (connection.closed) return;
+      if (chunked) connection.write(`${part.length.toString(16)}\r\n`);
+      const taken = connection.write(part);
+      if (chunked) connection.write('\r\n');
+      if (!taken) await connection.drained();
+    }
+  } catch (error) {
+    // The client has left, and what was asked for it was ended.
     if (connection.closed) return;
-    if (chunked) connection.write(`${part.length.toString(16)}\r\n`);
-    const taken = connection.write(part);
-    if (chunked) connection.write('\r\n');
-    if (!taken) await connection.drained();
+    throw error;
   }
   exchange.answer(chunked ? '0\r\n\r\n' : '');
 }

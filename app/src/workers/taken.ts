@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import type { HandedConnections } from '@millrace/ingest';
-import type { ListenerName } from './words.ts';
+import { type ListenerName, type LoadKind, loadKindOf } from './words.ts';
 
 /** In a worker: gives the connections that the main process hands over to the servers that open them. */
 export class TakenConnections implements HandedConnections {
   readonly ticketKeys: Buffer;
-  open = 0;
+  readonly open: Record<LoadKind, number> = { http: 0, mqtt: 0 };
   readonly #servers = new Map<ListenerName, (socket: Socket) => void>();
 
   constructor(ticketKeys: Uint8Array) {
@@ -24,8 +24,9 @@ export class TakenConnections implements HandedConnections {
     }
     // As the servers make their own.
     socket.allowHalfOpen = true;
-    this.open++;
-    socket.once('close', () => this.open--);
+    const kind = loadKindOf(listener);
+    this.open[kind]++;
+    socket.once('close', () => this.open[kind]--);
     open(socket);
   }
 }

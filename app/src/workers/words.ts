@@ -2,6 +2,11 @@ import type { Config } from '../config.ts';
 
 export type ListenerName = 'http' | 'mqtt' | 'mqtts';
 
+/** What counts together: MQTT with and without TLS. */
+export type LoadKind = 'http' | 'mqtt';
+export type Load = Readonly<Record<LoadKind, number>>;
+export const loadKindOf = (listener: ListenerName): LoadKind => (listener === 'http' ? 'http' : 'mqtt');
+
 /** All that a worker is started with. @holds secrets: it travels by the channel between the two processes only */
 export interface WorkerStart {
   /** From 1; also its name in logs and metrics. */
@@ -37,5 +42,5 @@ export type Report =
   /** It has the socket: nobody else needs to keep it. */
   | { readonly kind: 'took'; readonly id: number }
   /** Open connections; also a sign of life. */
-  | { readonly kind: 'load'; readonly open: number }
+  | { readonly kind: 'load'; readonly open: Load }
   | { readonly kind: 'told'; readonly id: number; readonly text: string };

@@ -2,7 +2,16 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type Logger, siblingUrl } from '@millrace/core';
-import type { ListenerName, Order, Question, Report, WorkerStart } from './words.ts';
+import {
+  type ListenerName,
+  type Load,
+  type LoadKind,
+  loadKindOf,
+  type Order,
+  type Question,
+  type Report,
+  type WorkerStart,
+} from './words.ts';
 
 const ENTRY = fileURLToPath(siblingUrl(import.meta.url, './entry'));
 /** A worker that says nothing for so long gets no connections. */
@@ -30,8 +39,9 @@ export class WorkerProcess {
   readonly #untaken = new Map<number, Handed>();
   readonly #asked = new Map<number, (text: string | null) => void>();
   #count = 0;
-  #open = 0;
-  #handedSince = 0;
+  #open: Load = { http: 0, mqtt: 0 };
+  /** Handed since it told of them. */
+  #handed: Record<LoadKind, number> = { http: 0, mqtt: 0 };
   #heardMs = performance.now();
   #problem: string | null = null;
 
@@ -60,8 +70,8 @@ export class WorkerProcess {
     return this.#child.pid ?? 0;
   }
   /** Its open connections, as far as we know. */
-  get load(): number {
-    return this.#open + this.#handedSince;
+  load(kind: LoadKind): number {
+    return this.#open[kind] + this.#handed[kind];
   }
   get silentMs(): number {
     return performance.now() - this.#heardMs;
@@ -74,7 +84,7 @@ export class WorkerProcess {
   hand(handed: Handed): void {
     const id = ++this.#count;
     this.#untaken.set(id, handed);
-    this.#handedSince++;
+    this.#handed[loadKindOf(handed.listener)]++;
     const order: Order = { kind: 'connection', id, listener: handed.listener };
     this.#child.send(order, handed.socket, { keepOpen: true }, () => {});
   }
@@ -112,7 +122,8 @@ export class WorkerProcess {
     this.#heardMs = performance.now();
     if (report.kind === 'load') {
       this.#open = report.open;
-      this.#handedSince = this.#untaken.size;
+      this.#handed = { http: 0, mqtt: 0 };
+      for (const { listener } of this.#untaken.values()) this.#handed[loadKindOf(listener)]++;
     } else if (report.kind === 'took') {
       this.#untaken.get(report.id)?.socket.destroy();
       this.#untaken.delete(report.id);

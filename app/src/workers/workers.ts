@@ -82,7 +82,7 @@ class Workers implements WorkerHost {
     });
     metrics.gauge('millrace_worker_connections', 'Open connections of each worker.', ['worker'], (gauge) => {
       for (const worker of this.#workers) {
-        if (worker !== null) gauge.set({ worker: String(worker.number) }, worker.load);
+        if (worker !== null) gauge.set({ worker: String(worker.number) }, worker.load('http') + worker.load('mqtt'));
       }
     });
   }
