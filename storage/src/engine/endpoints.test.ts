@@ -61,11 +61,11 @@ test('asks the same one while it is well, and each as the first if that is wante
 });
 
 test.each([
-  ['is overloaded', () => [503, 'busy']],
-  ['has lost Keeper', () => [500, 'Code: 242. DB::Exception: read only. (TABLE_IS_READ_ONLY)']],
-  ['does not know what became of an insert', () => [500, 'Code: 319. DB::Exception: x. (UNKNOWN_STATUS_OF_INSERT)']],
-] as const)('asks the next when one %s', async (_, answer) => {
-  (stubs[0] as Stub).answer = answer;
+  ['is overloaded', 503, 'busy'],
+  ['has lost Keeper', 500, 'Code: 242. DB::Exception: read only. (TABLE_IS_READ_ONLY)'],
+  ['does not know what became of an insert', 500, 'Code: 319. DB::Exception: x. (UNKNOWN_STATUS_OF_INSERT)'],
+])('asks the next when one %s', async (_, status, text) => {
+  (stubs[0] as Stub).answer = () => [status, text];
   await command();
   expect(askedOf()).toEqual([1, 1, 0]);
   expect(endpoints.connections[0]?.failing).toBe(true);
