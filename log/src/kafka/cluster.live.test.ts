@@ -71,86 +71,96 @@ class Load {
   }
 }
 
-describe.skipIf(missing !== null)('three brokers (needs java and mvn)', () => {
-  let kafka: RunningKafka;
-  let started: Started<LogEngine>;
-  let log: Log;
-  beforeAll(async () => {
-    kafka = await startKafka({ brokerCount: 3 });
-    started = await kafkaLog({
-      brokers: kafka.brokers,
-      pendingBytesMax: 16 * 1024 * 1024,
-      recordBytesMax: 512 * 1024,
-      metrics: createMetrics(),
-      logger: createLogger({ level: process.env.LOG_LEVEL ?? 'silent' }),
-    }).start();
-    log = await started.value.topic({
-      topic: 'millrace.messages',
-      partitionCount: PARTITIONS,
-      retentionMs: 3_600_000,
-      retentionBytes: Number.POSITIVE_INFINITY,
-    });
-  }, 300_000);
-  afterAll(async () => {
-    await started?.stop();
-    await kafka?.stop();
-  });
-
-  /** All of the log, by text. */
-  async function everything(): Promise<Map<string, { partition: number; offset: number }[]>> {
-    const found = new Map<string, { partition: number; offset: number }[]>();
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const { next } = await log.extent(partition);
-      const end = performance.now() + MOVES_MS_MAX;
-      for (let at = 0; at < next; ) {
-        // A look may come to nothing while leaders move.
-        const batch = await log.peek(partition, at, { bytesMax: 1024 * 1024 }).catch(() => null);
-        if (batch === null && performance.now() < end) continue;
-        if (batch === null) throw new Error(`nothing to be seen of ${partition} from ${at} to ${next}`);
-        texts(batch).forEach((text, index) => {
-          const offset = batch.offsets?.[index] ?? batch.first + index;
-          found.set(text, [...(found.get(text) ?? []), { partition, offset }]);
-        });
-        at = batch.last + 1;
-      }
-    }
-    return found;
-  }
-
-  test('a broker that dies and comes back costs no acknowledged record, and makes none of them two', async () => {
-    const load = new Load(log);
-    await load.atLeast(500);
-    for (const node of kafka.nodes.slice(0, LONG ? 3 : 1)) {
-      node.kill();
-      await load.atLeast(500);
-      await node.restart();
-      await kafka.inSync();
-      await load.atLeast(500);
-    }
-    await load.stop();
-    const found = await everything();
-    for (const [text, where] of load.kept) expect(found.get(text), text).toEqual([where]);
-    for (const [text, places] of found) expect(places.length, text).toBe(1);
-  }, 240_000);
-
-  test('refuses while fewer replicas are in sync than must be, and goes on by itself', async () => {
-    const load = new Load(log);
-    await load.atLeast(100);
-    const [, second, third] = kafka.nodes;
-    second?.kill();
-    third?.kill();
-    await until(() => load.refused.length > 0);
-    expect(new Set(load.refused.map(({ code, retry }) => `${code} ${retry}`))).toEqual(
-      new Set(['LOG_UNREACHABLE later']),
-    );
-    await Promise.all([second?.restart(), third?.restart()]);
-    await load.atLeast(200);
-    await load.stop();
-    const found = await everything();
-    for (const [text, where] of load.kept) expect(found.get(text), text).toContainEqual(where);
-    await until(async () => (await started.value.health()) === null);
-  }, 240_000);
+let kafka: RunningKafka;
+beforeAll(async () => {
+  if (missing === null) kafka = await startKafka({ brokerCount: 3 });
+}, 300_000);
+afterAll(async () => {
+  await kafka?.stop();
 });
+
+describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
+  'three brokers, by %s (needs java and mvn)',
+  (client) => {
+    let started: Started<LogEngine>;
+    let log: Log;
+    beforeAll(async () => {
+      await kafka.inSync();
+      started = await kafkaLog({
+        brokers: kafka.brokers,
+        client,
+        pendingBytesMax: 16 * 1024 * 1024,
+        recordBytesMax: 512 * 1024,
+        metrics: createMetrics(),
+        logger: createLogger({ level: process.env.LOG_LEVEL ?? 'silent' }),
+      }).start();
+      log = await started.value.topic({
+        topic: `millrace.messages-${client}`,
+        partitionCount: PARTITIONS,
+        retentionMs: 3_600_000,
+        retentionBytes: Number.POSITIVE_INFINITY,
+      });
+    }, 300_000);
+    afterAll(async () => {
+      await started?.stop();
+    });
+
+    /** All of the log, by text. */
+    async function everything(): Promise<Map<string, { partition: number; offset: number }[]>> {
+      const found = new Map<string, { partition: number; offset: number }[]>();
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        const { next } = await log.extent(partition);
+        const end = performance.now() + MOVES_MS_MAX;
+        for (let at = 0; at < next; ) {
+          // A look may come to nothing while leaders move.
+          const batch = await log.peek(partition, at, { bytesMax: 1024 * 1024 }).catch(() => null);
+          if (batch === null && performance.now() < end) continue;
+          if (batch === null) throw new Error(`nothing to be seen of ${partition} from ${at} to ${next}`);
+          texts(batch).forEach((text, index) => {
+            const offset = batch.offsets?.[index] ?? batch.first + index;
+            found.set(text, [...(found.get(text) ?? []), { partition, offset }]);
+          });
+          at = batch.last + 1;
+        }
+      }
+      return found;
+    }
+
+    test('a broker that dies and comes back costs no acknowledged record, and makes none of them two', async () => {
+      const load = new Load(log);
+      await load.atLeast(500);
+      for (const node of kafka.nodes.slice(0, LONG ? 3 : 1)) {
+        node.kill();
+        await load.atLeast(500);
+        await node.restart();
+        await kafka.inSync();
+        await load.atLeast(500);
+      }
+      await load.stop();
+      const found = await everything();
+      for (const [text, where] of load.kept) expect(found.get(text), text).toEqual([where]);
+      for (const [text, places] of found) expect(places.length, text).toBe(1);
+    }, 240_000);
+
+    test('refuses while fewer replicas are in sync than must be, and goes on by itself', async () => {
+      const load = new Load(log);
+      await load.atLeast(100);
+      const [, second, third] = kafka.nodes;
+      second?.kill();
+      third?.kill();
+      await until(() => load.refused.length > 0);
+      expect(new Set(load.refused.map(({ code, retry }) => `${code} ${retry}`))).toEqual(
+        new Set(['LOG_UNREACHABLE later']),
+      );
+      await Promise.all([second?.restart(), third?.restart()]);
+      await load.atLeast(200);
+      await load.stop();
+      const found = await everything();
+      for (const [text, where] of load.kept) expect(found.get(text), text).toContainEqual(where);
+      await until(async () => (await started.value.health()) === null);
+    }, 240_000);
+  },
+);
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + MOVES_MS_MAX;

@@ -8,6 +8,7 @@ import {
 } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kafkaAvailable, type RunningKafka, startKafka } from '../testing/kafka.ts';
+import type { KafkaClient } from './client.ts';
 import { kafkaLog } from './engine.ts';
 
 const missing = kafkaAvailable();
@@ -46,9 +47,14 @@ class Member {
     this.#started = started;
   }
 
-  static async join(brokers: string, name: string, ledger: Ledger): Promise<Member> {
+  static async join(
+    brokers: string,
+    { name, group, client }: { name: string; group: string; client: KafkaClient['name'] },
+    ledger: Ledger,
+  ): Promise<Member> {
     const started = await kafkaLog({
       brokers,
+      client,
       replication: 1,
       pendingBytesMax: 1024 * 1024,
       recordBytesMax: 64 * 1024,
@@ -57,7 +63,7 @@ class Member {
     }).start();
     const member = new Member(started);
     const log = await started.value.topic(TOPIC);
-    await log.consume('processors', async (lease) => {
+    await log.consume(group, async (lease) => {
       const { partition, signal } = lease;
       member.leases.set(partition, lease);
       for (let offset = lease.committed.offset + 1; !signal.aborted; offset++) {
@@ -109,25 +115,38 @@ describe.skipIf(missing !== null)('a group that grows and shrinks (needs java an
     }
   }
 
-  test('only what must move moves, what stays goes on under the same lease, and no partition ever has two owners', async () => {
-    const ledger = new Ledger();
-    const join = async (name: string): Promise<Member> => {
-      const member = await Member.join(kafka.brokers, name, ledger);
-      members.push(member);
-      return member;
-    };
-    const one = await join('one');
-    const two = await join('two');
-    const before = await steady([one, two], ledger);
-    const three = await join('three');
-    const grown = await steady([one, two, three], ledger);
-    const stayed = [...grown].filter(([partition, lease]) => before.get(partition) === lease);
-    expect(stayed.length).toBe(8);
-    expect(stayed.every(([, lease]) => !lease.signal.aborted)).toBe(true);
-    await two.leave();
-    const shrunk = await steady([one, three], ledger);
-    expect([...shrunk].filter(([partition, lease]) => grown.get(partition) === lease).length).toBe(8);
-    expect(ledger.faults).toEqual([]);
-    if (process.env.MILLRACE_TEST_LONG === '1') console.info(`longest pause of a partition: ${ledger.pauseMsMax} ms`);
-  }, 240_000);
+  // The last: nodes change from one client to the other, one at a time.
+  test.for([
+    ['kafkajs', 'kafkajs', 'kafkajs'],
+    ['platformatic', 'platformatic', 'platformatic'],
+    ['kafkajs', 'platformatic', 'kafkajs'],
+  ] as const)(
+    'only what must move moves, what stays goes on under the same lease, and no partition ever has two owners: %s, %s, %s',
+    {
+      timeout: 240_000,
+    },
+    async ([first, second, third]) => {
+      const ledger = new Ledger();
+      const group = `processors-${[first, second, third].join('-')}`;
+      const join = async (name: string, client: KafkaClient['name']): Promise<Member> => {
+        const member = await Member.join(kafka.brokers, { name, group, client }, ledger);
+        members.push(member);
+        return member;
+      };
+      const one = await join('one', first);
+      const two = await join('two', second);
+      const before = await steady([one, two], ledger);
+      const three = await join('three', third);
+      const grown = await steady([one, two, three], ledger);
+      const stayed = [...grown].filter(([partition, lease]) => before.get(partition) === lease);
+      expect(stayed.length).toBe(8);
+      expect(stayed.every(([, lease]) => !lease.signal.aborted)).toBe(true);
+      await two.leave();
+      const shrunk = await steady([one, three], ledger);
+      expect([...shrunk].filter(([partition, lease]) => grown.get(partition) === lease).length).toBe(8);
+      expect(ledger.faults).toEqual([]);
+      await Promise.all(members.splice(0).map((member) => member.leave()));
+      if (process.env.MILLRACE_TEST_LONG === '1') console.info(`longest pause of a partition: ${ledger.pauseMsMax} ms`);
+    },
+  );
 });
