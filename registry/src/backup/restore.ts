@@ -20,12 +20,12 @@ export interface RegistryRestore {
   /** Makes the schema of the backup. From now on no node starts here until all is loaded.
    *  @throws RegistryError REGISTRY_SCHEMA_NEWER when the backup is of a newer program */
   begin(manifest: BackupManifest): Promise<void>;
-  /** Loads everything at once, or nothing, and brings it to this program's schema. Where sessions and retained messages
-   *  stand in the log is set to the beginning of a new one.
+  /** Loads everything at once, or nothing, and brings it to this program's schema.
+   *  @param partitionCount of a new log: sessions and retained messages are set to its beginning; null: the log is still there
    *  @param rowsOf the rows of a table, in the order of its files */
   load(
     manifest: BackupManifest,
-    partitionCount: number,
+    partitionCount: number | null,
     rowsOf: (table: string) => AsyncIterable<Uint8Array>,
   ): Promise<void>;
   close(): Promise<void>;
@@ -88,7 +88,7 @@ export function openRegistryRestore(options: {
           if (store === 'registry') await copy(client, table, columns, rowsOf(table));
         for (const { name, value, called } of manifest.sequences)
           await session.query('SELECT setval($1::regclass, $2, $3)', [`registry.${identifier(name)}`, value, called]);
-        await onNewLog(session, manifest, partitionCount);
+        if (partitionCount !== null) await onNewLog(session, manifest, partitionCount);
         await session.query('DROP TABLE registry.restores');
         await session.query('COMMIT');
       } catch (error) {

@@ -27,6 +27,10 @@ export const backup: readonly CommandSpecification[] = [
     arguments: [{ name: '<directory>', description: 'of the backup (of a tar archive: unpack it first)' }],
     options: [
       { flags: '-d, --data-dir <path>', description: 'where to (MILLRACE_DATA_DIR, default ./data)' },
+      {
+        flags: '--keep-log',
+        description: 'the log is still there (Kafka, or <data>/log): what came after the backup is stored from it',
+      },
       { flags: '--check', description: 'only check the backup: every file, by its checksum' },
     ],
     examples: ['millrace restore /srv/backups/monday --check', 'millrace restore /srv/backups/monday -d ./data'],

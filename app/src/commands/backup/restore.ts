@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { Assembly, createMetrics, MillraceError } from '@millrace/core';
+import { Assembly, createMetrics, type Log, MillraceError } from '@millrace/core';
 import { openLog } from '@millrace/log';
 import {
   type BackupFile,
@@ -20,6 +20,7 @@ import { Failure } from '../control/failure.ts';
 import { type Call, flag, text, word } from '../control/specification.ts';
 import { environmentWith } from '../flags.ts';
 import { checkFiles, isSecretOf, readManifest, readSecret, SECRET_FILE } from './files.ts';
+import { rewind, rewindOf } from './kept-log.ts';
 
 const PIECE_BYTES_MAX = 1_073_741_824;
 const NEWLINE = 10;
@@ -52,9 +53,10 @@ async function restoreFrom(directory: string, call: Call): Promise<void> {
   try {
     const installation = await openInstallation(config, target, assembly);
     try {
-      await assertEmpty(installation);
+      const keepsLog = flag(call, 'keepLog');
+      await assertEmpty(installation, keepsLog);
       if (isNew) writeWhole(target.file(SECRET_FILE), `${secret}\n`);
-      await fill(installation, directory, manifest, call);
+      await fill(installation, directory, manifest, keepsLog, call);
     } finally {
       await installation.store.close();
       await installation.registry.close();
@@ -69,8 +71,7 @@ async function restoreFrom(directory: string, call: Call): Promise<void> {
 interface Installation {
   readonly registry: RegistryRestore;
   readonly store: StoreRestore;
-  readonly partitionCount: number;
-  readonly messageCount: number;
+  readonly log: Log;
 }
 
 async function openInstallation(config: Config, target: DataDirectory, assembly: Assembly): Promise<Installation> {
@@ -81,28 +82,27 @@ async function openInstallation(config: Config, target: DataDirectory, assembly:
     (await assembly.start(embeddedPostgres({ directory: target.file('postgres'), logger }))).url;
   const log = openLog(config.log, { directory: target.file('log'), ...tools });
   const { messages } = await assembly.start(messagesTopic(log, config.log));
-  let messageCount = 0;
-  for (let partition = 0; partition < messages.partitionCount; partition++)
-    messageCount += (await messages.extent(partition)).next;
   return {
     registry: openRegistryRestore({ url, ...tools }),
     store: await openStoreRestore(config.storage, target.file('clickhouse')),
-    partitionCount: messages.partitionCount,
-    messageCount,
+    log: messages,
   };
 }
 
 /** @throws Failure that says what was found */
-async function assertEmpty({ registry, store, messageCount }: Installation): Promise<void> {
+async function assertEmpty({ registry, store, log }: Installation, keepsLog: boolean): Promise<void> {
   const kept = await registry.contents();
   const found = kept === null ? {} : { ...kept, ...(await store.contents()) };
   const told = Object.entries(found).map(([table, count]) => `${table}: ${count}`);
-  if (messageCount > 0) told.push(`messages on the log: ${messageCount}`);
+  let messageCount = 0;
+  for (let partition = 0; partition < log.partitionCount; partition++)
+    messageCount += (await log.extent(partition)).next;
+  if (messageCount > 0 && !keepsLog) told.push(`messages on the log: ${messageCount}`);
   if (told.length === 0) return;
   throw new Failure(
     5,
     `The installation is not empty (${told.join(', ')}). Nothing was written.`,
-    'Restore into a new data directory (--data-dir), or into engines without a database of Millrace.',
+    'Restore into a new data directory (--data-dir), or into engines without a database of Millrace; --keep-log if only the log is still there.',
   );
 }
 
@@ -110,9 +110,11 @@ async function fill(
   installation: Installation,
   directory: string,
   manifest: BackupManifest,
+  keepsLog: boolean,
   call: Call,
 ): Promise<void> {
-  const { registry, store, partitionCount } = installation;
+  const { registry, store, log } = installation;
+  const kept = keepsLog ? await rewindOf(log, manifest) : null;
   let done = 0;
   const read = async (file: BackupFile): Promise<Buffer> => {
     const rows = await unzip(readFileSync(join(directory, file.path)), { maxOutputLength: PIECE_BYTES_MAX });
@@ -134,7 +136,11 @@ async function fill(
       await store.load({ name: table.table, columns: table.columns }, await read(file), `${manifest.id}-${file.path}`);
   }
   await store.finish();
-  await registry.load(manifest, partitionCount, async function* (table) {
+  if (kept !== null) {
+    await rewind(log, kept);
+    if (kept.lost > 0) call.output.note(`${kept.lost} messages that came after the backup are no longer on the log.`);
+  }
+  await registry.load(manifest, kept === null ? log.partitionCount : null, async function* (table) {
     for (const file of manifest.files) if (file.store === 'registry' && file.table === table) yield await read(file);
   });
 }
