@@ -70,8 +70,9 @@ export class Link {
   close(): void {
     if (this.#gone) return;
     this.#gone = true;
-    // Not the library's `close`: that waits until all is written, which a broker that is stopped never reads.
+    // The library's `close` alone waits until all is written, which a broker that hangs never reads.
     this.#connection.socket?.destroy();
+    this.#connection.close().catch(() => {});
   }
 }
 

@@ -128,7 +128,8 @@ export class PlatformaticMember implements KafkaMember {
           this.#logger.warn({ err: platformaticFault(cause), group: this.#group }, 'a Kafka group was not joined yet');
         }
         const forgotten = name !== null && FORGOTTEN.has(name);
-        if (forgotten) this.#memberId = '';
+        // Under an old generation it is known still, and the group would wait for it under this name.
+        if (forgotten && name !== 'ILLEGAL_GENERATION') this.#memberId = '';
         if (last !== null && (forgotten || this.#isOver())) {
           last = null;
           this.#lose();
