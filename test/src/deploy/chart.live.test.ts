@@ -1,3 +1,4 @@
+import { loadConfig } from '@millrace/app/config';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { ask, BUILD_MS_MAX, buildDeployTools, filesOf, missingDeployTools, type Told, withFile } from './tools.ts';
@@ -17,6 +18,18 @@ interface Rendered {
   readonly notes: string;
   readonly objects: readonly KubernetesObject[];
 }
+interface Variable {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: { readonly secretKeyRef: { readonly key: string } };
+}
+/** What a Secret that is there already would have. */
+const OWN_SECRET: Readonly<Record<string, string>> = {
+  secret: '00'.repeat(32),
+  'postgres-url': 'postgres://millrace:example@postgres:5432/millrace',
+  'clickhouse-url': 'http://millrace:example@clickhouse:8123',
+  'admin-password': 'example-admin',
+};
 type Labels = Readonly<Record<string, string>>;
 
 const render = (...files: readonly string[]): Told<Rendered> => ask<Rendered>(['chart', CHART, ...files]);
@@ -95,6 +108,29 @@ describe.skipIf(missingDeployTools !== null)(
           );
           // Two budgets for one pod, and nobody may evict it.
           expect(budgets).toHaveLength(1);
+        }
+      });
+
+      test('gives each node settings that it understands, and the files that these name', () => {
+        const made = ofKind(all, 'Secret')[0]?.stringData ?? OWN_SECRET;
+        for (const { spec } of workloads(all)) {
+          const [{ env, envFrom, volumeMounts }] = spec.template.spec.containers;
+          expect(envFrom).toEqual([{ configMapRef: { name: ofKind(all, 'ConfigMap')[0]?.metadata.name } }]);
+          const own = (env as readonly Variable[]).map(({ name, value, valueFrom }) => [
+            name,
+            value ?? made[valueFrom?.secretKeyRef.key ?? ''],
+          ]);
+          for (const [name, value] of own) expect(value, String(name)).toBeTruthy();
+          const environment: Labels = { ...ofKind(all, 'ConfigMap')[0]?.data, ...Object.fromEntries(own) };
+          const config = loadConfig(environment);
+          expect(config.log.MILLRACE_KAFKA_BROKERS).toBeTruthy();
+          for (const value of Object.values(environment)) {
+            if (!value.startsWith('/')) continue;
+            const mounted = volumeMounts.some(({ mountPath }: { mountPath: string }) => value.startsWith(mountPath));
+            expect(mounted, value).toBe(true);
+          }
+          if (config.mqtt.MILLRACE_MQTTS_PORT === 8883 && config.node.MILLRACE_ROLES.includes('ingest'))
+            expect(config.mqtt.MILLRACE_MQTT_TLS_CERT).not.toBe('');
         }
       });
 

@@ -12,8 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { loadConfig } from '@millrace/app/config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../../app/src/config.ts';
 import { missingOpenssl } from '../bridge/clients/certificates.ts';
 import { ask, BUILD_MS_MAX, buildDeployTools, missingDeployTools, ROOT, read } from './tools.ts';
 

@@ -1,5 +1,5 @@
+import { SECTIONS } from '@millrace/app/config';
 import { describe, expect, test } from 'vitest';
-import { SECTIONS } from '../../../app/src/config.ts';
 import { filesOf, read } from './tools.ts';
 
 /** Names that are no settings of a node: of the commands, of compose.yaml itself, and of ClickHouse's configuration. */

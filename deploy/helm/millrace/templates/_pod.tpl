@@ -107,6 +107,10 @@ spec:
         {{- if $.Values.smtp.enabled }}
         {{- include "millrace.secretVariable" (list $ "MILLRACE_SMTP_URL" "smtp-url") | nindent 8 }}
         {{- end }}
+        {{- if and (eq .role "ingest") $.Values.mqtt.enabled $.Values.mqtt.tlsSecretName }}
+        - { name: MILLRACE_MQTT_TLS_CERT, value: /etc/millrace/mqtt/tls.crt }
+        - { name: MILLRACE_MQTT_TLS_KEY, value: /etc/millrace/mqtt/tls.key }
+        {{- end }}
         {{- range $name, $value := $own.settings }}
         - { name: {{ $name }}, value: {{ $value | quote }} }
         {{- end }}
