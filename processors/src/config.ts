@@ -8,7 +8,7 @@ export type RawPolicy = (typeof RAW_POLICIES)[number];
 const cores = availableParallelism();
 
 export const ProcessorsConfig = z.object({
-  MILLRACE_WORKERS: z.coerce
+  MILLRACE_PROCESSOR_THREADS: z.coerce
     .number()
     .int()
     .min(1)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { openApiDocument } from '@millrace/registry';
 import { expect, test } from 'vitest';
+import { SECTIONS } from '../config.ts';
 import { VERSION } from '../version.ts';
 import { cliPage } from './cli-page.ts';
 import { configurationPage, httpApiPage } from './docs.ts';
@@ -13,10 +14,15 @@ test('the published schema of the envelope is the one that the code is generated
 });
 
 test('the pages that come from the schemas are those that `millrace docs` writes', () => {
-  // The number of workers follows the machine's cores.
-  const anyWorkers = (page: string): string => page.replace(/(`MILLRACE_WORKERS` \| )`\d+`/, '$1`n`');
-  expect(anyWorkers(read('docs/configuration.md'))).toBe(anyWorkers(configurationPage()));
+  // The number of threads follows the machine's cores.
+  const anyThreads = (page: string): string => page.replace(/(`MILLRACE_PROCESSOR_THREADS` \| )`\d+`/, '$1`n`');
+  expect(anyThreads(read('docs/configuration.md'))).toBe(anyThreads(configurationPage()));
   expect(read('docs/http-api.md')).toBe(httpApiPage(openApiDocument(VERSION)));
+});
+
+test('no setting is two rooms’', () => {
+  const names = Object.values(SECTIONS).flatMap((schema) => Object.keys(schema.shape));
+  expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
 });
 
 test('the page of the command is the one that `millrace docs` writes', () => {

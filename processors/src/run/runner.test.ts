@@ -74,7 +74,7 @@ async function run(
     secret: SECRET,
     metrics,
     logger: createLogger({ level: 'silent' }),
-    config: ProcessorsConfig.parse({ MILLRACE_WORKERS: 1, MILLRACE_BATCH_LINGER_MS: 5, ...options.config }),
+    config: ProcessorsConfig.parse({ MILLRACE_PROCESSOR_THREADS: 1, MILLRACE_BATCH_LINGER_MS: 5, ...options.config }),
     ...(options.workerUrl === undefined ? {} : { workerUrl: options.workerUrl }),
   }).start();
   return { ...running, metrics };

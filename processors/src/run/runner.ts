@@ -58,7 +58,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
   const lanes = new Map<Lane, { readonly partition: number; readonly done: Promise<void> }>();
 
   const pool = new WorkerPool({
-    threads: config.MILLRACE_WORKERS,
+    threads: config.MILLRACE_PROCESSOR_THREADS,
     taskMsMax: config.MILLRACE_WORKER_TASK_MS_MAX,
     heapMibMax: config.MILLRACE_WORKER_HEAP_MIB_MAX,
     seed: { enforcerUrl: options.enforcerUrl, secret: options.secret },
