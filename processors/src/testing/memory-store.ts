@@ -35,7 +35,10 @@ export class MemoryStore implements ReadingsStore {
       const block = batch.blocks[table];
       const token = `${topic}-${batch.partition}-${batch.first}-${batch.last}-${table}`;
       if (block.rowCount === 0 || this.#tokens.has(token)) continue;
-      await options.fence?.();
+      await options.fence?.().catch((cause: unknown) => {
+        // A store does not know what it means.
+        throw new StoreError('STORE_UNREACHABLE', 'later', {}, { cause });
+      });
       this.#tokens.add(token);
       const known = new Set(this.tables[table].map((row) => row.log_offset));
       const rows = readNative(block.bytes);
