@@ -200,7 +200,7 @@ class ClickHouseStore implements ReadingsStore, SnapshotSource {
     try {
       this.#check();
       await this.#asker.ask('health', 'SELECT 1');
-      const part = this.#engine.health();
+      const part = await this.#engine.health();
       return part === null ? null : `ClickHouse: ${part}: what is stored there waits in the log`;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;

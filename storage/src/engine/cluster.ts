@@ -126,8 +126,9 @@ export function openCluster(options: ClusterOptions): Engine {
           }, partition),
       };
     },
-    health(): string | null {
-      const away = [...topology.known].filter(([, replicas]) => replicas.failing).map(([shard]) => shard);
+    async health(): Promise<string | null> {
+      const away: number[] = [];
+      for (const [shard, replicas] of topology.known) if (!(await replicas.answers())) away.push(shard);
       return away.length === 0 ? null : `no replica of shard ${away.join(', ')} answers`;
     },
     async close(): Promise<void> {

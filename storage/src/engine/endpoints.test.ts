@@ -69,7 +69,7 @@ test.each([
   await command();
   expect(askedOf()).toEqual([1, 1, 0]);
   expect(endpoints.connections[0]?.failing).toBe(true);
-  expect(endpoints.failing).toBe(false);
+  expect(await endpoints.answers()).toBe(true);
 });
 
 test('does not take elsewhere what is wrong in itself', async () => {
@@ -90,10 +90,15 @@ test('says what the last one said when all fail, and comes back to them', { time
   for (const stub of stubs) stub.answer = () => [500, 'Code: 999. DB::Exception: x. (KEEPER_EXCEPTION)'];
   await expect(command()).rejects.toMatchObject({ code: '999' });
   expect(askedOf()).toEqual([1, 1, 1]);
-  expect(endpoints.failing).toBe(true);
+  expect(endpoints.connections.every((connection) => connection.failing)).toBe(true);
+  // They are there, whatever they say.
+  expect(await endpoints.answers()).toBe(true);
   for (const stub of stubs) stub.answer = () => [200, ''];
   await command();
-  expect(endpoints.failing).toBe(false);
+  expect(endpoints.connections.some((connection) => !connection.failing)).toBe(true);
+  for (const stub of stubs) stub.close();
+  await expect(command()).rejects.toThrow();
+  expect(await endpoints.answers()).toBe(false);
 });
 
 test('lets the fence end it before each try, and blames no server', async () => {

@@ -12,9 +12,10 @@ export class Endpoints {
     this.#msMax = msMax;
   }
 
-  /** None of them is known to be well. */
-  get failing(): boolean {
-    return this.connections.every((connection) => connection.failing);
+  /** Whether one of them is there. */
+  async answers(): Promise<boolean> {
+    if (this.connections.some((connection) => !connection.failing)) return true;
+    return (await Promise.all(this.connections.map((connection) => connection.answers()))).includes(true);
   }
 
   /** Asks one, and if it cannot, the next, each once; those that rest come last.

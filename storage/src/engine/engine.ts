@@ -30,7 +30,7 @@ export interface Engine {
    *  @throws StoreError STORE_UNREACHABLE (never) when the servers' own configuration cannot be right */
   complete(): Promise<void>;
   /** What is wrong with a part of it, though the rest answers; or null. */
-  health(): string | null;
+  health(): Promise<string | null>;
   /** Waits for what runs; nothing may be asked afterwards. */
   close(): Promise<void>;
 }
@@ -59,5 +59,5 @@ export const alone = {
   localTable: (name: string): string => name,
   settle: async (): Promise<void> => {},
   complete: async (): Promise<void> => {},
-  health: (): null => null,
+  health: async (): Promise<null> => null,
 };
