@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { appendOne, createLogger, createMetrics, type LogEngine, type Started } from '@millrace/core';
+import kafkajs from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { texts } from '../conformance.ts';
 import { kafkaAvailable, kafkaLibraries, type RunningKafka, startKafka } from '../testing/kafka.ts';
@@ -91,5 +92,31 @@ describe.skipIf(missing !== null)('compression in Kafka (needs java and mvn)', (
       found.push(...texts(batch));
     }
     expect(found).toEqual(Array.from({ length: codecs.length * COUNT }, () => PAYLOAD));
+  }, 120_000);
+
+  test('a fault on which kafkajs gives up for good does not end a consumer', async () => {
+    const log = await topicOf('lz4', 'stubborn');
+    await appendOne(log, 0, '', Buffer.from(PAYLOAD));
+    const { CompressionCodecs, CompressionTypes } = kafkajs;
+    const good = CompressionCodecs[CompressionTypes.LZ4] as () => object;
+    let failures = 0;
+    CompressionCodecs[CompressionTypes.LZ4] = () => ({
+      ...good(),
+      decompress: async () => {
+        failures++;
+        CompressionCodecs[CompressionTypes.LZ4] = good;
+        throw Object.assign(new Error('it cannot be unpacked'), { retriable: false });
+      },
+    });
+    const found = await new Promise<string[]>((resolve) => {
+      void log.consume('readers', async (lease) => {
+        while (!lease.signal.aborted) {
+          const batch = await lease.read(0, { bytesMax: 1024 * 1024, waitMsMax: 500 }).catch(() => null);
+          if (batch !== null) resolve(texts(batch));
+        }
+      });
+    });
+    expect(found).toEqual([PAYLOAD]);
+    expect(failures).toBe(1);
   }, 120_000);
 });

@@ -28,6 +28,8 @@ const FETCH_WAIT_MS_MAX = 100;
  *  If it timed out before that, the consumer would come back as a new member, leave its old self behind as the next
  *  leader that does not answer, and so on. */
 const SESSION_MS_MAX = 7_000;
+/** After kafkajs has given up. */
+const AGAIN_MS = 2_000;
 /** So long `stop` waits for a join that is under way. */
 const JOIN_MS_MAX = 3_000;
 
@@ -67,19 +69,43 @@ export class Intake implements KafkaMember {
       this.#logger.warn({ err: payload.error, restart: payload.restart }, 'a Kafka consumer lost its broker');
       this.#lost();
       this.#events.leaving();
+      // kafkajs gives up for good on what it does not know to pass: a right or a password that is mended later, a batch
+      // that cannot be unpacked.
+      if (!payload.restart && !this.#stopped) this.joining = this.#again();
     });
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       this.#joined(payload.memberAssignment[this.#topic] ?? []);
     });
     try {
-      await consumer.connect();
-      await consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+      await this.#connect();
     } catch (cause) {
       throw kafkaFault(cause);
     }
     // Not awaited: after a kill -9 the group waits for the member that is gone until its session is over, and a node
     // that can take messages need not wait with it. Why a join fails is told by CRASH.
-    this.joining = consumer
+    this.joining = this.#run();
+  }
+
+  async #connect(): Promise<void> {
+    await this.#consumer.connect();
+    await this.#consumer.subscribe({ topics: [this.#topic], fromBeginning: true });
+  }
+
+  async #again(): Promise<void> {
+    while (!this.#stopped) {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      if (this.#stopped) return;
+      try {
+        await this.#connect();
+        return await this.#run();
+      } catch (error) {
+        this.#logger.warn({ err: error }, 'a Kafka consumer is not back yet');
+      }
+    }
+  }
+
+  #run(): Promise<void> {
+    return this.#consumer
       .run({
         autoCommit: false,
         partitionsConsumedConcurrently: 4,
