@@ -24,8 +24,11 @@ export const backupRoutes: readonly Route[] = [
         'Answers with a tar archive of the registry and the readings as they are now; its last file is the manifest, without which it is none. One at a time. For administrators of the installation, who log in themselves. `millrace backup` takes it and checks it.',
       answers: {
         200: { description: 'The archive.', type: 'application/x-tar', schema: z.string() },
-        503: { description: 'Another backup is being made, or an engine does not answer.' },
+        404: { description: 'This node keeps no readings: ask another one.' },
+        409: { description: 'Another backup is being made.' },
+        503: { description: 'An engine does not answer.' },
       },
+      examples: [{ name: 'by an owner, who may not', status: 403 }],
     },
     async (call, plane) => {
       const { subject } = await unscoped(call);
@@ -50,13 +53,12 @@ interface Begun {
 /** The moment is the same for all, but for the milliseconds between: the readings' comes first, so that whatever they
  *  are of is in the registry. */
 async function begin({ registry, snapshots, log, processorsGroup, version }: Plane): Promise<Begun> {
-  if (snapshots === null)
-    throw new Refusal(503, 'This node has no readings: ask another one.', { 'retry-after': '60' });
+  if (snapshots === null) throw new Refusal(404, 'This node keeps no readings: ask another one.');
   const behind = log === null ? null : await caughtUp(log, processorsGroup, CATCH_UP_MS_MAX);
   const store = await snapshots.snapshot(behind === null ? EVERY : new Set(behind.keys()));
   const taken = await registry.snapshot().catch((error) => {
     if ((error as { code?: string }).code !== 'REGISTRY_FULL') throw error;
-    throw new Refusal(503, 'Another backup is being made: wait until it has ended.', { 'retry-after': '30' });
+    throw new Refusal(409, 'Another backup is being made: wait until it has ended.');
   });
   registry.audit.note({ action: 'backups.take', entity: 'backups', id: taken.id, org: null, outcome: 'done' });
   await registry.audit.flush().catch(() => undefined);

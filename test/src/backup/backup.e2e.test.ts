@@ -58,7 +58,9 @@ describe('a backup', () => {
     for (const kept of [secret(), world.device.key, PERSON.password]) expect(all.includes(kept)).toBe(false);
   });
 
-  test('is for administrators of the installation alone, and is written down in the audit', async () => {
+  test('is for administrators of the installation alone, and is written down in the audit', {
+    timeout: 60_000,
+  }, async () => {
     const stranger = new Rest(source.url, '');
     expect((await stranger.raw('POST', '/backups')).status).toBe(401);
     const { token } = await stranger.json<{ token: string }>('POST', '/tokens', PERSON);
@@ -69,7 +71,7 @@ describe('a backup', () => {
     expect(entries).toHaveLength(1);
   });
 
-  test('waits for one that is being made, and ends when nobody takes it', async () => {
+  test('ends when nobody takes it, and lets the next one begin', { timeout: 90_000 }, async () => {
     const admin = await Rest.asAdmin(source);
     const leaving = new AbortController();
     const begun = await fetch(`${source.url}/backups`, {

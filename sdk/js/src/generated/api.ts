@@ -6442,25 +6442,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is no such thing, or it is none of yours. */
+            /** @description This node keeps no readings: ask another one. */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
-            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            /** @description Another backup is being made. */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
-            /** @description Another backup is being made, or an engine does not answer. */
+            /** @description An engine does not answer. */
             503: {
                 headers: {
                     /** @description Seconds to wait before the next try. */
