@@ -8,6 +8,7 @@ import {
   type PartitionLease,
   type Started,
 } from '@millrace/core';
+import { Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { texts } from '../conformance.ts';
 import { kafkaAvailable, type RunningKafka, startKafka } from '../testing/kafka.ts';
@@ -44,6 +45,7 @@ describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
       const metrics = createMetrics();
       const guarded = await kafkaLog({
         brokers: kafka.brokers,
+        client,
         replication: 1,
         unprocessedShareMax: 0.05,
         pendingBytesMax: 1024 * 1024,
@@ -93,6 +95,33 @@ describe.skipIf(missing !== null).each(['kafkajs', 'platformatic'] as const)(
         await guarded.stop();
       }
     }, 120_000);
+
+    test('says that the topic is gone when somebody has deleted it', async () => {
+      const doomed = await started.value.topic({ ...topic, topic: 'millrace.doomed' });
+      await appendOne(doomed, 0, '', Buffer.from('kept'));
+      const admin = new Kafka({ brokers: kafka.brokers.split(','), logLevel: logLevel.NOTHING }).admin();
+      await admin.connect();
+      await admin.deleteTopics({ topics: ['millrace.doomed'] });
+      await admin.disconnect();
+      const fault = await appendOne(doomed, 0, '', Buffer.from('lost')).catch((error: unknown) => error as LogError);
+      expect(fault).toMatchObject({ code: 'LOG_UNREACHABLE', retry: 'later' });
+      expect((fault as LogError).message).toMatch(/somebody has deleted it/);
+      expect(await started.value.health()).toMatch(/somebody has deleted it/);
+      // The others go on.
+      await until(async () => (await appendOne(log, 0, '', Buffer.from('kept')).catch(() => null)) !== null);
+    }, 120_000);
+
+    test('says so when the name of a broker does not resolve', async () => {
+      const nowhere = kafkaLog({
+        brokers: 'kafka.invalid:9092',
+        client,
+        pendingBytesMax: 1024 * 1024,
+        recordBytesMax: 512 * 1024,
+        metrics: createMetrics(),
+        logger: createLogger({ level: 'silent' }),
+      });
+      await expect(nowhere.start()).rejects.toThrow(/LOG_UNREACHABLE.*does not resolve/);
+    }, 60_000);
 
     test('refuses in a bounded time and within a bounded queue, recovers by itself, and keeps what it acknowledged', async () => {
       const kept = new Map<number, string>();
