@@ -100,3 +100,12 @@ export async function workersWith(millrace: Millrace, name: string, label: strin
   }
   return found;
 }
+
+/** Several processes take their time to start on a machine with other work. */
+const READY_MS_MAX = 240_000;
+
+/** Starts a node and waits until it and its workers are ready. */
+export async function startFamily(millrace: Millrace): Promise<void> {
+  millrace.launch();
+  await millrace.ready(READY_MS_MAX);
+}

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LONG, publishThroughCrashes, SEED, seeded } from '../crash.ts';
 import { eventually, freePort, Millrace, newPublisher, Rest } from '../millrace.ts';
 import { readiness } from '../publishing.ts';
-import { gone, samples, workersOf } from './family.ts';
+import { gone, samples, startFamily, workersOf } from './family.ts';
 
 const WORKERS = 3;
 const CRASHES = LONG ? 20 : 3;
@@ -17,8 +17,8 @@ describe('kill -9 with several workers', () => {
   beforeAll(async () => {
     port = await freePort();
     millrace = new Millrace({ MILLRACE_WORKERS: String(WORKERS), MILLRACE_HTTP_PORT: String(port) });
-    await millrace.start();
-  }, 240_000);
+    await startFamily(millrace);
+  }, 300_000);
   afterAll(() => millrace.dispose(), 120_000);
 
   const allThere = (): Promise<unknown> =>
@@ -120,7 +120,7 @@ describe('kill -9 with several workers', () => {
         expect(pids.length).toBe(WORKERS);
         expect(await millrace.end('SIGKILL')).toBe('SIGKILL');
         await gone(pids, 20_000);
-        await millrace.start();
+        await startFamily(millrace);
       },
     });
     expect(acknowledged).toBeGreaterThan(0);

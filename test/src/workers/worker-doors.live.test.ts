@@ -7,7 +7,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { CertificateMaker, type KeyPair, missingOpenssl } from '../bridge/clients/certificates.ts';
 import { eventually, Millrace } from '../millrace.ts';
-import { workersOf } from './family.ts';
+import { startFamily, workersOf } from './family.ts';
 
 const WORKERS = 2;
 const CONNECTIONS_MAX = 12;
@@ -32,8 +32,8 @@ describe.skipIf(missing !== null)(`the doors of workers${missing === null ? '' :
       MILLRACE_MQTT_TLS_KEY: node.keyFile,
       MILLRACE_MQTT_CONNECTIONS_MAX: String(CONNECTIONS_MAX),
     });
-    await millrace.start();
-  }, 240_000);
+    await startFamily(millrace);
+  }, 300_000);
   afterEach(() => {
     for (const socket of sockets.splice(0)) socket.destroy();
   });

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws';
 import { eventually, Millrace, newPublisher, type Publisher, Rest } from '../millrace.ts';
 import { readiness } from '../publishing.ts';
 import { expectStoredOnce } from '../stored.ts';
-import { gone, KeptConnection, samples, workersOf, workersWith } from './family.ts';
+import { gone, KeptConnection, samples, startFamily, workersOf, workersWith } from './family.ts';
 
 const WORKERS = 4;
 const CONNECTIONS = 12;
@@ -17,9 +17,9 @@ describe(`${WORKERS} workers behind one port`, () => {
   let admin: Rest;
 
   beforeAll(async () => {
-    await millrace.start();
+    await startFamily(millrace);
     admin = await Rest.asAdmin(millrace);
-  }, 240_000);
+  }, 300_000);
   afterAll(() => millrace.dispose(), 120_000);
   afterEach(async () => {
     for (const close of closings.splice(0)) await close();
@@ -261,8 +261,8 @@ describe(`${WORKERS} workers behind one port`, () => {
     await Promise.all(load);
     await gone(pids);
     expect(odd).toEqual([]);
-    await millrace.start();
+    await startFamily(millrace);
     const rest = new Rest(millrace.url, publisher.rest.authorization);
     await expectStoredOnce(rest, publisher.channel, accepted, 'acknowledged while the node went down');
-  }, 240_000);
+  }, 300_000);
 });
