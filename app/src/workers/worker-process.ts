@@ -52,7 +52,7 @@ export class WorkerProcess {
     this.#child.on('message', (report: Report) => this.#hear(report, host));
     this.#child.on('error', (err) => host.logger.warn({ err, worker: this.number }, 'worker: the channel failed'));
     this.ended = new Promise((resolve) => {
-      this.#child.once('exit', (code, signal) => {
+      const over = (code: number | null, signal: string | null): void => {
         this.ready = false;
         if (this.#problem === null) host.logger.info({ worker: this.number, code, signal }, 'worker: ended');
         for (const told of this.#asked.values()) told(null);
@@ -61,7 +61,10 @@ export class WorkerProcess {
         this.#untaken.clear();
         resolve();
         host.gone(this, untaken, this.#problem);
-      });
+      };
+      this.#child.once('exit', over);
+      // One that could not even be made ends without a word.
+      if (this.#child.pid === undefined) this.#child.once('error', () => over(null, null));
     });
     this.#order({ kind: 'start', start });
   }

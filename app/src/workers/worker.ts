@@ -36,25 +36,28 @@ async function begin(start: WorkerStart): Promise<void> {
   process.on('uncaughtException', fault);
   const taken = new TakenConnections(start.ticketKeys);
   const assembly = new Assembly();
+  let ingress: Awaited<ReturnType<typeof startIngress>> | null = null;
+  const answer = async (what: Question): Promise<string> => {
+    if (what === 'metrics') return (await ingress?.metrics.registry.metrics()) ?? '';
+    await ingress?.registry.current();
+    return '';
+  };
+  process.on('message', (order: Order, socket: Socket | undefined) => {
+    if (order.kind === 'connection') {
+      // First: whoever has said so and dies leaves nobody with a connection that is served twice.
+      say({ kind: 'took', id: order.id });
+      if (socket !== undefined) taken.give(order.listener, socket);
+    } else if (order.kind === 'ask') {
+      const { id, what } = order;
+      answer(what).then((text) => say({ kind: 'told', id, text }), fault);
+    } else if (order.kind === 'drain') {
+      // Whoever is still starting has nothing to finish.
+      if (ingress === null) process.exit(0);
+      void end(assembly, order.deadlineMs, logger);
+    }
+  });
   try {
-    const { metrics, registry } = await startIngress(start, assembly, taken, logger);
-    const answers: Record<Question, () => Promise<string>> = {
-      metrics: () => metrics.registry.metrics(),
-      current: async () => {
-        await registry.current();
-        return '';
-      },
-    };
-    process.on('message', (order: Order, socket: Socket | undefined) => {
-      if (order.kind === 'connection') {
-        // First: whoever has said so and dies leaves nobody with a connection that is served twice.
-        say({ kind: 'took', id: order.id });
-        if (socket !== undefined) taken.give(order.listener, socket);
-      } else if (order.kind === 'ask') {
-        const { id, what } = order;
-        answers[what]().then((text) => say({ kind: 'told', id, text }), fault);
-      } else if (order.kind === 'drain') void end(assembly, order.deadlineMs, logger);
-    });
+    ingress = await startIngress(start, assembly, taken, logger);
     setInterval(() => say({ kind: 'load', open: taken.open }), REPORT_EVERY_MS);
     say({ kind: 'ready' });
   } catch (error) {
