@@ -59,8 +59,8 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
   let parent = '';
   let directory = '';
 
-  beforeAll(() => {
-    buildDeployTools();
+  beforeAll(async () => {
+    await buildDeployTools();
     parent = mkdtempSync(join(tmpdir(), 'millrace-compose-'));
     directory = join(parent, 'compose');
     mkdirSync(directory);

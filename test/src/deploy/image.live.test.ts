@@ -1,12 +1,14 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Millrace } from '../millrace.ts';
 import { ask, BUILD_MS_MAX, buildDeployTools, filesOf, missingDeployTools, ROOT, read } from './tools.ts';
 
 const STEP_MS_MAX = 240_000;
+const OUTPUT_BYTES_MAX = 16 * 2 ** 20;
 const ROOT_USER = process.getuid?.() === 0;
 /** nobody and nogroup of Debian. */
 const NOBODY = 65534;
@@ -44,7 +46,7 @@ describe.skipIf(missingDeployTools !== null)(
         .split('\n');
 
     beforeAll(async () => {
-      buildDeployTools();
+      await buildDeployTools();
       const told = ask<Dockerfile>(['dockerfile', join(ROOT, 'Dockerfile')]);
       if (told.value === null) throw new Error(told.problem);
       file = told.value;
@@ -67,7 +69,7 @@ describe.skipIf(missingDeployTools !== null)(
 
     test(
       'is built by its steps from what the build gets, to what runs and nothing else',
-      () => {
+      async () => {
         const context =
           ask<string[]>(['context', join(ROOT, '.dockerignore')], { input: filesOf('.').join('\n') }).value ?? [];
         expect(context).toContain('app/bin/millrace.cjs');
@@ -84,13 +86,15 @@ describe.skipIf(missingDeployTools !== null)(
         expect(steps.length).toBe(5);
         for (const step of steps) {
           const command = step.replace(/^RUN\s+(--\S+\s+)*/, '');
-          const { status, stdout, stderr } = spawnSync('sh', ['-ec', command], {
+          // Rejects with what the step said when its exit code is another than 0.
+          await promisify(execFile)('sh', ['-ec', command], {
             cwd: build(),
-            encoding: 'utf8',
             timeout: STEP_MS_MAX,
+            maxBuffer: OUTPUT_BYTES_MAX,
             env: { PATH: `${join(directory, 'bin')}:${process.env.PATH}`, HOME: process.env.HOME ?? '/', CI: 'true' },
+          }).catch((error: { stdout?: string; stderr?: string }) => {
+            throw new Error(`${command}\n${error.stdout}${error.stderr}`, { cause: error });
           });
-          expect(status, `${command}\n${stdout}${stderr}`).toBe(0);
         }
         const left = files();
         expect(left).toContain('./app/dist/main.js');

@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 export const ROOT = new URL('../../../', import.meta.url).pathname;
 const SOURCE = new URL('./tools/', import.meta.url).pathname;
@@ -23,16 +24,16 @@ export function missing(name: string, command: readonly string[]): string | null
 }
 
 /** Makes deploy-tools where they are older than their source. It takes minutes the first time. */
-export function buildDeployTools(): void {
+export async function buildDeployTools(): Promise<void> {
   const changed = Math.max(...['main.go', 'go.mod', 'go.sum'].map((name) => statSync(join(SOURCE, name)).mtimeMs));
   if (existsSync(BUILT) && statSync(BUILT).mtimeMs >= changed) return;
   mkdirSync(join(BUILT, '..'), { recursive: true });
   const draft = `${BUILT}.${process.pid}`;
-  execFileSync(GO, ['build', '-ldflags=-s', '-o', draft, '.'], {
+  // Not in this thread: vitest takes a worker that is silent for a minute for a dead one.
+  await promisify(execFile)(GO, ['build', '-ldflags=-s', '-o', draft, '.'], {
     cwd: SOURCE,
     env: { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },
     timeout: BUILD_MS_MAX,
-    stdio: ['ignore', 'ignore', 'pipe'],
   });
   renameSync(draft, BUILT);
 }
