@@ -95,11 +95,17 @@ export function openCluster(options: ClusterOptions): Engine {
     localTable,
     settle: (table) => entries.ask((connection) => settled(connection, table), favourite).catch(() => {}),
     async complete(): Promise<void> {
-      const model = await rows<Defined>(DEFINED, { database });
-      const paths = new Map<string, number>();
+      const servers: Server[] = [];
       for (const [shard, { connections }] of await topology.shards())
-        for (const { url } of connections) {
-          const path = await completed(new Connection(url, { ...options, database: 'default' }), database, model);
+        for (const { url } of connections)
+          servers.push({ shard, connection: new Connection(url, { ...options, database: 'default' }) });
+      try {
+        const defined = await Promise.all(servers.map(({ connection }) => definedOn(connection, database)));
+        // The one that has most: an entry point may be the very one that was added.
+        const model = defined.reduce((most, each) => (each.length > most.length ? each : most), []);
+        const paths = new Map<string, number>();
+        for (const [index, { shard, connection }] of servers.entries()) {
+          const path = await completed(connection, database, model, defined[index] ?? []);
           if (path === null) continue;
           if ((paths.get(path) ?? shard) !== shard)
             throw new StoreError('STORE_UNREACHABLE', 'never', {
@@ -108,6 +114,9 @@ export function openCluster(options: ClusterOptions): Engine {
             });
           paths.set(path, shard);
         }
+      } finally {
+        for (const { connection } of servers) await connection.close();
+      }
     },
     async shardOf(topic: string, partition: number): Promise<Shard> {
       const replicas = await replicasOf(topic, partition);
@@ -149,13 +158,32 @@ ORDER BY multiIf(engine LIKE '%MergeTree', 0, engine = 'Distributed', 1, engine 
 export const ifNotExists = (definition: string): string =>
   definition.replace(/^(CREATE (?:MATERIALIZED )?(?:TABLE|VIEW)) /, '$1 IF NOT EXISTS ');
 
+interface Server {
+  readonly shard: number;
+  readonly connection: Connection;
+}
+
+/** @returns empty where it is away, or has nothing */
+async function definedOn(connection: Connection, database: string): Promise<Defined[]> {
+  if (!(await connection.answers())) return [];
+  return connection.rows<Defined>(DEFINED, { database }).catch((error: unknown) => {
+    if (isElsewhere(error)) return [];
+    throw error;
+  });
+}
+
 /** Defines what a server does not have as another has it: one that was added has nothing, while one that was away finds in
  *  Keeper what it missed. One that is away is passed by.
  *  @returns where in Keeper its readings are; null: it is away */
-async function completed(connection: Connection, database: string, model: readonly Defined[]): Promise<string | null> {
+async function completed(
+  connection: Connection,
+  database: string,
+  model: readonly Defined[],
+  defined: readonly Defined[],
+): Promise<string | null> {
   try {
     if (!(await connection.answers())) return null;
-    const there = new Set((await connection.rows<Defined>(DEFINED, { database })).map(({ name }) => name));
+    const there = new Set(defined.map(({ name }) => name));
     const missing = model.filter(({ name }) => !there.has(name));
     if (missing.length > 0) await connection.command(`CREATE DATABASE IF NOT EXISTS ${database}`);
     for (const { definition } of missing) await connection.command(ifNotExists(definition));
@@ -167,7 +195,5 @@ async function completed(connection: Connection, database: string, model: readon
   } catch (error) {
     if (isElsewhere(error)) return null;
     throw error;
-  } finally {
-    await connection.close();
   }
 }

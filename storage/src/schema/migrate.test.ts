@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createClient } from '@clickhouse/client';
 import { readConfig } from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StorageConfig } from '../config.ts';
@@ -131,4 +132,32 @@ test('waits for who holds the right to change it, and no longer than its lease l
   await heir.give();
   for (const engine of engines) await engine.close();
   await opened.close();
+});
+
+test('makes the tables of a server that was added as another has them, though it is the one that is asked', {
+  timeout: 120_000,
+}, async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'millrace-added-'));
+  const shells = await startShellCluster(directory, 2, 1);
+  const added = await engineOf({
+    MILLRACE_CLICKHOUSE_URL: shells.urls[1] ?? '',
+    MILLRACE_CLICKHOUSE_CLUSTER: shells.name,
+  });
+  await added.createDatabase();
+  await migrate(added);
+  const names = (): Promise<{ name: string }[]> =>
+    added.rows(
+      "SELECT name FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'schema_%' ORDER BY name",
+    );
+  const whole = await names();
+  expect(whole.length).toBeGreaterThan(15);
+  const server = createClient({ url: shells.shardUrls[1] ?? '', database: 'millrace' });
+  for (const { name } of whole) await server.command({ query: `DROP TABLE ${name} SYNC` });
+  expect(await names()).toEqual([]);
+  await migrate(added);
+  expect(await names()).toEqual(whole);
+  await server.close();
+  await added.close();
+  await shells.stop();
+  await rm(directory, { recursive: true });
 });

@@ -44,7 +44,7 @@ export function playedStatements(played: PlayedCluster, shard: number, statement
         (_, table: string) => `Merge(REGEXP('^${database}_[0-9]+$'), '^${table}$')`,
       )
       .replaceAll(new RegExp(`(?:\\b${database}(?:_[0-9]+)?\\.)?\\b(schema_\\w+)\\b(?!')`, 'g'), `${database}_1.$1`)
-      .replaceAll(new RegExp(`\\b${database}\\.`, 'g'), `${database}_${number}.`)
+      .replaceAll(new RegExp(`\\b${database}(?:_[0-9]+)?\\.(?!schema_)`, 'g'), `${database}_${number}.`)
       .replace(new RegExp(`^(\\s*CREATE DATABASE IF NOT EXISTS ${database})\\b`), `$1_${number}`);
   };
   const numbers = shards.map((_, index) => index + 1);
