@@ -90,7 +90,7 @@ describe('a backup', () => {
   });
 
   test('that is damaged, cut short, of another secret or of a newer program is refused before anything is written', {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const copy = (name: string): string => {
       cpSync(first, join(directory, name), { recursive: true });
