@@ -11,7 +11,9 @@ export async function consume(plan: SubjectPlan, came: (count: number) => void):
   return plan.client === 'kafkajs' ? await consumeKafkajs(plan, came) : await consumePlatformatic(plan, came);
 }
 
-const groupOf = ({ layer, client, topic }: SubjectPlan): string => `bench-${layer}-${client}-${topic}-${process.pid}`;
+let groups = 0;
+const groupOf = ({ layer, client, topic }: SubjectPlan): string =>
+  `bench-${layer}-${client}-${topic}-${process.pid}-${++groups}`;
 
 async function consumeLog(plan: SubjectPlan, came: (count: number) => void): Promise<() => Promise<void>> {
   const started = await openLog(plan);
