@@ -17,12 +17,16 @@ import { Intake } from './intake.ts';
 import { Leaders } from './leaders.ts';
 import { KafkajsProducer } from './producer.ts';
 
+/** Then a broker that is asked to take records counts as hanging. What it has taken all the same it knows again. */
+const PRODUCE_MS_MAX = 5_000;
+
 /** The client library that is used unless another is asked for. It can't read without a group, so a reader has one to
  *  itself that commits nothing and is deleted at its end. */
 export class KafkajsClient implements KafkaClient {
   readonly name = 'kafkajs';
   readonly admin: KafkajsAdmin;
   readonly #kafka: Kafka;
+  readonly #producing: Kafka;
   readonly #admin: Admin;
   readonly #logger: Logger;
   readonly #leaders = new Leaders();
@@ -32,7 +36,7 @@ export class KafkajsClient implements KafkaClient {
     this.#logger = connection.logger;
     this.#compression = connection.compression;
     registerCodecs();
-    this.#kafka = new Kafka({
+    const settings = {
       clientId: connection.clientId,
       brokers: [...connection.brokers],
       ...secured(connection),
@@ -43,7 +47,9 @@ export class KafkajsClient implements KafkaClient {
       retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 2_000 },
       logLevel: logLevel.WARN,
       logCreator: pinoOf(connection.logger),
-    });
+    };
+    this.#kafka = new Kafka(settings);
+    this.#producing = new Kafka({ ...settings, requestTimeout: PRODUCE_MS_MAX });
     this.#admin = this.#kafka.admin();
     this.admin = new KafkajsAdmin(this.#admin, this.#leaders);
   }
@@ -65,7 +71,7 @@ export class KafkajsClient implements KafkaClient {
   }
 
   producer(): Promise<KafkaProducer> {
-    return KafkajsProducer.connect(this.#kafka, this.#leaders, this.#compression);
+    return KafkajsProducer.connect(this.#producing, this.#leaders, this.#compression);
   }
 
   member(topic: string, group: string, events: MemberEvents): KafkaMember {

@@ -15,6 +15,13 @@ class LeadersMoved extends Error {
   override readonly name = 'LeadersMoved';
 }
 
+/** What kafkajs takes as a reason to ask for the leaders before it tries again. It doesn't after a request that got no
+ *  answer: it would repeat it at a broker that hangs as long as its attempts last, whoever leads by then. */
+class LeaderSilent extends Error {
+  override readonly name = 'KafkaJSMetadataNotLoaded';
+  readonly retriable = true;
+}
+
 /** An idempotent producer of kafkajs that is only ever asked for one broker's partitions at a time.
  *  @holds kafkajs itself splits what it is given by leader. When one of these requests fails it repeats all that has no
  *         answer yet under new sequence numbers, so what was under way is appended twice; and what has moved to a
@@ -24,11 +31,16 @@ export class KafkajsProducer implements KafkaProducer {
   readonly #producer: Producer;
   readonly #leaders: Leaders;
   readonly #compression: number;
+  /** Requests that got no answer in time. */
+  readonly #silences = { count: 0 };
 
   private constructor(producer: Producer, leaders: Leaders, compression: KafkaCompression) {
     this.#producer = producer;
     this.#leaders = leaders;
     this.#compression = compressionType(compression);
+    producer.on(producer.events.REQUEST_TIMEOUT, () => {
+      this.#silences.count++;
+    });
   }
 
   static async connect(kafka: Kafka, leaders: Leaders, compression: KafkaCompression): Promise<KafkajsProducer> {
@@ -81,7 +93,7 @@ export class KafkajsProducer implements KafkaProducer {
     const results = await this.#producer.sendBatch({
       acks: -1,
       compression: this.#compression,
-      topicMessages: [{ topic, messages: sorted(group, this.#leaders) }],
+      topicMessages: [{ topic, messages: sorted(group, this.#leaders, this.#silences) }],
     });
     const found = new Map(results.map((one) => [one.partition, Number(one.baseOffset)]));
     for (const batch of group) {
@@ -103,11 +115,19 @@ export class KafkajsProducer implements KafkaProducer {
 class Sorted extends Array<ProducedRecord> {
   batches: readonly ProducedBatch[] = [];
   leaders: Leaders | null = null;
+  silences: { readonly count: number } = { count: 0 };
+  /** As many as there were at the last attempt. */
+  silenceCount = 0;
 
   /** What kafkajs calls to sort, right before it splits by leader; the given function asks the partitioner.
-   *  @throws LeadersMoved when what goes together has several leaders; nothing is sent then */
+   *  @throws LeadersMoved when what goes together has several leaders; nothing is sent then
+   *  @throws LeaderSilent before an attempt that follows one without an answer */
   override reduce(sort: unknown): never {
-    const { batches, leaders } = this;
+    const { batches, leaders, silences } = this;
+    if (silences.count !== this.silenceCount) {
+      this.silenceCount = silences.count;
+      throw new LeaderSilent('a broker did not answer: who leads now?');
+    }
     const led = new Set<number>();
     for (const { topic, partition, records } of batches) {
       (sort as (sorted: object, first: unknown) => void)({}, records[0]);
@@ -118,10 +138,12 @@ class Sorted extends Array<ProducedRecord> {
   }
 }
 
-function sorted(batches: readonly ProducedBatch[], leaders: Leaders): Sorted {
+function sorted(batches: readonly ProducedBatch[], leaders: Leaders, silences: { readonly count: number }): Sorted {
   const messages = new Sorted();
   messages.batches = batches;
   messages.leaders = leaders;
+  messages.silences = silences;
+  messages.silenceCount = silences.count;
   for (const { records } of batches) for (const record of records) messages.push(record);
   return messages;
 }
