@@ -6,6 +6,8 @@ const RECOVERY_MS_MAX = 180_000;
 /** What goes wrong, and how it is put right. */
 export interface Fault {
   readonly name: string;
+  /** Shorter, and what it is about would not happen. */
+  readonly lastsMsMin?: number;
   begin(): Promise<void> | void;
   end(): Promise<void> | void;
 }
@@ -15,7 +17,8 @@ const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
 /** Lets a fault last, and waits until all publishers are served again, from whenever that may be and from its end.
  *  @returns what was seen, in a line */
-export async function suffer(world: ClusterWorld, fault: Fault, lastsMs: number): Promise<string> {
+export async function suffer(world: ClusterWorld, fault: Fault, lastsMsAsked: number): Promise<string> {
+  const lastsMs = Math.max(lastsMsAsked, fault.lastsMsMin ?? 0);
   const began = performance.now();
   const recovering = Promise.allSettled([world.recovery(began, RECOVERY_MS_MAX)]);
   await fault.begin();

@@ -2,6 +2,9 @@ import type { Millrace } from '../millrace.ts';
 import type { Fault } from './fault.ts';
 import type { ClusterWorld } from './world.ts';
 
+/** Well beyond a broker's session, when others lead what it led. */
+export const LEADERS_MOVE_MS = 20_000;
+
 /** kill -9 and SIGSTOP of each kind of process; which one of several, `index` says. The first six meet each kind. */
 export const PROCESS_FAULTS: readonly ((world: ClusterWorld, index: number) => Fault)[] = [
   ({ kafka }, index) => ({
@@ -22,6 +25,7 @@ export const PROCESS_FAULTS: readonly ((world: ClusterWorld, index: number) => F
   ({ postgres }) => hanging('PostgreSQL', postgres),
   ({ kafka }, index) => ({
     name: `broker ${index % 3} hangs`,
+    lastsMsMin: LEADERS_MOVE_MS,
     begin: () => kafka.nodes[index % 3]?.pause(),
     end: async () => {
       kafka.nodes[index % 3]?.resume();
