@@ -18,10 +18,10 @@ describe.skipIf(missing !== null)('the log in Kafka, for a moment (needs java an
   beforeAll(async () => {
     before = leftovers();
     report = await runKafka(
-      { ...KAFKA_QUICK, records: 4_000, inFlight: 1_000, seconds: 0.5, compressions: ['zstd'] },
+      { ...KAFKA_QUICK, records: 2_000, inFlight: 1_000, perSecond: 500, seconds: 0.5, compressions: ['zstd'] },
       () => undefined,
     );
-  }, 300_000);
+  }, 600_000);
   const median = (name: string): number => report.figures[name]?.median ?? 0;
 
   test('measures what each client produces and reads, beside its floor and the tools of Kafka', () => {
