@@ -42,7 +42,7 @@ export class Lane {
   constructor(lease: PartitionLease, options: LaneOptions) {
     this.#lease = lease;
     this.#options = options;
-    this.#source = new Source(lease);
+    this.#source = new Source(lease, options.extent);
     const over = AbortSignal.any([lease.signal, options.stopping]);
     this.#noMore = AbortSignal.any([over, options.draining]);
     this.#patience = new Patience(lease.partition, over, options);

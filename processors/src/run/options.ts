@@ -1,4 +1,4 @@
-import type { Directory, Logger, ReadingsStore } from '@millrace/core';
+import type { Directory, Log, Logger, ReadingsStore } from '@millrace/core';
 import type { RepeatWindow } from '../batch/task.ts';
 import type { RawPolicy } from '../config.ts';
 import type { WorkerPool } from './pool.ts';
@@ -8,6 +8,7 @@ import type { RunnerMetrics } from './runner-metrics.ts';
 /** What all lanes of a node share. */
 export interface LaneOptions {
   readonly topic: string;
+  readonly extent: Log['extent'];
   readonly batchBytesMax: number;
   readonly lingerMs: number;
   readonly raw: RawPolicy;

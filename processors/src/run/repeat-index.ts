@@ -5,12 +5,9 @@ import type { RepeatWindow } from '../batch/task.ts';
 /** Bytes of the log that are read back at a time. */
 const PART_BYTES_MAX = 4 * 1_024 * 1_024;
 
-/** A broker may take its time to find old records. After so many reads that gave nothing there is nothing. */
-const SILENT_READS_MAX = 15;
-
 export interface RepeatIndexOptions {
   readonly window: RepeatWindow;
-  /** Records from an offset on, up to another (inclusive); null if none came in time. */
+  /** Records from an offset on, up to another (inclusive); null if none is kept. */
   readonly read: (from: number, last: number, bytesMax: number) => Promise<LogBatch | null>;
   /** Puts the keys of a part of the log, up to its `last`, into a table. Takes the bytes. */
   readonly learn: (part: LogBatch, table: SharedArrayBuffer) => Promise<void>;
@@ -39,21 +36,16 @@ export class RepeatIndex {
   }
 
   /** Reads back what stands before an offset.
-   *  @param kept the first offset from there on at which there is a record: a read up to it must give something
+   *  @param kept the first offset from there on at which there is a record
    *  @throws what reading and learning throw: it is to be built again then */
   async build(first: number, kept: number): Promise<void> {
     const { window, read, learn } = this.#options;
     this.#table = RepeatTable.create(0);
     this.#next = Math.max(0, first - window.recordsMax);
     try {
-      for (let silent = 0; this.#next < first && silent < SILENT_READS_MAX; ) {
+      while (this.#next < first) {
         const part = await read(this.#next, kept, PART_BYTES_MAX);
-        if (part === null) {
-          silent++;
-          continue;
-        }
-        silent = 0;
-        if (part.first >= first) break;
+        if (part === null || part.first >= first) break;
         this.#makeRoom(part.count);
         await learn({ ...part, last: Math.min(part.last, first - 1) }, this.#table.buffer);
         this.#next = part.last + 1;

@@ -138,6 +138,17 @@ describe('processors', { timeout: 120_000 }, () => {
     expect(store.writes[1]).toEqual({ first: 0, last: 9, verify: true });
   });
 
+  test('redoes all of an open range also when the log gives nothing of it at first', async () => {
+    const log = new MemoryLog();
+    const store = new MemoryStore();
+    log.push(...upTo(10).map(() => envelopeOf()));
+    await log.commit({ offset: 0, metadata: 'intent:0-9' });
+    log.silences = 3;
+    await run(log, store);
+    await until(() => settled(log));
+    expect(offsets(store)).toEqual(upTo(10));
+  });
+
   test('stores what comes with one key once: across batches, starts and a range that is redone', async () => {
     const log = new MemoryLog();
     const store = new MemoryStore();

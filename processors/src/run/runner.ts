@@ -69,6 +69,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
   const profiles = new Profiles(directory);
   const laneOptions: LaneOptions = {
     topic: log.topic,
+    extent: (partition) => log.extent(partition),
     batchBytesMax: config.MILLRACE_BATCH_BYTES_MAX,
     lingerMs: config.MILLRACE_BATCH_LINGER_MS,
     raw: config.MILLRACE_STORE_RAW,

@@ -1,15 +1,17 @@
-import { type LogBatch, LogError, type PartitionLease } from '@millrace/core';
+import { type Log, type LogBatch, LogError, type PartitionLease } from '@millrace/core';
 import type { OffsetRange } from './ledger.ts';
 
 /** Reads of a lease, one at a time. A read that only waits for something new makes way for one of a range. */
 export class Source {
   readonly #lease: PartitionLease;
+  readonly #extent: Log['extent'];
   #waiting: AbortController | null = null;
   #rangesAhead = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(lease: PartitionLease) {
+  constructor(lease: PartitionLease, extent: Log['extent']) {
     this.#lease = lease;
+    this.#extent = extent;
   }
 
   /** The records from an offset on, or null when none came in time or another read went before. */
@@ -33,16 +35,13 @@ export class Source {
     });
   }
 
-  /** All that is kept of a range, in one batch; null if nothing is. */
+  /** All that is kept of a range, in one batch; null if nothing is.
+   *  @throws LogError LOG_UNREACHABLE when something is kept and does not come, and what the lease throws */
   readRange(range: OffsetRange, signal: AbortSignal): Promise<LogBatch | null> {
-    this.#rangesAhead++;
-    this.#waiting?.abort();
-    return this.#next(async () => {
-      this.#rangesAhead--;
+    return this.#ahead(async () => {
       const parts: LogBatch[] = [];
       for (let from = range.first; from <= range.last; ) {
-        const bytesMax = Number.MAX_SAFE_INTEGER;
-        const part = await this.#lease.read(from, { bytesMax, last: range.last, waitMsMax: RANGE_WAIT_MS_MAX, signal });
+        const part = await this.#part(from, range.last, Number.MAX_SAFE_INTEGER, signal);
         if (part === null || part.first > range.last) break;
         parts.push(part);
         from = part.last + 1;
@@ -51,14 +50,38 @@ export class Source {
     });
   }
 
-  /** A part of a range: what of it fits, from its beginning; null if none came in time. */
-  readPart(range: OffsetRange, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+  /** A part of a range: what of it fits, from its beginning; null if nothing of it is kept.
+   *  @throws as readRange */
+  readPart({ first, last }: OffsetRange, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+    return this.#ahead(() => this.#part(first, last, bytesMax, signal));
+  }
+
+  /** A read that gives nothing in time is no word that there is nothing: a broker may hang, or its leader have moved. */
+  async #part(from: number, last: number, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+    for (let silent = 0; silent < SILENT_READS_MAX; silent++) {
+      const part = await this.#lease.read(from, { bytesMax, last, waitMsMax: RANGE_WAIT_MS_MAX, signal });
+      if (part !== null) return part;
+      if (signal.aborted) break;
+      if (await this.#isGone(from, last, signal)) return null;
+    }
+    const { partition } = this.#lease;
+    const problem = 'the log gives nothing of what it should have';
+    throw new LogError('LOG_UNREACHABLE', 'later', { partition, first: from, last, problem });
+  }
+
+  async #isGone(from: number, last: number, signal: AbortSignal): Promise<boolean> {
+    if ((await this.#extent(this.#lease.partition)).earliest > last) return true;
+    // What is kept may begin behind the range also where a log has gaps.
+    const next = await this.#lease.read(from, { bytesMax: 1, waitMsMax: RANGE_WAIT_MS_MAX, signal });
+    return next !== null && next.first > last;
+  }
+
+  #ahead<T>(read: () => Promise<T>): Promise<T> {
     this.#rangesAhead++;
     this.#waiting?.abort();
-    return this.#next(async () => {
+    return this.#next(() => {
       this.#rangesAhead--;
-      const options = { bytesMax, last: range.last, waitMsMax: RANGE_WAIT_MS_MAX, signal };
-      return this.#lease.read(range.first, options);
+      return read();
     });
   }
 
@@ -69,8 +92,10 @@ export class Source {
   }
 }
 
-/** A range that was read once is there at once, unless it is gone. */
+/** A range that was read once is there at once, unless it is gone or its broker is in trouble. */
 const RANGE_WAIT_MS_MAX = 2_000;
+/** A broker may take its time to find old records. */
+const SILENT_READS_MAX = 5;
 
 function joined(parts: readonly LogBatch[], range: OffsetRange): LogBatch | null {
   const [first] = parts;

@@ -21,6 +21,8 @@ export class MemoryLog implements Log {
   #wake: (() => void)[] = [];
   /** Called before each commit: throws what the commit is to fail with. */
   beforeCommit: (commit: Committed) => void = () => {};
+  /** So many reads of what is there give nothing, as those of a broker in trouble. */
+  silences = 0;
 
   refusalOf(): null {
     return null;
@@ -46,8 +48,7 @@ export class MemoryLog implements Log {
       commit: async (offset, metadata) => {
         if (over.signal.aborted) throw new LogError('LOG_FENCED', 'never');
         this.beforeCommit({ offset, metadata });
-        this.#committed = { offset, metadata };
-        this.commits.push(this.#committed);
+        await this.commit({ offset, metadata });
       },
     };
     const done = onLease(lease);
@@ -72,6 +73,7 @@ export class MemoryLog implements Log {
         options.signal?.addEventListener('abort', wake, { once: true });
       });
     if (over.aborted) throw new LogError('LOG_FENCED', 'never');
+    if (from < this.#records.length && this.silences-- > 0) return null;
     return this.#batch(from, options.bytesMax, options.last ?? Number.POSITIVE_INFINITY);
   }
 
@@ -98,6 +100,11 @@ export class MemoryLog implements Log {
   }
   async extent(): Promise<{ earliest: number; next: number }> {
     return { earliest: 0, next: this.#records.length };
+  }
+  /** What an owner before has left, or the present one commits. */
+  async commit(committed: Committed): Promise<void> {
+    this.#committed = committed;
+    this.commits.push(committed);
   }
   async committed(): Promise<Committed> {
     return this.#committed;
