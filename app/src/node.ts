@@ -91,6 +91,7 @@ export async function startNode(
           config: config.processors,
           log: log.messages,
           store,
+          insertMsMax: 1_000 * config.storage.MILLRACE_STORE_INSERT_SECONDS_MAX,
           directory: registry.directory,
           enforcerUrl: ENFORCER,
           secret: directory.secret,

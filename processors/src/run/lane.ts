@@ -12,10 +12,6 @@ const IDLE_READ_MS_MAX = 1_000;
  *  who was stopped for an hour must not insert what the store's window has forgotten. */
 const PROOF_MS_MAX = 10_000;
 
-/** So long after a lease began, no insert comes any more that its owner before had begun: its last proof, and the time
- *  of an insert. */
-const LATE_INSERTS_MS_MAX = PROOF_MS_MAX + 60_000;
-
 type Doing<Kind extends Effect['kind']> = Extract<Effect, { readonly kind: Kind }>;
 
 /** Carries one partition from the log to the store, exactly once, until its lease is over: does what its carrier
@@ -222,7 +218,8 @@ export class Lane {
 
   async #wait({ strand, why, tries }: Doing<'wait'>): Promise<CarrierEvent> {
     const { over } = this.#patience;
-    const lateMs = this.#beganMs + LATE_INSERTS_MS_MAX - performance.now();
+    // The last proof of the owner before, and the time of an insert.
+    const lateMs = this.#beganMs + PROOF_MS_MAX + this.#options.insertMsMax - performance.now();
     if (why === 'dead_letters') this.#patience.trouble('the store refuses dead letters: check its tables');
     if (why === 'late_inserts') this.#patience.trouble('waits until no insert of the owner before can come any more');
     await unlessOver(pause(why === 'late_inserts' ? lateMs : backoffMs(tries), over), over);

@@ -14,6 +14,8 @@ export interface LaneOptions {
   readonly raw: RawPolicy;
   readonly repeatWindow: RepeatWindow;
   readonly store: ReadingsStore;
+  /** So long an insert may be under way. */
+  readonly insertMsMax: number;
   readonly directory: Directory;
   readonly profiles: Profiles;
   readonly pool: WorkerPool;

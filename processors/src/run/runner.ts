@@ -19,6 +19,7 @@ import { Profiles } from './profiles.ts';
 import { RunnerMetrics } from './runner-metrics.ts';
 
 export const PROCESSORS_GROUP = 'processors';
+const INSERT_MS_MAX = 60_000;
 
 export interface ProcessorsOptions {
   readonly log: Log;
@@ -31,6 +32,8 @@ export interface ProcessorsOptions {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly config: ProcessorsConfig;
+  /** So long an insert of any node may be under way, 60 s unless said otherwise. */
+  readonly insertMsMax?: number;
   /** Another worker file, for tests of what a worker can do wrong. */
   readonly workerUrl?: string;
 }
@@ -78,6 +81,7 @@ async function start(options: ProcessorsOptions): Promise<Started<ProcessorsStat
       secondsMax: config.MILLRACE_DEDUP_SECONDS_MAX,
     },
     store,
+    insertMsMax: options.insertMsMax ?? INSERT_MS_MAX,
     directory,
     profiles,
     pool,
