@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { EnvelopeReader } from '@millrace/core';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { KEY } from '../testing/gate.ts';
 import { type OpenServer, openServer } from '../testing/open-server.ts';
 import { publishRequest, RawClient } from '../testing/raw-client.ts';
@@ -225,27 +225,47 @@ test('counts together what two listeners of one program take', async () => {
 });
 
 describe('HTTPS', () => {
-  test('is served with a certificate, and a bad one is refused at start', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'millrace-tls-'));
-    try {
-      const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
-      const subject = ['-subj', '/CN=localhost', '-days', '2'];
-      const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-      execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert, ...subject], { stdio: 'ignore' });
-      await using server = await openServer({ MILLRACE_HTTP_TLS_CERT: cert, MILLRACE_HTTP_TLS_KEY: key });
-      expect(server.url).toMatch(/^https:/);
-      const status = await new Promise((resolve, reject) => {
-        const options = { method: 'POST', rejectUnauthorized: false, headers: AUTH };
-        request(server.url + PATH, options, (response) => resolve(response.resume().statusCode))
-          .on('error', reject)
-          .end('{"tls":true}');
-      });
-      expect(status).toBe(202);
-      const wrong = { MILLRACE_HTTP_TLS_CERT: key, MILLRACE_HTTP_TLS_KEY: cert };
-      await expect(openServer(wrong)).rejects.toMatchObject({ code: 'HTTP_TLS_INVALID' });
-      await expect(openServer({ MILLRACE_HTTP_TLS_CERT: cert })).rejects.toMatchObject({ code: 'HTTP_TLS_INVALID' });
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-tls-'));
+  const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+  const pair = { MILLRACE_HTTP_TLS_CERT: cert, MILLRACE_HTTP_TLS_KEY: key };
+  beforeAll(() => {
+    const subject = ['-subj', '/CN=localhost', '-days', '2'];
+    const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    execFileSync('openssl', ['req', '-x509', ...kind, '-keyout', key, '-out', cert, ...subject], { stdio: 'ignore' });
   });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  test('is served with a certificate, and a bad one is refused at start', async () => {
+    await using server = await openServer(pair);
+    expect(server.url).toMatch(/^https:/);
+    const status = await new Promise((resolve, reject) => {
+      const options = { method: 'POST', rejectUnauthorized: false, headers: AUTH };
+      request(server.url + PATH, options, (response) => resolve(response.resume().statusCode))
+        .on('error', reject)
+        .end('{"tls":true}');
+    });
+    expect(status).toBe(202);
+    const wrong = { MILLRACE_HTTP_TLS_CERT: key, MILLRACE_HTTP_TLS_KEY: cert };
+    await expect(openServer(wrong)).rejects.toMatchObject({ code: 'HTTP_TLS_INVALID' });
+    await expect(openServer({ MILLRACE_HTTP_TLS_CERT: cert })).rejects.toMatchObject({ code: 'HTTP_TLS_INVALID' });
+  });
+
+  test.each([
+    ['never begins a handshake', ''],
+    ['begins one and says no more', '\x16\x03\x01\x02\x00\x01'],
+    ['speaks something else', 'GET / HTTP/1.1\r\n\r\n'],
+  ])(
+    'who %s is not kept',
+    async (_what, bytes) => {
+      await using server = await openServer({ ...pair, MILLRACE_HTTP_HEAD_MS_MAX: '300' });
+      const client = new RawClient(server.port);
+      try {
+        client.write(bytes);
+        await vi.waitUntil(() => client.closed, { timeout: 20_000 });
+      } finally {
+        client.socket.destroy();
+      }
+    },
+    30_000,
+  );
 });

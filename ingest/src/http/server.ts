@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type { AuditTrail, Component, Gate, HttpHandler, Log, Logger, Metrics, Presence, Started } from '@millrace/core';
 import { WallClock } from '../clock.ts';
 import { IngestCounts } from '../counts.ts';
@@ -165,7 +165,8 @@ class HttpServer implements ConnectionHost {
                 handshakeTimeout: this.headMsMax,
               },
               (socket) => this.#open(socket),
-            );
+              // A handshake that fails, or is not done in time, is told here, and closed by nobody else.
+            ).on('tlsClientError', (_error: Error, socket: TLSSocket) => socket.destroy());
     } catch (cause) {
       throw new IngestError('HTTP_TLS_INVALID', 'never', { certificate: config.MILLRACE_HTTP_TLS_CERT }, { cause });
     }
