@@ -128,7 +128,7 @@ export class GroupMember {
     const signals = options.signal === undefined ? [signal] : [signal, options.signal];
     let first = from;
     if (this.#checked.get(partition) !== from) {
-      // Kafka's client commits an offset of its own when it is asked for one that is gone: never ask.
+      // A client that asks for one that is gone loses time in finding out.
       first = Math.max(from, (await this.#topic.extent(partition)).earliest);
       if (signal.aborted) return null;
     }

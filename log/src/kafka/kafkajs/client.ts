@@ -75,12 +75,17 @@ export class KafkajsClient implements KafkaClient {
   }
 
   member(topic: string, group: string, events: MemberEvents): KafkaMember {
-    return new Intake(this.#kafka, topic, group, this.#logger, events);
+    return this.#intake(topic, group, events);
+  }
+
+  #intake(topic: string, group: string, events: MemberEvents): Intake {
+    const extents = (of: string) => this.admin.extents(of);
+    return new Intake(this.#kafka, topic, group, { extents, logger: this.#logger, events });
   }
 
   async reader(topic: string): Promise<KafkaReader> {
     const group = `millrace-reader-${randomUUID()}`;
-    const intake = new Intake(this.#kafka, topic, group, this.#logger, { joined: () => {}, leaving: () => {} });
+    const intake = this.#intake(topic, group, { joined: () => {}, leaving: () => {} });
     const stop = async (): Promise<void> => {
       await intake.stop().catch(() => {});
       await this.#admin.deleteGroups([group]).catch(() => {});

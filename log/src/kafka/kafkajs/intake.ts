@@ -1,6 +1,6 @@
 import { type LogBatch, LogError, type Logger } from '@millrace/core';
 import type { Batch, Consumer, Kafka, KafkaMessage } from 'kafkajs';
-import type { KafkaMember, MemberEvents } from '../client.ts';
+import type { Extent, KafkaMember, MemberEvents } from '../client.ts';
 import { frameBatch } from '../frames.ts';
 import { kafkaFault } from './faults.ts';
 import { Membership } from './membership.ts';
@@ -30,6 +30,8 @@ const FETCH_WAIT_MS_MAX = 100;
 const SESSION_MS_MAX = 7_000;
 /** After kafkajs has given up. */
 const AGAIN_MS = 2_000;
+/** Before an offset that the log does not have, and has had or will have, is asked for again. */
+const OUT_OF_RANGE_MS = 200;
 /** So long `stop` waits for a join that is under way. */
 const JOIN_MS_MAX = 3_000;
 
@@ -37,6 +39,7 @@ const JOIN_MS_MAX = 3_000;
 export class Intake implements KafkaMember {
   readonly #consumer: Consumer;
   readonly #topic: string;
+  readonly #extents: (topic: string) => Promise<ReadonlyMap<number, Extent>>;
   readonly #logger: Logger;
   readonly #events: MemberEvents;
   readonly #buffers = new Map<number, Buffer>();
@@ -45,11 +48,25 @@ export class Intake implements KafkaMember {
   #stopped = false;
   readonly #membership: Membership;
 
-  constructor(kafka: Kafka, topic: string, group: string, logger: Logger, events: MemberEvents) {
+  constructor(
+    kafka: Kafka,
+    topic: string,
+    group: string,
+    parts: {
+      extents: (topic: string) => Promise<ReadonlyMap<number, Extent>>;
+      logger: Logger;
+      events: MemberEvents;
+    },
+  ) {
     this.#topic = topic;
-    this.#logger = logger;
-    this.#events = events;
-    this.#membership = new Membership(group, () => this.#buffers.keys());
+    this.#extents = parts.extents;
+    this.#logger = parts.logger;
+    this.#events = parts.events;
+    this.#membership = new Membership(
+      group,
+      () => this.#buffers.keys(),
+      (partition) => this.#outOfRange(partition),
+    );
     this.#consumer = kafka.consumer({
       groupId: group,
       allowAutoTopicCreation: false,
@@ -171,6 +188,20 @@ export class Intake implements KafkaMember {
     }
     if (buffer.bytes >= buffer.bytesMax) this.#pause(buffer);
     buffer.wake?.();
+  }
+
+  /** What is older than the retention goes on with the earliest; what is beyond the end is asked for again. */
+  async #outOfRange(partition: number): Promise<void> {
+    const buffer = this.#buffers.get(partition);
+    if (buffer === undefined) return;
+    const from = buffer.next;
+    const extents = await this.#extents(this.#topic).catch(() => null);
+    const earliest = extents?.get(partition)?.earliest ?? 0;
+    if (from >= earliest) await new Promise((resolve) => setTimeout(resolve, OUT_OF_RANGE_MS));
+    if (this.#buffers.get(partition) !== buffer) return;
+    // Whoever reads may want another one meanwhile.
+    if (buffer.next === from) buffer.next = Math.max(from, earliest);
+    this.#consumer.seek({ topic: this.#topic, partition, offset: String(buffer.next) });
   }
 
   #pause(buffer: Buffer): void {

@@ -19,7 +19,17 @@ interface Commit {
 interface Coordinator {
   isConnected(): boolean;
   joinGroup(request: object): Promise<{ generationId: number; memberId: string }>;
-  offsetCommit(request: object): Promise<unknown>;
+  offsetCommit(request: CommitRequest): Promise<unknown>;
+}
+
+interface CommitRequest {
+  readonly groupId: string;
+  readonly groupGenerationId: number;
+  readonly memberId: string;
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly offset: string; readonly metadata?: string }[];
+  }[];
 }
 
 const NAME = 'MillraceSticky';
@@ -31,11 +41,14 @@ const SETTLE_MS_MAX = 35_000;
  *  kafkajs itself commits under whatever generation it has by the time it gets round to it. The way in are its partition
  *  assigners: they are given its cluster, and asked for metadata right before each JoinGroup is sent. They also say what
  *  this member has, so that the group's leader can let it keep that.
- *  @holds `present` is null from before a JoinGroup is sent until the assignment is known */
+ *  @holds `present` is null from before a JoinGroup is sent until the assignment is known; nothing is committed but what
+ *         `commit` is asked to */
 export class Membership {
   readonly #group: string;
   readonly #owned: () => Iterable<number>;
-  readonly #listened = new WeakSet<object>();
+  readonly #outOfRange: (partition: number) => Promise<void>;
+  /** How to commit at a broker that is listened to. */
+  readonly #listened = new WeakMap<object, Coordinator['offsetCommit']>();
   readonly #waiting = new Set<() => void>();
   #cluster: Cluster | null = null;
   #coordinator: Coordinator | null = null;
@@ -44,9 +57,11 @@ export class Membership {
   /** The generation before, while the next is being joined. */
   #last: Generation | null = null;
 
-  constructor(group: string, owned: () => Iterable<number>) {
+  /** @param outOfRange  told when a partition was fetched from an offset that is not kept: whatever it seeks holds */
+  constructor(group: string, owned: () => Iterable<number>, outOfRange: (partition: number) => Promise<void>) {
     this.#group = group;
     this.#owned = owned;
+    this.#outOfRange = outOfRange;
   }
 
   /** For `partitionAssigners`: what all members have in common is taken, so those of other programs may join too. */
@@ -90,22 +105,35 @@ export class Membership {
   };
 
   #listen(cluster: Cluster): void {
+    if (this.#cluster === cluster) return;
     this.#cluster = cluster;
-    const find = cluster.findGroupCoordinator.bind(cluster);
+    const [find, findBroker] = [cluster.findGroupCoordinator.bind(cluster), cluster.findBroker.bind(cluster)];
+    // The coordinator comes through here too, also when it is another object after a lost connection.
+    cluster.findBroker = async (node) => {
+      const broker = await findBroker(node);
+      this.#listenTo(broker as Broker & Coordinator);
+      return broker;
+    };
     cluster.findGroupCoordinator = async (group) => {
       const broker = await find(group);
-      const coordinator = broker as Broker & Coordinator;
-      this.#coordinator = coordinator;
-      if (!this.#listened.has(coordinator)) {
-        this.#listened.add(coordinator);
-        const join = coordinator.joinGroup.bind(coordinator);
-        coordinator.joinGroup = async (request) => {
-          const answer = await join(request);
-          this.#heard = { id: answer.generationId, memberId: answer.memberId };
-          return answer;
-        };
-      }
+      this.#coordinator = broker as Broker & Coordinator;
       return broker;
+    };
+  }
+
+  #listenTo(broker: Coordinator): void {
+    if (this.#listened.has(broker)) return;
+    this.#listened.set(broker, broker.offsetCommit.bind(broker));
+    const join = broker.joinGroup.bind(broker);
+    broker.joinGroup = async (request) => {
+      const answer = await join(request);
+      this.#heard = { id: answer.generationId, memberId: answer.memberId };
+      return answer;
+    };
+    // What kafkajs commits by itself is an offset of its own choice, where one that is gone was fetched: without the
+    // metadata, so that what is being written would be forgotten.
+    broker.offsetCommit = async ({ topics }) => {
+      for (const { partitions } of topics) for (const { partition } of partitions) await this.#outOfRange(partition);
     };
   }
 
@@ -172,8 +200,9 @@ export class Membership {
     if (coordinator === null || !coordinator.isConnected()) {
       coordinator = (await cluster.findGroupCoordinator({ groupId: this.#group })) as Broker & Coordinator;
     }
+    const send = this.#listened.get(coordinator) as Coordinator['offsetCommit'];
     try {
-      await coordinator.offsetCommit({
+      await send({
         groupId: this.#group,
         groupGenerationId: generation.id,
         memberId: generation.memberId,
