@@ -57,6 +57,7 @@ export async function startLive(
       config: config.mqtt,
       sessions: registry.sessions,
       retained: registry.retained,
+      clients: registry.clients,
       version: VERSION,
     }),
   );

@@ -1,5 +1,6 @@
 import { type JsonWebKey, randomBytes } from 'node:crypto';
 import {
+  type ClientStore,
   type Component,
   type Credentials,
   type DeviceKeys,
@@ -10,6 +11,7 @@ import {
   type Metrics,
   type RetainedStore,
   type SessionStore,
+  type ShareGroupStore,
   type Started,
   type TicketStore,
   uuidV7,
@@ -20,8 +22,10 @@ import { type Access, createAccess } from './access/index.ts';
 import { type Applications, createApplications } from './applications/index.ts';
 import { type Audit, createAudit } from './audit/trail.ts';
 import { type RegistrySnapshot, takeRegistrySnapshot } from './backup/snapshot.ts';
+import { createClientStore } from './bridge/clients.ts';
 import { createRetainedStore } from './bridge/retained.ts';
 import { createSessionStore } from './bridge/sessions.ts';
+import { createShareGroupStore } from './bridge/share-groups.ts';
 import { createTickets } from './bridge/tickets.ts';
 import { Upkeep } from './bridge/upkeep.ts';
 import { type Authority, createAuthority } from './certificates/index.ts';
@@ -68,6 +72,9 @@ export interface RegistryOptions {
   readonly config?: Readonly<RegistryConfig>;
   /** Where it may keep files. */
   readonly directory?: string;
+  /** A node tells so often that it lives (2 s), and is dead after so long a silence (10 s). */
+  readonly beatMs?: number;
+  readonly leaseMs?: number;
   /** How often is removed what has expired. */
   readonly sweepMs?: number;
   /** Only what those who let messages in need: jobs, mails and the like are another process's of this node. */
@@ -90,6 +97,8 @@ export interface Registry extends People, Inventory, Authority {
   readonly deviceKeys: DeviceKeys;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
+  readonly clients: ClientStore;
+  readonly shareGroups: ShareGroupStore;
   readonly tickets: TicketStore;
   readonly logShards: LogShards;
   /** Set when this start made the first administrator; `password` only if it was generated. */
@@ -195,6 +204,15 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       started.push(topic);
     }
     const following = feed;
+    const clients = createClientStore({
+      database,
+      feed,
+      credentials,
+      node,
+      logger,
+      ...(options.beatMs === undefined ? {} : { beatMs: options.beatMs }),
+      ...(options.leaseMs === undefined ? {} : { leaseMs: options.leaseMs }),
+    });
     return {
       value: {
         ...people,
@@ -223,6 +241,8 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
+        clients,
+        shareGroups: createShareGroupStore(database, node),
         tickets,
         logShards: createLogShards(database),
         firstRun,
@@ -236,6 +256,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       },
       drain: async () => undefined,
       async stop() {
+        await clients.leave();
         await stopAll(started);
         await upkeep.stop();
         await following.stop();

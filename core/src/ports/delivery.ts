@@ -90,6 +90,8 @@ export interface Attachment<Tag = unknown> {
   unsubscribe(subscription: Subscription<Tag>): void;
   /** There is room again. */
   resume(): void;
+  /** Goes on at earlier places: what was offered since is offered again. Later ones are not heeded. */
+  moveBack(positions: readonly Position[]): void;
   /** Where it stands in each partition that it reads: everything before was offered and taken, or did not match. */
   positions(): Position[];
   /** No further offer. */

@@ -64,10 +64,102 @@ export interface SessionStore {
       readonly expiresMs: number | null;
     }[],
   ): Promise<readonly SessionKey[]>;
-  /** Removes what is kept under these keys, whoever holds it. */
-  remove(keys: readonly SessionKey[]): Promise<void>;
+  /** Removes what is kept under these keys, whoever holds it, unless it was opened since.
+   *  @param removals with the ms that have passed since the removal was due */
+  remove(removals: readonly { readonly key: SessionKey; readonly ageMs: number }[]): Promise<void>;
   /** Calls back when another node has taken a session: whoever holds an older generation lets go of it at once. */
   onTaken(listener: (key: SessionKey, generation: number) => void): () => void;
+}
+
+/** What is published for a client when its node dies. */
+export interface KeptWill {
+  /** As the client sent it. */
+  readonly topic: string;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly payload: Buffer;
+  /** Of the owner, when it connected: a changed key silences it. */
+  readonly epoch: number;
+  /** What the client had shown, where that carries only a part of its owner's rights. */
+  readonly token: string | null;
+  readonly remoteAddress: string;
+  readonly tls: boolean;
+  readonly mutualTls: boolean;
+}
+
+/** One connection of a client. */
+export interface ClientConnection {
+  readonly key: SessionKey;
+  /** UUID. */
+  readonly connection: string;
+}
+export interface ClientClaim extends ClientConnection {
+  /** ms since its CONNECT. */
+  readonly ageMs: number;
+  readonly will: KeptWill | null;
+}
+export interface DueWill extends ClientConnection {
+  readonly will: KeptWill;
+}
+
+/** What befalls a node among others. Called from the event loop; must not throw. */
+export interface NodeEvents {
+  /** There are others now who serve clients. */
+  joined(): void;
+  /** Somebody else has the client's last connection, or may have: it must be claimed again. */
+  taken(key: SessionKey, connection: string): void;
+  /** This node was taken for dead: others have published its wills and have its groups. */
+  buried(): void;
+  /** Wills of a node that has died, given to this one. They are given to another if this one dies before it has released
+   *  them. */
+  due(wills: readonly DueWill[]): void;
+}
+
+/** Which node each client is connected with: of two connections of one client the later stays, on whatever nodes.
+ *  @throws RegistryError REGISTRY_UNREACHABLE (retry later), from each method that asks */
+export interface ClientStore {
+  /** This node serves clients, under a lease. What can't be asked now is asked later. @throws never */
+  join(events: NodeEvents): Promise<void>;
+  /** It serves none any more. @throws never */
+  leave(): Promise<void>;
+  /** No other node serves clients, as far as is known: nobody has to be told who is connected here. */
+  readonly alone: boolean;
+  /** @returns connections that are over, since the client has come to another node later */
+  claim(claims: readonly ClientClaim[]): Promise<readonly string[]>;
+  /** These connections have ended, and nothing is to be said for them any more. */
+  release(connections: readonly ClientConnection[]): Promise<void>;
+}
+
+/** A group of `$share` as a node has it. */
+export interface ShareGroupReport {
+  /** Of owner and filter. */
+  readonly key: string;
+  /** On this node; 0: the group is over here. */
+  readonly members: number;
+  /** With no member left anywhere: a member will come back and go on. */
+  readonly kept: boolean;
+  /** Partitions that its filter reads, and where to begin in each that nobody has read. */
+  readonly starts: readonly Position[];
+  /** What this node reads for it, and up to where everything is acknowledged. */
+  readonly held: readonly Position[];
+  /** What it read, and has stopped to read. */
+  readonly released: readonly Position[];
+}
+export interface ShareGroupShare {
+  readonly key: string;
+  /** What this node reads for it from now on, beyond what it held: from where. */
+  readonly taken: readonly Position[];
+  /** Partitions that this node held and has not any more. */
+  readonly lost: readonly number[];
+  /** How many it has beyond its part: it is to stop reading these and release them. */
+  readonly excess: number;
+}
+
+/** Shares the partitions of groups among the nodes that have members of them, by their numbers.
+ *  @throws RegistryError REGISTRY_UNREACHABLE (retry later) */
+export interface ShareGroupStore {
+  /** @returns one a report that has members, in order */
+  share(reports: readonly ShareGroupReport[]): Promise<readonly ShareGroupShare[]>;
 }
 
 /** The last message of a topic that was published to be retained. */

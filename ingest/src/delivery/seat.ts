@@ -115,6 +115,15 @@ export class Seat implements Attachment {
     for (const cursor of this.#cursors) if (cursor.wait === 'room') cursor.lane.ready(cursor);
   }
 
+  moveBack(positions: readonly Position[]): void {
+    for (const { partition, offset } of positions) {
+      const cursor = this.#cursors.find(({ lane }) => lane.partition === partition);
+      if (cursor === undefined || offset >= cursor.position) continue;
+      for (const route of cursor.routes) route.stand(cursor, offset);
+      cursor.lane.moveBack(cursor, offset);
+    }
+  }
+
   positions(): Position[] {
     return this.#cursors.map(({ lane, position }) => ({ partition: lane.partition, offset: position }));
   }

@@ -14,6 +14,7 @@ import type { IConnectPacket } from 'mqtt-packet';
 import type { WallClock } from '../clock.ts';
 import type { Refusal } from '../http/answer.ts';
 import type { RateLimit } from '../rate.ts';
+import type { Claim, Claimant, Claims } from './claims.ts';
 import type { MqttIngestConfig } from './config.ts';
 import { type ConnectReason, readConnect, type Will } from './connect.ts';
 import type { CloseReason, Outlet, Session, Sessions } from './contract.ts';
@@ -39,6 +40,7 @@ export interface ConnectionHost {
   readonly gate: Gate;
   readonly publisher: Publisher;
   readonly sessions: Sessions;
+  readonly claims: Claims;
   readonly packets: PacketReader;
   readonly rate: RateLimit;
   readonly clock: WallClock;
@@ -53,7 +55,8 @@ export interface ConnectionHost {
   waitForRoom(connection: Connection): void;
   connected(reason: ConnectReason): void;
   refused(reason: Refusal): void;
-  fire(will: Will, of: Connection): void;
+  /** @param claim released once the will is over */
+  fire(will: Will, of: Connection, claim: Claim): void;
   onFault(error: unknown): void;
   onClosed(connection: Connection, reason: EndReason): void;
 }
@@ -72,7 +75,7 @@ export interface Peer {
  *    └── while a decision is cold, too much waits, or the client takes nothing
  *
  *  @holds one packet after the other; a packet that must wait holds those behind it */
-export class Connection implements Outlet, ReadConnection, ControlledConnection {
+export class Connection implements Outlet, Claimant, ReadConnection, ControlledConnection {
   readonly host: ConnectionHost;
   readonly context: {
     readonly protocol: Protocol;
@@ -91,6 +94,7 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
   #principal: Principal | null = null;
   #credential: Credential | null = null;
   #will: Will | null = null;
+  #claim: Claim | null = null;
   /** Tells that the thing is gone. */
   #absent: (() => void) | null = null;
   /** What forbids to read on. */
@@ -257,6 +261,15 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     this.#end(reason);
   }
 
+  takenOver(): void {
+    this.#end('taken_over');
+  }
+
+  buried(): void {
+    this.#will = null;
+    this.#end('session_lost');
+  }
+
   // ── bytes in ──
 
   #receive(chunk: Buffer): void {
@@ -351,14 +364,17 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     });
     if (opened === null) return;
     if (opened.kind === 'refused') this.#refuse(connack(opened.code, false), opened.reason);
-    else if (this.closed) opened.session.leave();
-    else this.#begin(packet, opened);
+    else if (this.closed) {
+      opened.session.leave();
+      this.host.claims.release(opened.claim);
+    } else this.#begin(packet, opened);
   }
 
-  #begin(packet: IConnectPacket, { session, present, will }: OpenedClient): void {
+  #begin(packet: IConnectPacket, { session, present, will, claim }: OpenedClient): void {
     const { host } = this;
     this.session = session;
     this.#will = will;
+    this.#claim = claim;
     this.#inbound.bytesMax = host.config.MILLRACE_MQTT_PACKET_BYTES_MAX;
     // @source MQTT 3.1.1 §3.1.2.10
     this.#keepAliveMs = (packet.keepalive ?? 0) * 1_500;
@@ -400,7 +416,10 @@ export class Connection implements Outlet, ReadConnection, ControlledConnection 
     this.#reader.publishes.end();
     this.session?.leave();
     this.#absent?.();
-    if (will !== null) this.host.fire(will, this);
+    if (this.#claim !== null) {
+      if (will !== null) this.host.fire(will, this, this.#claim);
+      else this.host.claims.release(this.#claim);
+    }
     this.#inbound.clear();
     if (this.#corked) this.uncork();
     if (reason === 'lost') this.#stream.destroy();

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type {
   AuditTrail,
+  ClientStore,
   Component,
   Delivery,
   Gate,
@@ -22,6 +23,7 @@ import { IngestError } from '../error.ts';
 import type { HandedConnections } from '../handed.ts';
 import type { Refusal } from '../http/answer.ts';
 import { RateLimit } from '../rate.ts';
+import { type Claim, Claims } from './claims.ts';
 import type { MqttIngestConfig } from './config.ts';
 import type { ConnectReason, Will } from './connect.ts';
 import { Connection, type ConnectionHost, type Peer } from './connection.ts';
@@ -49,6 +51,8 @@ export interface MqttServerOptions {
   readonly delivery: Delivery;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
+  /** Absent: there are no other nodes. */
+  readonly clients?: ClientStore;
   /** Hears of refused publishes and subscriptions. */
   readonly audit?: AuditTrail | undefined;
   /** Hears of things that connect. */
@@ -89,6 +93,7 @@ class MqttServer implements ConnectionHost {
   readonly gate: Gate;
   readonly publisher: Publisher;
   readonly sessions: Sessions;
+  readonly claims: Claims;
   readonly packets = new PacketReader();
   readonly rate: RateLimit;
   readonly clock = new WallClock();
@@ -154,6 +159,9 @@ class MqttServer implements ConnectionHost {
       version: options.version,
     });
     this.#wills = new WillPublisher(this.publisher, gate, logger, metrics, options.audit);
+    this.claims = new Claims(options.clients, logger, (wills) => {
+      for (const will of wills) this.#wills.fireKept(will, () => this.claims.done(will));
+    });
     this.#connects = metrics.counter('millrace_mqtt_connects_total', 'CONNECTs by how they ended.', ['result']);
     this.#closes = metrics.counter('millrace_mqtt_closes_total', 'Connections by why they ended.', ['reason']);
     this.#faults = metrics.counter('millrace_mqtt_faults_total', 'Faults in the handling of a packet.');
@@ -164,6 +172,7 @@ class MqttServer implements ConnectionHost {
     const tls = await readCertificate(config);
     const { plain, secure } = mqttPorts(config);
     const socketOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true };
+    await this.claims.join();
     let mqtt: string | null = null;
     let mqtts: string | null = null;
     if (plain !== 'off') {
@@ -216,6 +225,7 @@ class MqttServer implements ConnectionHost {
     await turns(1);
     for (const connection of this.#connections) connection.close('draining');
     while (performance.now() < end && (this.#counts.inFlightMessages > 0 || this.#wills.pending > 0)) await turns(10);
+    await this.claims.flush(Math.max(0, end - performance.now()));
     await this.sessions.flush(Math.max(0, end - performance.now()));
   }
 
@@ -234,6 +244,7 @@ class MqttServer implements ConnectionHost {
     this.#retained.stop();
     this.sessions.stop();
     await Promise.all(closed);
+    await this.claims.stop();
   }
 
   acknowledgeSoon(publishes: Publishes): void {
@@ -253,8 +264,8 @@ class MqttServer implements ConnectionHost {
     this.#counts.refused(reason);
   }
 
-  fire(will: Will, of: Connection): void {
-    this.#wills.fire(will, of);
+  fire(will: Will, of: Connection, claim: Claim): void {
+    this.#wills.fire(will, of, claim.connection, () => this.claims.release(claim));
   }
 
   onFault(error: unknown): void {

@@ -19,6 +19,10 @@ const OF_NODES: ReadonlySet<string> = new Set([
   // Nodes that live.
   'session_nodes',
   'nodes',
+  // Who is connected with them, and where their groups stand in a log that a restore begins anew.
+  'mqtt_clients',
+  'mqtt_share_members',
+  'mqtt_share_cursors',
   // Where a partition's rows are in a ClickHouse cluster; another cluster has other shards.
   'log_shards',
 ]);

@@ -79,7 +79,7 @@ describe('a session', () => {
     const here = await node();
     const key = keyOf();
     const { generation } = await here.sessions.open(key);
-    await here.sessions.remove([key]);
+    await here.sessions.remove([{ key, ageMs: 0 }]);
     expect(await here.sessions.save([{ key, generation, state: stateOf('x'), expiresMs: null }])).toEqual([key]);
     expect((await here.sessions.open(key)).state).toBeNull();
     expect(await here.sessions.save([{ key, generation, state: stateOf('x'), expiresMs: null }])).toEqual([key]);
@@ -111,7 +111,7 @@ describe('a session', () => {
     const batch = [bad, key].map((each) => ({ key: each, generation, state: stateOf('y'), expiresMs: null }));
     expect(await here.sessions.save(batch)).toEqual([bad]);
     expect((await here.sessions.open(key)).state).toEqual(stateOf('y'));
-    await here.sessions.remove([bad, key]);
+    await here.sessions.remove([bad, key].map((each) => ({ key: each, ageMs: 0 })));
     expect(await row(key)).toBeUndefined();
   });
 });
@@ -152,7 +152,7 @@ describe('a takeover', () => {
     const { generation } = await here.sessions.open(key);
     const told: number[] = [];
     here.sessions.onTaken((_, newer) => told.push(newer));
-    await there.sessions.remove([key]);
+    await there.sessions.remove([{ key, ageMs: 0 }]);
     await until(() => told.length === 1);
     expect(told[0]).toBeGreaterThan(generation);
   });
@@ -289,7 +289,7 @@ describe('when the database is away', () => {
     await expect(sessions.save([{ key, generation: 1, state: stateOf('x'), expiresMs: null }])).rejects.toMatchObject(
       away,
     );
-    await expect(sessions.remove([key])).rejects.toMatchObject(away);
+    await expect(sessions.remove([{ key, ageMs: 0 }])).rejects.toMatchObject(away);
     await expect(retained.find({ owner, channel: null, prefix: '', exact: false, limit: 1 })).rejects.toMatchObject(
       away,
     );

@@ -94,15 +94,16 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       return fenced;
     },
 
-    async remove(keys) {
-      const valid = keys.filter(isValid);
+    async remove(removals) {
+      const valid = removals.filter(({ key }) => isValid(key));
       for (let from = 0; from < valid.length; from += ROWS_A_STATEMENT_MAX) {
         const chunk = valid.slice(from, from + ROWS_A_STATEMENT_MAX);
         await feed.transaction(async (tx) => {
           const rows = await tx.query<OpenedRow>(REMOVE, [
-            chunk.map((key) => key.owner),
-            chunk.map((key) => key.clientId),
+            chunk.map(({ key }) => key.owner),
+            chunk.map(({ key }) => key.clientId),
             node,
+            chunk.map(({ ageMs }) => ageMs),
           ]);
           for (const row of rows)
             if (row.taken) tx.changed('session', `${row.owner}/${row.client_id}`, null, [row.generation, node]);
@@ -152,11 +153,11 @@ function* chunks(sessions: Parameters<SessionStore['save']>[0]): Generator<Saved
   if (chunk.length > 0) yield chunk;
 }
 
-const isValid = ({ owner, clientId }: SessionKey): boolean =>
+export const isValid = ({ owner, clientId }: SessionKey): boolean =>
   isUuid(owner) && clientId !== '' && isKeepable(clientId, CLIENT_ID_BYTES_MAX);
 
 /** @holds an owner's id holds no slash */
-const textOf = ({ owner, clientId }: SessionKey): string => `${owner.toLowerCase()}/${clientId}`;
+export const textOf = ({ owner, clientId }: SessionKey): string => `${owner.toLowerCase()}/${clientId}`;
 
 function takenBy({ entity, id, voids }: DirectoryChange): { key: SessionKey; generation: number; node: string } | null {
   const [generation, node] = voids;
@@ -186,7 +187,7 @@ ON CONFLICT (owner, client_id) DO UPDATE SET
   generation = nextval('registry.session_generations'),
   state = CASE WHEN held.expires_at <= to_timestamp($4::float8 / 1000) THEN NULL ELSE held.state END,
   taken = held.node IS NOT NULL AND held.node <> excluded.node,
-  node = excluded.node, expires_at = NULL, updated_at = now()
+  node = excluded.node, expires_at = NULL, opened_at = now(), updated_at = now()
 RETURNING owner, client_id, generation, state, taken`;
 
 /** @shape $1 owners, $2 client ids, $3 generations, $4 states, $5 expiries in ms or null, $6 node */
@@ -205,12 +206,13 @@ UPDATE registry.mqtt_sessions AS held SET
 FROM ours WHERE held.owner = ours.owner AND held.client_id = ours.client_id AND held.generation = ours.generation
 RETURNING held.owner, held.client_id`;
 
-/** @shape $1 owners, $2 client ids, $3 node */
+/** @shape $1 owners, $2 client ids, $3 node, $4 ms since each was due */
 const REMOVE = `
 WITH doomed AS (
   SELECT held.owner, held.client_id FROM registry.mqtt_sessions AS held
-  JOIN unnest($1::uuid[], $2::text[]) AS given (owner, client_id)
+  JOIN unnest($1::uuid[], $2::text[], $4::float8[]) AS given (owner, client_id, age_ms)
     ON held.owner = given.owner AND held.client_id = given.client_id
+      AND held.opened_at <= now() - given.age_ms * interval '1 ms'
   ORDER BY held.owner, held.client_id FOR UPDATE OF held
 )
 DELETE FROM registry.mqtt_sessions AS held USING doomed

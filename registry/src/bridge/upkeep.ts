@@ -16,6 +16,7 @@ export interface UpkeepOptions {
 const ROWS_MAX = 1_000;
 const NODE_SILENT = `interval '10 minutes'`;
 const TOMBSTONE_KEPT = `interval '1 hour'`;
+const GROUP_KEPT = `interval '7 days'`;
 
 /** What goes by, each a bounded statement. @shape $1 now in ms, where it occurs */
 const SWEEPS: readonly { readonly what: string; readonly sql: string; readonly values: (now: number) => unknown[] }[] =
@@ -39,6 +40,20 @@ const SWEEPS: readonly { readonly what: string; readonly sql: string; readonly v
       sql: `DELETE FROM registry.retained WHERE (channel, subtopic) IN (
       SELECT channel, subtopic FROM registry.retained WHERE cleared_at < now() - ${TOMBSTONE_KEPT}
       LIMIT ${ROWS_MAX} FOR UPDATE SKIP LOCKED) RETURNING 1`,
+      values: () => [],
+    },
+    {
+      what: 'share_members',
+      sql: `DELETE FROM registry.mqtt_share_members WHERE (group_key, node) IN (
+      SELECT group_key, node FROM registry.mqtt_share_members AS held
+      WHERE NOT EXISTS (SELECT FROM registry.nodes WHERE nodes.id = held.node) LIMIT ${ROWS_MAX}) RETURNING 1`,
+      values: () => [],
+    },
+    {
+      what: 'share_cursors',
+      sql: `DELETE FROM registry.mqtt_share_cursors WHERE (group_key, partition) IN (
+      SELECT group_key, partition FROM registry.mqtt_share_cursors AS held WHERE updated_at < now() - ${GROUP_KEPT}
+        AND NOT EXISTS (SELECT FROM registry.nodes WHERE nodes.id = held.node) LIMIT ${ROWS_MAX}) RETURNING 1`,
       values: () => [],
     },
   ];

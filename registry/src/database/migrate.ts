@@ -15,6 +15,7 @@ import * as lwm2m from './migrations/0012-lwm2m.ts';
 import * as lora from './migrations/0013-lora.ts';
 import * as deviceKeys from './migrations/0014-device-keys.ts';
 import * as logShards from './migrations/0015-log-shards.ts';
+import * as nodes from './migrations/0016-nodes.ts';
 
 export interface Migration {
   readonly name: string;
@@ -41,6 +42,7 @@ export const MIGRATIONS: readonly Migration[] = [
   lora,
   deviceKeys,
   logShards,
+  nodes,
 ];
 
 /** Advisory locks of the registry, by what they guard. */

@@ -40,7 +40,9 @@ class Seats implements Delivery {
         return { kind: 'subscribed', subscription, from: [] };
       },
       unsubscribe() {},
+      moveBack() {},
       resume() {},
+      moveBack() {},
       positions: () => [],
       detach() {},
     };

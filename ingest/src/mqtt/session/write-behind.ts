@@ -18,6 +18,12 @@ export interface WriteBehindOptions {
   readonly onBack: () => void;
 }
 
+/** Due since a moment of performance.now(). */
+interface Removal {
+  readonly key: SessionKey;
+  readonly dueMs: number;
+}
+
 const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 2_000;
 
@@ -31,7 +37,7 @@ export class WriteBehind {
   readonly #urgent = new Set<SessionRecord>();
   readonly #left = new Set<SessionRecord>();
   readonly #changed = new Set<SessionRecord>();
-  readonly #removals = new Map<string, SessionKey>();
+  readonly #removals = new Map<string, Removal>();
   #removing = new Set<string>();
   #waiting: (() => void)[] = [];
   #running = false;
@@ -129,7 +135,7 @@ export class WriteBehind {
   remove(key: SessionKey): void {
     if (this.#stopped) return;
     if (this.#removals.size === 0) this.#removalsDueMs = performance.now() + this.#options.intervalMs;
-    this.#removals.set(keyText(key), key);
+    this.#removals.set(keyText(key), { key, dueMs: performance.now() });
     if (this.#removals.size >= this.#options.rowsMax) this.#hasten();
     else if (!this.#running && !this.#scheduled && this.#timer === null) this.#later();
   }
@@ -256,9 +262,11 @@ export class WriteBehind {
     this.#removing = new Set(keys.map(([text]) => text));
     for (const [text] of keys) this.#removals.delete(text);
     try {
-      await this.#options.store.remove(keys.map(([, key]) => key));
+      const nowMs = performance.now();
+      await this.#options.store.remove(keys.map(([, { key, dueMs }]) => ({ key, ageMs: nowMs - dueMs })));
     } catch (error) {
-      for (const [text, key] of keys) this.#removals.set(text, key);
+      // Of the same client's removals the later removes more.
+      for (const [text, removal] of keys) if (!this.#removals.has(text)) this.#removals.set(text, removal);
       throw error;
     } finally {
       this.#removing = new Set();

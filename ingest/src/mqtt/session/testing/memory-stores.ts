@@ -80,10 +80,10 @@ export class MemorySessionStore implements SessionStore {
     return fenced;
   }
 
-  async remove(keys: readonly SessionKey[]): Promise<void> {
+  async remove(removals: Parameters<SessionStore['remove']>[0]): Promise<void> {
     await this.#asked();
     this.removes++;
-    for (const key of keys) this.rows.delete(keyText(key));
+    for (const { key } of removals) this.rows.delete(keyText(key));
   }
 
   onTaken(listener: (key: SessionKey, generation: number) => void): () => void {
