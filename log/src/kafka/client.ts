@@ -136,6 +136,8 @@ export interface MemberEvents {
 
 /** @holds it never commits by itself, also not when an offset is asked for that is gone */
 export interface KafkaMember extends KafkaReader {
+  /** When the group last said that it knows this member, or when this member was made, by `performance.now()`. */
+  readonly heardMs: number;
   /** Resolves when it is connected; joining goes on by itself, also after faults. */
   start(): Promise<void>;
   /** Commits an offset under a generation in which the partition is this member's without a break since it got it.

@@ -187,10 +187,18 @@ class KafkaEngine implements LogEngine {
     if (fault !== null) return fault.message;
     try {
       await this.#client.admin.brokerCount();
-      return this.#watch.health();
+      return this.#watch.health() ?? this.#absence();
     } catch (cause) {
       return `${(cause as Error).message}: see that the brokers at MILLRACE_KAFKA_BROKERS run and can be reached`;
     }
+  }
+
+  #absence(): string | null {
+    for (const topic of this.#open) {
+      const trouble = topic.health();
+      if (trouble !== null) return trouble;
+    }
+    return null;
   }
 
   drain(deadlineMs: number): Promise<void> {

@@ -5,6 +5,8 @@ import type { KafkaParts, KafkaTopic } from './topic.ts';
 const METADATA_BYTES_MAX = 4_096;
 /** So long may a lease take to end before the next generation's begins anyway: its commits are fenced. */
 const LET_GO_MS_MAX = 30_000;
+/** A group that comes together again does not take as long. */
+const ABSENT_MS_MAX = 30_000;
 
 interface Held {
   readonly ending: AbortController;
@@ -40,6 +42,13 @@ export class GroupMember {
 
   start(): Promise<void> {
     return this.#intake.start();
+  }
+
+  /** null while the group knows this member, or has known it a moment ago. */
+  health(): string | null {
+    const absentMs = performance.now() - this.#intake.heardMs;
+    if (this.#stopping !== null || absentMs <= ABSENT_MS_MAX) return null;
+    return `this node has been out of the group ${this.group} for ${Math.floor(absentMs / 1_000)} s and reads nothing: see that the brokers run, and that its user may join the group`;
   }
 
   stop(): Promise<void> {

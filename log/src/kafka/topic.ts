@@ -192,6 +192,15 @@ export class KafkaTopic implements Log {
     return committed.get(partition) ?? { offset: -1, metadata: '' };
   }
 
+  /** Why some member reads nothing. */
+  health(): string | null {
+    for (const member of this.members) {
+      const trouble = member.health();
+      if (trouble !== null) return `${this.topic}: ${trouble}`;
+    }
+    return null;
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...[...this.members].map((member) => member.stop()), this.#endPeeker()]);
   }

@@ -1,6 +1,7 @@
 import { type Committed, LogError, type Logger } from '@millrace/core';
 import type { Extent, KafkaAdmin } from './client.ts';
 import { judge, type Retention, retentionOf, type Verdict } from './retention-guard.ts';
+import { Stalls } from './stalls.ts';
 
 const ROUND_MS = 1_000;
 const SETTINGS_MS = 60_000;
@@ -29,6 +30,8 @@ interface Seen {
   committed: Map<string, ReadonlyMap<number, Committed>>;
   /** By partition. */
   refusals: (LogError | null)[];
+  /** By group that this process takes part in. */
+  readonly stalls: Map<string, Stalls>;
   /** By group and partition: up to where what was lost has been told. */
   told: Map<string, number>;
 }
@@ -70,6 +73,7 @@ export class Watch {
       extents: new Map(),
       committed: new Map(),
       refusals: [],
+      stalls: new Map(),
       told: new Map(),
     });
     if (this.#timer === undefined) this.#schedule(0);
@@ -95,7 +99,18 @@ export class Watch {
         return `${watched.topic}: partitions ${partitions.join(', ')} take nothing more, since ${watched.neededBy.join(', ')} are too far behind and Kafka would remove what is not processed: see that a node with the processors role runs`;
       }
     }
-    return this.#trouble;
+    return this.#trouble ?? this.#stalled();
+  }
+
+  #stalled(): string | null {
+    for (const [topic, { stalls }] of this.#topics) {
+      for (const [group, of] of stalls) {
+        const stalled = of.stalled(performance.now());
+        if (stalled === null) continue;
+        return `${topic}: of partitions ${stalled.partitions.join(', ')} the group ${group} has committed nothing for ${Math.floor(stalled.ms / 1_000)} s while more came: see what the nodes that process say`;
+      }
+    }
+    return null;
   }
 
   *nexts(): Iterable<{ topic: string; partition: number; next: number }> {
@@ -160,6 +175,7 @@ export class Watch {
     await this.#lookForOld(seen, now);
     seen.extents = await this.#admin.extents(topic);
     for (const group of all) this.#tellLost(seen, group);
+    this.#lookForStalls(seen);
     for (const partition of seen.extents.keys()) seen.refusals[partition] = this.#refusal(seen, partition);
   }
 
@@ -184,6 +200,16 @@ export class Watch {
     if (now < seen.youngMs + Math.min(AGE_MS.max, Math.max(AGE_MS.min, bound / AGE_MS.part))) return;
     seen.youngFrom = await this.#admin.offsetsAt(seen.watched.topic, Math.floor(Date.now() - bound));
     seen.youngMs = now;
+  }
+
+  #lookForStalls({ watched, stalls, extents, committed }: Seen): void {
+    const groups = new Set(watched.groups());
+    for (const group of stalls.keys()) if (!groups.has(group)) stalls.delete(group);
+    for (const group of groups) {
+      const known = stalls.get(group) ?? new Stalls();
+      stalls.set(group, known);
+      known.look(performance.now(), extents, committed.get(group) ?? new Map());
+    }
   }
 
   #refusal(seen: Seen, partition: number): LogError | null {

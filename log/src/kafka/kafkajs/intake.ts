@@ -45,6 +45,7 @@ export class Intake implements KafkaMember {
   readonly #buffers = new Map<number, Buffer>();
   /** Settles when the group was joined for the first time, or could not be. */
   joining: Promise<void> = Promise.resolve();
+  heardMs = performance.now();
   #stopped = false;
   readonly #membership: Membership;
 
@@ -90,7 +91,11 @@ export class Intake implements KafkaMember {
       // that cannot be unpacked.
       if (!payload.restart && !this.#stopped) this.joining = this.#again();
     });
+    consumer.on(consumer.events.HEARTBEAT, () => {
+      this.heardMs = performance.now();
+    });
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      this.heardMs = performance.now();
       this.#joined(payload.memberAssignment[this.#topic] ?? []);
     });
     try {

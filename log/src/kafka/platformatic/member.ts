@@ -34,8 +34,7 @@ export class PlatformaticMember implements KafkaMember {
   #present: Generation | null = null;
   /** What this member has, each with a token of its own for as long as it has it without a break. */
   #ours = new Map<number, object>();
-  /** When the coordinator last said that all is well, or that the group moves on. */
-  #heardAt = 0;
+  heardMs = performance.now();
   readonly #waiting = new Set<() => void>();
   #running: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
@@ -145,17 +144,17 @@ export class PlatformaticMember implements KafkaMember {
    *  @throws what the coordinator answers when it knows nothing of us, or what kept it from answering */
   async #keep(generation: Generation): Promise<void> {
     const { signal } = this.#ending;
-    this.#heardAt = performance.now();
+    this.heardMs = performance.now();
     while (!signal.aborted) {
       await pause(HEARTBEAT_MS, signal);
       if (signal.aborted) return;
       try {
         await this.#coordinator.heartbeat(generation);
-        this.#heardAt = performance.now();
+        this.heardMs = performance.now();
       } catch (cause) {
         const name = protocolName(cause);
         if (name === 'REBALANCE_IN_PROGRESS') {
-          this.#heardAt = performance.now();
+          this.heardMs = performance.now();
           return;
         }
         if (this.#isOver() || (name !== null && FORGOTTEN.has(name))) throw cause;
@@ -165,7 +164,7 @@ export class PlatformaticMember implements KafkaMember {
   }
 
   #isOver(): boolean {
-    return performance.now() - this.#heardAt > SESSION_MS_MAX;
+    return performance.now() - this.heardMs > SESSION_MS_MAX;
   }
 
   #settle(joined: Generation, follows: boolean): void {
