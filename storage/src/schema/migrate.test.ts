@@ -93,6 +93,21 @@ describe.each([
     );
     for (const node of nodes) expect(await node.rows('SELECT 1 AS one FROM readings')).toEqual([]);
     await expect(migrate(engine)).rejects.toMatchObject({ retry: 'never', facts: { schema: 102 } });
+    // What only expands keeps no older program from starting.
+    const known = [...MIGRATIONS, ...TRAIL];
+    const grown = {
+      version: 103,
+      name: 'grown',
+      statements: ['INSERT INTO schema_trail (step) VALUES (3)'],
+      expands: true,
+    };
+    await migrate(engine, [...known, grown]);
+    await migrate(engine, [...known, grown]);
+    await migrate(engine, known);
+    expect(await engine.rows('SELECT count() AS steps FROM schema_trail')).toEqual([{ steps: 3 }]);
+    await expect(migrate(engine)).rejects.toMatchObject({ retry: 'never', facts: { schema: 103 } });
+    await migrate(engine, [...known, grown, { version: 104, name: 'changed', statements: [] }]);
+    await expect(migrate(engine, [...known, grown])).rejects.toMatchObject({ facts: { schema: 104, program: 103 } });
   });
 });
 

@@ -8,7 +8,14 @@ export interface Migration {
   readonly version: number;
   readonly name: string;
   readonly statements: readonly string[];
+  /** Only adds what programs before it need not know (tables, views of their own, columns with a default): they go on
+   *  working with it, also when they start again, so nodes can be upgraded one by one. */
+  readonly expands?: boolean;
 }
+
+/** Before the name of a migration that only expands: it is told apart without another column, which would have to be
+ *  added to the table in the midst of older programs. */
+const EXPANDS = '+';
 
 /** In order; a released one is never edited. */
 export const MIGRATIONS: readonly Migration[] = [initial];
@@ -23,7 +30,8 @@ export const MADE = `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt3
 ENGINE = ReplacingMergeTree ORDER BY version`;
 
 /** Brings the database to this program's schema. Safe to run twice, and by several nodes at once: one does it, the others
- *  wait for it. A statement may still run again, when a node has died in the middle.
+ *  wait for it. A statement may still run again, when a node has died in the middle. A newer database is taken if all that
+ *  is newer only expands it.
  *  @throws StoreError STORE_UNREACHABLE (never) when a newer program has been at work here */
 export async function migrate(engine: Engine, migrations: readonly Migration[] = MIGRATIONS): Promise<void> {
   await engine.command(MADE);
@@ -33,13 +41,14 @@ export async function migrate(engine: Engine, migrations: readonly Migration[] =
     const lease = engine.name === 'embedded' ? null : await SchemaLease.take(engine);
     try {
       await engine.settle('schema_migrations');
-      for (const { version, name, statements } of await missing(engine, migrations)) {
+      for (const { version, name, statements, expands = false } of await missing(engine, migrations)) {
         for (const statement of statements) {
           lease?.check();
           await engine.command(statement);
         }
         lease?.check();
-        await engine.command(`INSERT INTO schema_migrations (version, name) VALUES (${version}, '${name}')`);
+        const told = expands ? EXPANDS + name : name;
+        await engine.command(`INSERT INTO schema_migrations (version, name) VALUES (${version}, '${told}')`);
       }
     } finally {
       await lease?.give();
@@ -49,10 +58,13 @@ export async function migrate(engine: Engine, migrations: readonly Migration[] =
 }
 
 async function missing(engine: Engine, migrations: readonly Migration[]): Promise<Migration[]> {
-  const [found] = await engine.rows<{ version: number }>('SELECT max(version) AS version FROM schema_migrations');
+  const [found] = await engine.rows<{ version: number; changed: number }>(
+    `SELECT max(schema_migrations.version) AS version, maxIf(schema_migrations.version, NOT startsWith(name, '${EXPANDS}')) AS changed
+     FROM schema_migrations`,
+  );
   const schema = found?.version ?? 0;
   const program = migrations.at(-1)?.version ?? 0;
-  if (schema > program)
+  if ((found?.changed ?? 0) > program)
     throw new StoreError('STORE_UNREACHABLE', 'never', {
       schema,
       program,
