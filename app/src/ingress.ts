@@ -58,6 +58,7 @@ export async function startLive(
       sessions: registry.sessions,
       retained: registry.retained,
       clients: registry.clients,
+      shareGroups: registry.shareGroups,
       version: VERSION,
     }),
   );

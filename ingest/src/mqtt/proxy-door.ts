@@ -66,7 +66,10 @@ export class ProxyDoor {
       socket.pause();
       const key = keyOf(socket);
       this.#clients.set(key, header.client);
-      socket.once('close', () => this.#clients.delete(key));
+      socket.once('close', () => {
+        // The proxy may have connected anew from the same port meanwhile.
+        if (this.#clients.get(key) === header.client) this.#clients.delete(key);
+      });
       if (header.size < begun.length) socket.unshift(begun.subarray(header.size));
       enter(socket);
       // TLS takes what is left by itself; it reads below the socket.
@@ -103,5 +106,5 @@ export class ProxyDoor {
 /** An IPv4 client of a dual-stack listener is known by its IPv4 address, as policies name it. */
 export const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
 
-const keyOf = ({ remoteAddress, remotePort, localPort }: Socket): string =>
-  `${remoteAddress} ${remotePort} ${localPort}`;
+const keyOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string =>
+  `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;

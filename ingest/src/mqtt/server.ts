@@ -15,6 +15,7 @@ import type {
   Presence,
   RetainedStore,
   SessionStore,
+  ShareGroupStore,
   Started,
 } from '@millrace/core';
 import { WallClock } from '../clock.ts';
@@ -53,6 +54,7 @@ export interface MqttServerOptions {
   readonly retained: RetainedStore;
   /** Absent: there are no other nodes. */
   readonly clients?: ClientStore;
+  readonly shareGroups?: ShareGroupStore;
   /** Hears of refused publishes and subscriptions. */
   readonly audit?: AuditTrail | undefined;
   /** Hears of things that connect. */
@@ -151,6 +153,7 @@ class MqttServer implements ConnectionHost {
       log,
       store: options.sessions,
       retained: options.retained,
+      shareGroups: options.shareGroups,
       gate,
       config,
       audit: options.audit,

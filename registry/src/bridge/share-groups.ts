@@ -32,6 +32,7 @@ export function createShareGroupStore(database: Database, node: string): ShareGr
     ]);
     if (saved.keys.length > 0)
       await tx.query(SAVE, [saved.keys, saved.partitions, saved.offsets, saved.rows.map(({ held }) => held), node]);
+    if (counts.includes(0)) await tx.query(LET_GO, [keys.filter((_, index) => counts[index] === 0), node]);
     const members = await tx.query<MemberRow>(MEMBERS, [keys]);
     const cursors = await tx.query<CursorRow>(CURSORS, [keys]);
     const shares: ShareGroupShare[] = [];
@@ -130,6 +131,10 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::boolean[]) AS given (gr
 ORDER BY group_key COLLATE "C", partition
 ON CONFLICT (group_key, partition) DO UPDATE SET log_offset = excluded.log_offset, node = excluded.node, updated_at = now()
 WHERE held.node = $5::uuid AND (held.log_offset <> excluded.log_offset OR excluded.node IS NULL)`;
+
+/** What was taken and not heard of any more. */
+const LET_GO = `UPDATE registry.mqtt_share_cursors SET node = NULL, updated_at = now()
+  WHERE group_key = ANY ($1::text[]) AND node = $2`;
 
 const MEMBERS = `SELECT group_key AS "group", node, members FROM registry.mqtt_share_members
   JOIN registry.nodes ON nodes.id = mqtt_share_members.node WHERE group_key = ANY ($1::text[])`;

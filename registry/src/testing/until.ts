@@ -1,8 +1,8 @@
 import { sleep } from '../postgres/process.ts';
 
-/** Waits for something to come to pass, ten seconds at most. */
+/** Waits for something to come to pass, half a minute at most. */
 export async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
+  for (let tries = 0; tries < 1_500; tries++) {
     if (await what()) return;
     await sleep(20);
   }

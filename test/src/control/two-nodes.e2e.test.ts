@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually, type Rest } from '../millrace.ts';
 import { ADMIN, logIn, TwoNodes } from './two-nodes.ts';
@@ -20,22 +19,11 @@ describe('two nodes that are started at once on an empty database', { timeout: 1
   }, 180_000);
   afterAll(() => nodes?.dispose(), 120_000);
 
-  async function counted(sql: string): Promise<number> {
-    const client = new pg.Client({ connectionString: nodes.a.environment.MILLRACE_POSTGRES_URL });
-    await client.connect();
-    try {
-      const { rows } = await client.query<{ count: string }>(`SELECT count(*) AS count FROM ${sql}`);
-      return Number(rows[0]?.count);
-    } finally {
-      await client.end();
-    }
-  }
-
   test('make the first of everything once', async () => {
-    expect(await counted('registry.users WHERE admin')).toBe(1);
-    expect(await counted('registry.orgs')).toBe(1);
-    expect(await counted('registry.signing_keys')).toBe(1);
-    expect(await counted('registry.things')).toBe(1);
+    expect(await nodes.counted('registry.users WHERE admin')).toBe(1);
+    expect(await nodes.counted('registry.orgs')).toBe(1);
+    expect(await nodes.counted('registry.signing_keys')).toBe(1);
+    expect(await nodes.counted('registry.things')).toBe(1);
     for (const node of [nodes.a, nodes.b]) expect(node.stderr).not.toMatch(/"level":(?:50|60)/);
   });
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createLogger, type Started } from '@millrace/core';
 import { type EmbeddedPostgres, embeddedPostgres } from '@millrace/registry';
+import pg from 'pg';
 import { Millrace, Rest } from '../millrace.ts';
 
 export const ADMIN = { email: 'admin@example.org', password: 'correct horse battery' };
@@ -99,6 +100,18 @@ export class TwoNodes {
   get #both(): readonly [Millrace, Millrace] {
     if (this.#nodes === undefined) throw new Error('they are not started');
     return this.#nodes;
+  }
+
+  /** Rows of the registry's database. @param from what stands behind FROM */
+  async counted(from: string): Promise<number> {
+    const client = new pg.Client({ connectionString: this.a.environment.MILLRACE_POSTGRES_URL });
+    await client.connect();
+    try {
+      const { rows } = await client.query<{ count: string }>(`SELECT count(*) AS count FROM ${from}`);
+      return Number(rows[0]?.count);
+    } finally {
+      await client.end();
+    }
   }
 
   async dispose(): Promise<void> {

@@ -40,7 +40,6 @@ class Seats implements Delivery {
         return { kind: 'subscribed', subscription, from: [] };
       },
       unsubscribe() {},
-      moveBack() {},
       resume() {},
       moveBack() {},
       positions: () => [],

@@ -8,6 +8,7 @@ import type {
   RetainedStore,
   SessionKey,
   SessionStore,
+  ShareGroupStore,
 } from '@millrace/core';
 import type { Session, SessionOpening, Sessions } from '../contract.ts';
 import { EarlierPublishes } from './earlier-publishes.ts';
@@ -47,6 +48,8 @@ export interface SessionsOptions {
   readonly log?: Log;
   /** null: no session outlives its connection. */
   readonly store: SessionStore | null;
+  /** Shares groups with other nodes; absent: there are none. */
+  readonly shareGroups?: ShareGroupStore | undefined;
   /** null: nothing is retained. */
   readonly retained: RetainedStore | null;
   readonly gate: Gate;
@@ -123,7 +126,7 @@ class NodeSessions implements Sessions, Node {
       },
     });
     this.earlier = options.log === undefined || store === null ? null : new EarlierPublishes(options.log);
-    this.groups = new ShareGroups({ delivery, gate, logger });
+    this.groups = new ShareGroups({ delivery, gate, logger }, options.shareGroups);
     this.system = new SystemTopics(
       systemFacts({
         version: options.version ?? 'development',
@@ -177,7 +180,7 @@ class NodeSessions implements Sessions, Node {
   }
 
   async flush(deadlineMs: number): Promise<void> {
-    await this.write?.flush(deadlineMs);
+    await Promise.all([this.write?.flush(deadlineMs), this.groups.flush(deadlineMs)]);
   }
 
   stop(): void {
@@ -187,6 +190,7 @@ class NodeSessions implements Sessions, Node {
     this.earlier?.stop();
     this.write?.stop();
     for (const session of [...this.#live.values()]) session.leave();
+    this.groups.stop();
   }
 
   urge(record: SessionRecord): number {

@@ -7,14 +7,18 @@ import type {
   Position,
   Principal,
   RequestContext,
+  ShareGroupStore,
   Subscriber,
   Subscription,
+  SubscriptionEnd,
 } from '@millrace/core';
 import type { ChannelFilter } from '../topic.ts';
 import type { SessionFilter } from './filter.ts';
 import type { InFlightEntry } from './in-flight.ts';
 import { untilDone } from './retry.ts';
 import type { ClientSession } from './session.ts';
+import { type ShareGroupPlace, ShareParts } from './share-parts.ts';
+import { type ReportedGroup, ShareRounds } from './share-rounds.ts';
 
 /** Positions of groups that have no member just now, at most. */
 const REMEMBERED_MAX = 10_000;
@@ -32,21 +36,36 @@ interface Returned {
   readonly entry: InFlightEntry;
 }
 
+const NOWHERE: ShareGroupPlace = { positions: [], unacknowledged: new Map() };
+
 interface Shared {
   readonly delivery: Delivery;
   readonly gate: Gate;
   readonly logger: Logger;
 }
 
-/** The groups of `$share/<group>/<filter>` on this node: of one organisation (or one user) each, so tenants never meet. */
+/** The groups of `$share/<group>/<filter>` on this node: of one organisation (or one user) each, so tenants never meet.
+ *  A group that other nodes have members of as well is shared with them, by partitions of the log. */
 export class ShareGroups {
   readonly #shared: Shared;
   readonly #groups = new Map<string, ShareGroup>();
   /** Where groups stood when their last member, who will come back, had left. */
   readonly #remembered = new Map<string, readonly Position[]>();
 
-  constructor(shared: Shared) {
+  /** null: there are no other nodes. */
+  readonly #rounds: ShareRounds | null;
+
+  constructor(shared: Shared, store: ShareGroupStore | undefined) {
     this.#shared = shared;
+    this.#rounds = store === undefined ? null : new ShareRounds(store, shared.logger);
+  }
+
+  async flush(deadlineMs: number): Promise<void> {
+    await this.#rounds?.flush(deadlineMs);
+  }
+
+  stop(): void {
+    this.#rounds?.stop();
   }
 
   /** @param from where the member's session knows that the group stood
@@ -60,17 +79,20 @@ export class ShareGroups {
     const { subject } = session.principal;
     const key = `${subject.kind === 'thing' ? subject.org : subject.id}\0${filter.topic}`;
     for (;;) {
-      let group = this.#groups.get(key);
+      const group = this.#groups.get(key);
       if (group === undefined) {
         const remembered = this.#remembered.get(key);
         this.#remembered.delete(key);
-        group = new ShareGroup(this.#shared, parsed, (positions) => {
-          if (this.#groups.get(key) === group) this.#groups.delete(key);
+        const made = new ShareGroup(this.#shared, parsed, new ShareParts(this.#rounds !== null), (positions, place) => {
+          if (this.#groups.get(key) === made) this.#groups.delete(key);
           if (positions.length > 0) this.#remember(key, positions);
+          this.#rounds?.leave(key, made, positions.length > 0, place);
         });
-        this.#groups.set(key, group);
+        this.#groups.set(key, made);
         const known = remembered ?? from;
-        return (await group.start({ session, filter }, known.length === 0 ? 'tail' : known)) ? group : null;
+        if (!(await made.start({ session, filter }, known.length === 0 ? 'tail' : known))) return null;
+        if (!made.over) await this.#rounds?.enter(key, made);
+        return made;
       }
       if (!(await group.started)) continue;
       if (await group.admit({ session, filter })) return group;
@@ -91,12 +113,13 @@ export class ShareGroups {
 /** One group: a cursor of its own, and each message for one member, in turn among those who have room and may read it.
  *  @holds the delivery judges for the member that has been in it longest, the group for the one who gets the message:
  *         what the first may not read, no member gets */
-export class ShareGroup implements Subscriber<null> {
+export class ShareGroup implements Subscriber<null>, ReportedGroup {
   started: Promise<boolean> = Promise.resolve(false);
   over = false;
+  readonly parts: ShareParts;
   readonly #shared: Shared;
   readonly #parsed: ChannelFilter;
-  readonly #onOver: (positions: readonly Position[]) => void;
+  readonly #onOver: (positions: readonly Position[], place: ShareGroupPlace) => void;
   readonly #places: Place[] = [];
   readonly #attachment: Attachment<null>;
   #lead: ClientSession | null = null;
@@ -106,9 +129,16 @@ export class ShareGroup implements Subscriber<null> {
   #giving = false;
   #room: (() => void) | null = null;
 
-  constructor(shared: Shared, parsed: ChannelFilter, onOver: (positions: readonly Position[]) => void) {
+  /** @param onOver with where it stood for members that come back, and for other nodes */
+  constructor(
+    shared: Shared,
+    parsed: ChannelFilter,
+    parts: ShareParts,
+    onOver: (positions: readonly Position[], place: ShareGroupPlace) => void,
+  ) {
     this.#shared = shared;
     this.#parsed = parsed;
+    this.parts = parts;
     this.#onOver = onOver;
     this.#attachment = shared.delivery.attach<null>(this);
   }
@@ -127,6 +157,7 @@ export class ShareGroup implements Subscriber<null> {
     const start = this.#attachment.subscribe(this.#parsed.filter, null, from).then((subscribed) => {
       if (subscribed.kind === 'denied') place.session.subscriptions.refused(place.filter, subscribed.reason);
       if (subscribed.kind !== 'subscribed') return false;
+      this.parts.start(subscribed.from);
       this.#places.push(place);
       return true;
     });
@@ -160,16 +191,34 @@ export class ShareGroup implements Subscriber<null> {
     return this.over ? [] : this.#attachment.positions();
   }
 
+  get members(): number {
+    return this.#places.length;
+  }
+
+  place(): ShareGroupPlace {
+    const unacknowledged = new Map<number, number>();
+    const note = ({ partition, offset }: Position): void => {
+      unacknowledged.set(partition, Math.min(offset, unacknowledged.get(partition) ?? offset));
+    };
+    for (const { session } of this.#places) for (const entry of this.#takeable(session)) note(entry);
+    for (const { entry } of this.#returned) note(entry);
+    return { positions: this.over ? [] : this.#attachment.positions(), unacknowledged };
+  }
+
+  moveBack(positions: readonly Position[]): void {
+    if (positions.length > 0) this.#attachment.moveBack(positions);
+  }
+
   offer(message: DeliveredMessage, _matched: readonly Subscription<null>[]): boolean {
-    return this.#give(message);
+    return !this.parts.reads(message) || this.#give(message);
   }
 
   gap(): void {}
 
   /** The member that the group was judged for may not read it any more: the next is judged. */
-  ended(): void {
+  ended(_subscription: Subscription<null>, _reason: SubscriptionEnd, at: readonly Position[]): void {
     const lead = this.#places[0];
-    const positions = this.#attachment.positions();
+    const positions = at.length > 0 ? at : this.#attachment.positions();
     if (lead === undefined) return;
     lead.session.subscriptions.ended(lead.filter);
     if (!this.over) void this.#restart(positions);
@@ -179,13 +228,17 @@ export class ShareGroup implements Subscriber<null> {
   leave(session: ClientSession, handOver: boolean): void {
     const index = this.#places.findIndex((place) => place.session === session);
     if (index < 0 || this.over) return;
-    const positions = this.#attachment.positions();
-    const [left] = this.#places.splice(index, 1);
-    const next = this.#places[0];
-    if (next === undefined) {
-      this.#end(session.record.persistent ? positions : []);
+    if (this.#places.length === 1) {
+      const { persistent } = session.record;
+      const { positions, unacknowledged } = this.place();
+      this.#places.length = 0;
+      // What a member takes with it, to come back to it, is not for others.
+      const stays = handOver || persistent;
+      this.#end(persistent ? positions : [], { positions, unacknowledged: stays ? new Map() : unacknowledged });
       return;
     }
+    const [left] = this.#places.splice(index, 1);
+    const next = this.#places[0] as Place;
     this.#lead = next.session;
     if (left !== undefined && !handOver) this.#takeBack(session);
     this.#attachment.resume();
@@ -231,9 +284,7 @@ export class ShareGroup implements Subscriber<null> {
   /** What a member that has left did not acknowledge goes to others. What may have reached it at QoS 2 does not, if it
    *  will come back. */
   #takeBack(session: ClientSession): void {
-    const { inFlight, persistent } = session.record;
-    for (const entry of inFlight.entries()) {
-      if (entry.origin !== this || entry.released || (entry.qos === 2 && persistent)) continue;
+    for (const entry of this.#takeable(session)) {
       if (this.#returned.length >= RETURNED_MAX) return;
       this.#returned.push({ from: session, entry });
     }
@@ -244,6 +295,14 @@ export class ShareGroup implements Subscriber<null> {
       .finally(() => {
         this.#giving = false;
       });
+  }
+
+  /** What others get if it leaves. */
+  #takeable({ record }: ClientSession): InFlightEntry[] {
+    const { inFlight, persistent } = record;
+    return inFlight
+      .entries()
+      .filter((entry) => entry.origin === this && !entry.released && !(entry.qos === 2 && persistent));
   }
 
   async #giveReturned(): Promise<void> {
@@ -284,11 +343,11 @@ export class ShareGroup implements Subscriber<null> {
     }
   }
 
-  #end(positions: readonly Position[]): void {
+  #end(positions: readonly Position[], place: ShareGroupPlace = NOWHERE): void {
     if (this.over) return;
     this.over = true;
     this.#attachment.detach();
-    this.#onOver(positions);
+    this.#onOver(positions, place);
     this.#room?.();
   }
 }
