@@ -10,6 +10,8 @@ import { type RunningWorkers, workers } from './workers.ts';
 
 /** sun_path has 104 bytes on macOS, 108 on Linux; longer names are cut without a word. */
 const SOCKET_PATH_BYTES_MAX = 103;
+/** Workers keep their connections for less: none sends a request on one that is being closed. */
+const RELAY_IDLE_MS_MAX = 120_000;
 const WORKER_CONNECTIONS_MAX = 4;
 /** What a worker's registry opens beside its pool. */
 const LISTENING_CONNECTIONS = 2;
@@ -48,7 +50,7 @@ export async function startFront(config: Config, assembly: Assembly, parts: Fron
   const host = config.node.MILLRACE_HOST;
   await assembly.start(
     httpServer({
-      config: config.http,
+      config: { ...config.http, MILLRACE_HTTP_IDLE_MS_MAX: RELAY_IDLE_MS_MAX },
       host,
       port: 0,
       path: relayPath,

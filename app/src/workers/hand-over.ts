@@ -3,7 +3,7 @@ import { IngestError, type IngestErrorCode } from '@millrace/ingest';
 import { type ListenerName, type LoadKind, loadKindOf } from './words.ts';
 import type { Handed, WorkerProcess } from './worker-process.ts';
 
-/** Connections that wait while no worker is there; further ones are closed. */
+/** Connections that no worker has taken, since none is there or those that are do not answer; further ones are closed. */
 const WAITING_MAX = 4_096;
 const BACKLOG = 4_096;
 const IN_USE: Readonly<Record<ListenerName, IngestErrorCode>> = {
@@ -54,13 +54,15 @@ export class HandOver {
   }
 
   give(handed: Handed): void {
-    const worker = this.#choose(loadKindOf(handed.listener));
-    if (worker !== null) worker.hand(handed);
-    else if (this.#waiting.length < WAITING_MAX) this.#waiting.push(handed);
-    else {
+    const untaken = this.#workers().reduce((sum, worker) => sum + worker.untaken, this.#waiting.length);
+    if (untaken >= WAITING_MAX) {
       this.#shed();
       handed.socket.destroy();
+      return;
     }
+    const worker = this.#choose(loadKindOf(handed.listener));
+    if (worker !== null) worker.hand(handed);
+    else this.#waiting.push(handed);
   }
 
   /** A worker is there. */

@@ -7,7 +7,8 @@ type Exchange = Parameters<NativeHandler['request']>[0];
 /** Below what the main process keeps an idle connection for: no request meets one that is being closed. */
 const IDLE_MS_MAX = 30_000;
 const FREE_SOCKETS_MAX = 16;
-/** Header fields of the connection, and what holds no longer: a worker has decoded the body. */
+/** Header fields of the connection, and what holds no longer: a worker has decoded the body, and heard what a proxy in
+ *  front says of its client. */
 const NOT_PASSED_ON = new Set([
   'connection',
   'keep-alive',
@@ -18,6 +19,10 @@ const NOT_PASSED_ON = new Set([
   'expect',
   'content-length',
   'content-encoding',
+  'client-cert',
+  'x-client-cert',
+  'x-forwarded-for',
+  'x-forwarded-proto',
   RELAYED_CLIENT,
 ]);
 

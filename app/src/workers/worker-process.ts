@@ -76,6 +76,10 @@ export class WorkerProcess {
   load(kind: LoadKind): number {
     return this.#open[kind] + this.#handed[kind];
   }
+  /** Connections that it was handed and has not taken yet. */
+  get untaken(): number {
+    return this.#untaken.size;
+  }
   get silentMs(): number {
     return performance.now() - this.#heardMs;
   }

@@ -23,7 +23,8 @@ export function runWorker(): void {
 }
 
 function say(report: Report): void {
-  if (process.connected) process.send?.(report);
+  // Where the main process is gone, the end of the channel says so: that it takes no report is no fault.
+  if (process.connected) process.send?.(report, undefined, undefined, () => {});
 }
 
 async function begin(start: WorkerStart): Promise<void> {
