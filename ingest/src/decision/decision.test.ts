@@ -95,6 +95,13 @@ describe('a proxy that asks before it passes a request on', () => {
       original('GET', `/ws/channels/room/messages?authorization=${KEY}`),
       204,
     ],
+    [
+      'a browser asks whether its page may ask, and shows nobody',
+      {},
+      original('OPTIONS', '/channels/room/messages'),
+      204,
+    ],
+    ['it asks so of what is no path of messages', {}, original('OPTIONS', '/things'), 401],
     ['only a socket may', {}, original('GET', `/things?authorization=${KEY}`), 401],
   ])('when %s', async (_, who, about, status) => {
     const answer = await ask({ ...(who as Record<string, string>), ...about });
@@ -105,6 +112,8 @@ describe('a proxy that asks before it passes a request on', () => {
   test('asks about something of its own', async () => {
     expect((await ask(mine, '?action=things.read&object=things')).status).toBe(204);
     expect((await ask(mine, '?action=things.read')).status).toBe(400);
+    const preflight = original('OPTIONS', '/channels/room/messages');
+    expect((await ask(preflight, '?action=things.read&object=things')).status).toBe(401);
     expect((await ask(mine, '?action=publish&object=channels/secret/messages')).status).toBe(403);
   });
 

@@ -40,7 +40,7 @@ type Answer =
       readonly channel: string | null;
       readonly org: string | null;
     }
-  /** A ticket is good once: it is judged where it is spent. */
+  /** Judged by who answers the request: a ticket is good once, and a preflight of CORS has nothing to judge. */
   | { readonly kind: 'later' }
   | { readonly kind: 'deny'; readonly status: 400 | 401 | 403; readonly detail: string };
 
@@ -107,10 +107,12 @@ async function decide({ gate, audit }: DecisionServerOptions, exchange: Exchange
   const { head, connection } = exchange;
   const uri = head.header('x-original-uri') ?? head.header('x-forwarded-uri');
   const method = head.header('x-original-method') ?? head.header('x-forwarded-method') ?? 'GET';
-  const asked: Question | null =
-    questionOf(new URLSearchParams(head.query)) ??
-    (uri === undefined ? { kind: 'identity' } : questionOfRequest(method.toUpperCase(), uri));
+  const named = questionOf(new URLSearchParams(head.query));
+  const asked: Question =
+    named ?? (uri === undefined ? { kind: 'identity' } : questionOfRequest(method.toUpperCase(), uri));
   if (asked.kind === 'bad') return { kind: 'deny', status: 400, detail: asked.detail };
+  // A browser asks first whether its page may ask, and shows nothing of its user: whoever answers the path answers that.
+  if (method.toUpperCase() === 'OPTIONS' && named === null && asked.kind === 'message') return { kind: 'later' };
 
   const credential = shown(exchange, uri ?? '');
   if (credential === 'ticket') return { kind: 'later' };
