@@ -56,7 +56,8 @@ function statFields(pid: number): string[] {
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-function treeOf(root: number, mark: string): Set<number> {
+/** Process ids of the tree. */
+export function treeOf(root: number, mark: string): Set<number> {
   const children = new Map<number, number[]>();
   const found = new Set<number>([root]);
   for (const name of listing('/proc')) {

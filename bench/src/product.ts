@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { stopProcess, tailOf } from './child.ts';
 import { workDirectory } from './directory.ts';
 import { BenchError } from './errors.ts';
-import { TREE_MARK, type TreeMemory, treeMemory } from './memory.ts';
+import { TREE_MARK, type TreeMemory, treeMemory, treeOf } from './memory.ts';
 import type { Target } from './pack.ts';
 import { onCore } from './pinning.ts';
 
@@ -48,6 +48,8 @@ export interface ProductNode {
   /** Logs the administrator in. */
   plane(): Promise<ControlPlane>;
   memory(): TreeMemory | null;
+  /** Of the node and all that it started. */
+  pids(): number[];
   stderr(): string;
   stop(): Promise<void>;
 }
@@ -120,6 +122,7 @@ export async function startNode({ roles, environment = {}, core = null }: NodeOp
       readyMs,
       plane: () => logIn(url, password),
       memory: () => treeMemory(child.pid ?? 0, mark),
+      pids: () => [...treeOf(child.pid ?? 0, mark)],
       stderr,
       stop,
     };
