@@ -1,4 +1,13 @@
-import type { Counter, Histogram, Metrics, NormalisedBatch, TABLES, TableName, WriteOptions } from '@millrace/core';
+import {
+  type Counter,
+  type Histogram,
+  type Metrics,
+  type NormalisedBatch,
+  StoreError,
+  type TABLES,
+  type TableName,
+  type WriteOptions,
+} from '@millrace/core';
 import type { Engine, Shard } from '../engine/engine.ts';
 import { insertError } from '../engine/errors.ts';
 import type { Turnstile } from '../engine/turnstile.ts';
@@ -75,13 +84,20 @@ export class Writer {
     facts: Readonly<Record<string, string | number>>,
     fence: WriteOptions['fence'],
   ): Promise<void> {
+    let late = false;
+    // What was given up must not begin after all, at another replica for example: the range may be cut by then.
+    const inTime = async (): Promise<void> => {
+      await fence?.();
+      if (late) throw new StoreError('STORE_UNREACHABLE', 'later', { table });
+    };
     try {
       await this.#inserts.pass(async () => {
         const end = this.#seconds.startTimer({ table });
-        await within(shard.insertBlock(table, bytes, token, fence), this.#insertMsMax);
+        await within(shard.insertBlock(table, bytes, token, inTime), this.#insertMsMax);
         end();
       });
     } catch (cause) {
+      late = true;
       const error = insertError(cause, { ...facts, table });
       this.#count(table, error.code === 'STORE_REFUSED' ? 'refused' : 'unreachable');
       throw error;
