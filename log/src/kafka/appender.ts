@@ -61,6 +61,7 @@ export class Appender {
   #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
   #closed = false;
+  #stopped = false;
 
   constructor(client: KafkaClient, options: AppenderOptions) {
     this.#client = client;
@@ -222,6 +223,8 @@ export class Appender {
     } finally {
       lane.sending = false;
       for (const queue of queues) queue.sending = false;
+      // Connected while all others were closed.
+      if (this.#stopped) await lane.producer?.close();
       // Whatever waits has waited for this one.
       if (this.pendingBytes > 0) this.#soon();
     }
@@ -284,6 +287,7 @@ export class Appender {
 
   async stop(): Promise<void> {
     this.#closed = true;
+    this.#stopped = true;
     clearTimeout(this.#timer);
     const closed = new LogError('LOG_CLOSED', 'never');
     for (const { gathers } of this.#queues.values()) {
