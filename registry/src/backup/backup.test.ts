@@ -125,6 +125,19 @@ test('a backup of an older schema is loaded as it was and migrated; of a newer o
   expect(await query(url, `SELECT nextval('registry.session_generations') AS next`)).toEqual([{ next: '42' }]);
 });
 
+test('a schema of the same name that another program made is told of, and not taken for an empty one', async () => {
+  await query(postgres.url, 'CREATE DATABASE elsewhere');
+  const url = postgres.url.replace(/\/millrace(?=$|\?)/, '/elsewhere');
+  await query(url, 'CREATE SCHEMA registry');
+  await query(url, 'CREATE TABLE registry.prices (id integer)');
+  const restore = openRegistryRestore({ url, logger, metrics: createMetrics() });
+  try {
+    expect(await restore.contents()).toEqual({ 'table prices of another program': 1 });
+  } finally {
+    await restore.close();
+  }
+});
+
 test('a session begins anew in the log that begins anew, and keeps what it has', () => {
   const state = {
     subscriptions: [{ topic: 'a/#', qos: 1, from: [{ partition: 1, offset: 9 }], held: true }],

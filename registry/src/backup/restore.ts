@@ -46,6 +46,13 @@ export function openRegistryRestore(options: {
   return {
     async contents() {
       if (await isThere('restores')) return null;
+      if (!(await isThere('migrations'))) {
+        // Another program's schema of the same name is not ours to drop.
+        const others = await database.query<{ name: string }>(
+          `SELECT relname AS name FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace = to_regnamespace('registry')`,
+        );
+        return Object.fromEntries(others.map(({ name }) => [`table ${name} of another program`, 1]));
+      }
       const counts: Record<string, number> = {};
       for (const table of COUNTED) {
         if (!(await isThere(table))) continue;

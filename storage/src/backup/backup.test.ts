@@ -108,6 +108,7 @@ test.each<[PlaceKind, PlaceKind]>([
         await restore.load({ name, columns }, bytes, `restore-${index}`);
       }
       await restore.finish();
+      expect(await restore.storedCount()).toBe(0);
       await restore.close();
 
       const opened = await target.open();
@@ -131,6 +132,11 @@ test.each<[PlaceKind, PlaceKind]>([
       const second = await opened.value.snapshot(new Set());
       expect(second.partitions).toEqual(new Map([[0, GONE_PARTITION_MIN + 2]]));
       await opened.stop();
+
+      // Whoever comes back to a restore that was cut short does not clear away what a node has stored.
+      const later = await openStoreRestore(target.config, target.directory);
+      expect(await later.storedCount()).toBe(1);
+      await later.close();
     } finally {
       await from.close();
       await target.close();

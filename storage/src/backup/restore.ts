@@ -1,4 +1,4 @@
-import { type SnapshotTable, StoreError } from '@millrace/core';
+import { GONE_PARTITION_MIN, type SnapshotTable, StoreError } from '@millrace/core';
 import type { StorageConfig } from '../config.ts';
 import { insertError } from '../engine/errors.ts';
 import { INSERT_TARGETS, MIGRATIONS, migrate, setDurability } from '../schema/migrate.ts';
@@ -11,6 +11,8 @@ const NAME = /^[a-z][a-z0-9_]{0,62}$/;
 export interface StoreRestore {
   /** Rows by table, of tables that have any. */
   contents(): Promise<Readonly<Record<string, number>>>;
+  /** Messages that a node has stored: no restore has. */
+  storedCount(): Promise<number>;
   /** Makes the schema of the backup in an empty store; what a restore that was cut short has left goes.
    *  @throws StoreError STORE_REFUSED when the backup is of a newer program */
   begin(schema: number): Promise<void>;
@@ -47,6 +49,13 @@ export async function openStoreRestore(config: StorageConfig, directory: string)
         if (Number(found?.count) > 0) counts[table] = Number(found?.count);
       }
       return counts;
+    },
+    async storedCount() {
+      if (!(await tables()).includes('message_log')) return 0;
+      const [found] = await engine.rows<{ count: string }>(
+        `SELECT toString(count()) AS count FROM message_log WHERE log_partition < ${GONE_PARTITION_MIN}`,
+      );
+      return Number(found?.count);
     },
     async begin(schema) {
       if (schema > STORE_SCHEMA)

@@ -107,6 +107,8 @@ describe('a backup', () => {
     truncateSync(join(truncated, path), 10);
     const unfinished = copy('unfinished');
     rmSync(join(unfinished, 'manifest.json'));
+    const archive = join(directory, 'archive.tar');
+    writeFileSync(archive, 'of tar');
     const newer = copy('newer');
     writeFileSync(join(newer, 'manifest.json'), JSON.stringify({ format: 99, program: '9.9.9' }));
     const odd = copy('odd');
@@ -118,6 +120,8 @@ describe('a backup', () => {
       [damaged, settings, `${path}: is not what was written`],
       [truncated, settings, `${path}: has 10 bytes`],
       [unfinished, settings, 'there is no manifest.json'],
+      [archive, settings, 'is a file: a restore reads a directory'],
+      [join(directory, 'nowhere'), settings, 'There is no '],
       [newer, settings, 'millrace 9.9.9 or newer'],
       [odd, settings, 'is damaged: files.0.path'],
       [first, { MILLRACE_SECRET: 'ab'.repeat(32) }, 'is not that of the installation'],

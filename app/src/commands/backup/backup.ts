@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -31,8 +31,8 @@ export async function backUp(call: Call): Promise<void> {
     return;
   }
   const target = resolve(name);
-  if (existsSync(target) && readdirSync(target).length > 0)
-    throw new Failure(5, `${target} is not empty.`, 'Name another directory: a backup never overwrites anything.');
+  if (existsSync(target) && (!statSync(target).isDirectory() || readdirSync(target).length > 0))
+    throw new Failure(5, `${target} is there already.`, 'Name another directory: a backup never overwrites anything.');
   const draft = `${target}.part`;
   const body = await ask(call);
   // What one that was killed has left.

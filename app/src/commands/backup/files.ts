@@ -11,6 +11,13 @@ const TOLD_MAX = 5;
 /** @throws Failure when there is none, it is damaged, or a newer program wrote it */
 export function readManifest(directory: string): BackupManifest {
   const path = join(directory, MANIFEST_FILE);
+  if (!existsSync(directory)) throw new Failure(1, `There is no ${directory}.`, 'Name the directory of a backup.');
+  if (!statSync(directory).isDirectory())
+    throw new Failure(
+      1,
+      `${directory} is a file: a restore reads a directory.`,
+      `Unpack the archive: mkdir -m 700 backup && tar -C backup -xf ${directory}`,
+    );
   if (!existsSync(path))
     throw new Failure(
       1,

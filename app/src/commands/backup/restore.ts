@@ -92,7 +92,9 @@ async function openInstallation(config: Config, target: DataDirectory, assembly:
 /** @throws Failure that says what was found */
 async function assertEmpty({ registry, store, log }: Installation, keepsLog: boolean): Promise<void> {
   const kept = await registry.contents();
-  const found = kept === null ? {} : { ...kept, ...(await store.contents()) };
+  // A restore that was cut short is cleared away; what is beside it may be somebody's who works with it.
+  const stored = kept === null ? await store.storedCount() : 0;
+  const found = kept !== null ? { ...kept, ...(await store.contents()) } : stored > 0 ? { message_log: stored } : {};
   const told = Object.entries(found).map(([table, count]) => `${table}: ${count}`);
   let messageCount = 0;
   for (let partition = 0; partition < log.partitionCount; partition++)
