@@ -34,6 +34,7 @@ function banner(
     `  MQTT      ${[node.mqtt, node.mqtts].filter((address) => address !== null).join(', ') || 'off'}`,
     `  CoAP      ${[node.devices.coap, node.devices.coaps].filter((address) => address !== null).join(', ') || 'off'}`,
     `  data      ${directory.path}`,
+    ...(config.node.MILLRACE_PROFILE === undefined ? [] : [`  profile   ${config.node.MILLRACE_PROFILE}`]),
     `  admin     ${config.registry.MILLRACE_ADMIN_EMAIL}`,
   ];
   if (node.admin !== null) {

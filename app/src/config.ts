@@ -19,6 +19,7 @@ import { RegistryConfig } from '@millrace/registry';
 import { StorageConfig } from '@millrace/storage';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
+import { NO_PROFILE, PROFILE_NAMES, profileDefaults } from './profile.ts';
 
 const WORKERS_MAX = 64;
 export const ROLES = ['ingest', 'processors', 'registry'] as const;
@@ -26,6 +27,12 @@ export type Role = (typeof ROLES)[number];
 
 /** What no room owns. */
 export const NodeConfig = z.object({
+  MILLRACE_PROFILE: z
+    .enum(PROFILE_NAMES, { error: ({ input }) => `"${String(input)}" ${NO_PROFILE}` })
+    .optional()
+    .describe(
+      'Other defaults as a whole (the column small), for a gateway or a small computer: docs/platforms.md. In millrace.toml it comes too late for the heap and the threads of Node: better set it in the environment.',
+    ),
   MILLRACE_DATA_DIR: z.string().default('./data').describe('Everything embedded lives here.'),
   MILLRACE_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind. 0.0.0.0 or :: for all.'),
   MILLRACE_HTTP_PORT: port.default(8080).describe('HTTP port; 0 picks a free one, off leaves the listener out.'),
@@ -91,9 +98,9 @@ export type SetupErrorCode = 'SETUP_INVALID';
 export class SetupError extends MillraceError<SetupErrorCode> {}
 
 /** Names outside the schemas that are understood too: the latter are of the commands that ask a node. */
-const OTHER_NAMES = ['MILLRACE_CONFIG', 'MILLRACE_URL', 'MILLRACE_TOKEN', 'MILLRACE_PROFILE', 'MILLRACE_ORG'];
+const OTHER_NAMES = ['MILLRACE_CONFIG', 'MILLRACE_URL', 'MILLRACE_TOKEN', 'MILLRACE_LOGIN_PROFILE', 'MILLRACE_ORG'];
 
-/** Reads the configuration: the environment over `millrace.toml` over the defaults.
+/** Reads the configuration: the environment over `millrace.toml` over the profile over the defaults.
  *  @throws ConfigError with all problems at once; SetupError when the file cannot be read */
 export function loadConfig(
   environment: Readonly<Record<string, string | undefined>>,
@@ -114,7 +121,8 @@ export function loadConfig(
     if (!known.has(name) && !OTHER_NAMES.includes(name))
       problems.push(`${name} is not a setting${nearest(name, known)}`);
   }
-  const merged = { ...fromFile, ...withoutUnset(environment) };
+  const told = { ...fromFile, ...withoutUnset(environment) };
+  const merged = { ...profileDefaults(told.MILLRACE_PROFILE), ...told };
   const config: Record<string, unknown> = {};
   for (const [name, schema] of Object.entries(SECTIONS)) {
     try {

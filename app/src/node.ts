@@ -191,7 +191,8 @@ function postgres(config: Config, directory: DataDirectory, logger: Logger, more
   const url = config.registry.MILLRACE_POSTGRES_URL;
   if (url === undefined) {
     const connectionsMax = POSTGRES_CONNECTIONS_MAX + more;
-    return embeddedPostgres({ directory: directory.file('postgres'), connectionsMax, logger });
+    const buffersMib = config.registry.MILLRACE_POSTGRES_BUFFERS_MIB;
+    return embeddedPostgres({ directory: directory.file('postgres'), connectionsMax, buffersMib, logger });
   }
   // What a server of somebody else's does shows in the registry's own health.
   const value = { url, health: () => null };

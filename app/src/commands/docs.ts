@@ -4,6 +4,7 @@ import { openApiDocument } from '@millrace/registry';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { SECTIONS } from '../config.ts';
+import { PROFILES } from '../profile.ts';
 import { VERSION } from '../version.ts';
 import { cliPage } from './cli-page.ts';
 
@@ -38,16 +39,18 @@ export function configurationPage(): string {
   const parts = [
     GENERATED,
     '# Configuration\n\n',
-    'Each setting is an environment variable. The same can stand in `millrace.toml` in the working directory (or in the file that `MILLRACE_CONFIG` names): `[http] port = 8080` is `MILLRACE_HTTP_PORT=8080`. The environment wins. All mistakes are reported together at the start, misspelt names too.\n',
+    'Each setting is an environment variable. The same can stand in `millrace.toml` in the working directory (or in the file that `MILLRACE_CONFIG` names): `[http] port = 8080` is `MILLRACE_HTTP_PORT=8080`. The environment wins. `MILLRACE_PROFILE=small` sets the defaults of the column small, where there is one; what is set besides goes before it. All mistakes are reported together at the start, misspelt names too.\n',
   ];
   for (const [name, schema] of Object.entries(SECTIONS)) {
     const document = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
     const properties = Object.entries(document.properties ?? {}) as [string, JsonSchema][];
     if (properties.length === 0) continue;
-    parts.push(`\n## ${HEADINGS[name as keyof typeof SECTIONS]}\n\n| name | default | meaning |\n|---|---|---|\n`);
+    parts.push(
+      `\n## ${HEADINGS[name as keyof typeof SECTIONS]}\n\n| name | default | small | meaning |\n|---|---|---|---|\n`,
+    );
     for (const [key, property] of properties) {
       parts.push(
-        `| \`${key}\` | ${defaultOf(schema as z.ZodObject, key)} | ${cell(property.description ?? '')}${bounds(property)} |\n`,
+        `| \`${key}\` | ${defaultOf(schema as z.ZodObject, key)} | ${smallOf(key)} | ${cell(property.description ?? '')}${bounds(property)} |\n`,
       );
     }
   }
@@ -66,6 +69,11 @@ function defaultOf(schema: z.ZodObject, key: string): string {
   if (!result.success || result.data === undefined) return 'unset';
   const value = result.data;
   return `\`${typeof value === 'boolean' ? (value ? 'on' : 'off') : Array.isArray(value) ? value.join(',') : String(value)}\``;
+}
+
+function smallOf(key: string): string {
+  const value = (PROFILES.small as Readonly<Record<string, string>>)[key];
+  return value === undefined ? '' : `\`${value}\``;
 }
 
 function bounds(property: JsonSchema): string {

@@ -22,7 +22,8 @@ export async function doctor(flags: Flags): Promise<void> {
       () => {
         try {
           config = loadConfig(environmentWith(flags));
-          return ok('understood');
+          const profile = config.node.MILLRACE_PROFILE;
+          return ok(profile === undefined ? 'understood' : `understood, profile ${profile}`);
         } catch (error) {
           return fail('not understood', explain(error).trim());
         }

@@ -21,6 +21,7 @@ Examples:
   millrace bench bridge --quick                    the same for MQTT, beside mosquitto
   millrace bench gate --quick                      the same for decisions: who may
   millrace bench kafka --quick                     the same for the log in Kafka
+  millrace bench small --quick                     what a node takes with MILLRACE_PROFILE=small
   millrace login --local                           as the administrator of the node on this machine
   millrace things create --name thermometer        then: millrace things --help
   millrace subscribe kitchen                       messages as they come
@@ -81,11 +82,11 @@ function createCommands(): Command {
   program
     .command('bench')
     .description(
-      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, the gate, or Kafka',
+      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, the gate, Kafka, or the small profile',
     )
     .argument(
       '[what]',
-      'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions; kafka: the log in Kafka',
+      'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions; kafka: the log in Kafka; small: memory with MILLRACE_PROFILE=small',
       'road',
     )
     .option('--quick', 'one short round instead of three')

@@ -14,6 +14,8 @@ export async function start(flags: Flags): Promise<void> {
   const begun = performance.now();
   const config = loadConfig(environmentWith(flags));
   const logger = createLogger(config.node.MILLRACE_LOG_LEVEL);
+  const profile = config.node.MILLRACE_PROFILE;
+  if (profile !== undefined) logger.info({ profile }, 'starts with the defaults of a profile');
   const directory = await takeDataDirectory(config.node.MILLRACE_DATA_DIR, config.node.MILLRACE_SECRET);
   const stopping = new AbortController();
   let starting: Promise<RunningNode> | undefined;

@@ -23,6 +23,8 @@ export interface EmbeddedPostgresOptions {
   readonly directory: string;
   /** Connections that it takes (40). */
   readonly connectionsMax?: number;
+  /** Its shared buffers (32). @units MiB */
+  readonly buffersMib?: number;
   readonly logger: Logger;
 }
 
@@ -68,6 +70,7 @@ async function startServer({
   directory,
   logger,
   connectionsMax,
+  buffersMib,
 }: EmbeddedPostgresOptions): Promise<Started<EmbeddedPostgres>> {
   const account = serverAccount();
   const place = preparePlace(directory, account);
@@ -84,7 +87,12 @@ async function startServer({
       logger.info({ directory: binaries.copiedTo }, 'postgres runs from a copy of its binaries');
     await stopLeftBehind(place, logger);
     if (!existsSync(join(place.cluster, 'PG_VERSION'))) await initialise(binaries, place, account);
-    const running = new Server(binaries, place, account, await address(place), logger, connectionsMax);
+    const settings = {
+      ...SETTINGS,
+      ...(connectionsMax === undefined ? {} : { max_connections: String(connectionsMax) }),
+      ...(buffersMib === undefined ? {} : { shared_buffers: `${buffersMib}MB` }),
+    };
+    const running = new Server(binaries, place, account, await address(place), logger, settings);
     server = running;
     await running.launch();
     await createDatabase(running.url('postgres'));
@@ -127,7 +135,7 @@ class Server {
   readonly #account: Account | null;
   readonly #address: Address;
   readonly #logger: Logger;
-  readonly #connectionsMax: number | undefined;
+  readonly #settings: Readonly<Record<string, string>>;
   readonly #password: string;
   readonly #onExit = (): void => {
     this.#child?.kill('SIGINT');
@@ -145,9 +153,9 @@ class Server {
     account: Account | null,
     address: Address,
     logger: Logger,
-    connectionsMax?: number,
+    settings: Readonly<Record<string, string>>,
   ) {
-    this.#connectionsMax = connectionsMax;
+    this.#settings = settings;
     this.#binaries = binaries;
     this.#place = place;
     this.#account = account;
@@ -173,8 +181,7 @@ class Server {
   async launch(): Promise<void> {
     const { host, port } = this.#address;
     const settings: Record<string, string> = {
-      ...SETTINGS,
-      ...(this.#connectionsMax === undefined ? {} : { max_connections: String(this.#connectionsMax) }),
+      ...this.#settings,
       port: String(port),
       listen_addresses: host ?? '',
       unix_socket_directories: host === null ? this.#place.cluster : '',

@@ -15,6 +15,7 @@ import { homedir, networkInterfaces } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TokenStore, Tokens } from '@millrace/sdk';
+import { NO_PROFILE, PROFILE_NAMES } from '../../profile.ts';
 import { Failure } from './failure.ts';
 
 /** A server and who one is there. */
@@ -144,9 +145,18 @@ const withOrg = (org: string | undefined) => (org === undefined ? {} : { org });
 
 const sameServer = (a: string, b: string): boolean => a.replace(/\/+$/, '') === b.replace(/\/+$/, '');
 
+/** @throws Failure 2 while MILLRACE_PROFILE, its former name, holds a login and nothing takes its place: a command must
+ *  not go to another server than was meant */
+function loginProfile(): string | undefined {
+  const { MILLRACE_LOGIN_PROFILE: name, MILLRACE_PROFILE: former } = process.env;
+  if (name !== undefined && name !== '') return name;
+  if (former === undefined || former === '' || (PROFILE_NAMES as readonly string[]).includes(former)) return undefined;
+  throw new Failure(2, `MILLRACE_PROFILE: “${former}” ${NO_PROFILE}`, `MILLRACE_LOGIN_PROFILE=${former}`);
+}
+
 function currentProfile({ profile, url }: ConnectionFlags): { name: string; profile: Profile } | null {
   const file = readProfiles();
-  const asked = profile ?? (process.env.MILLRACE_PROFILE || undefined);
+  const asked = profile ?? loginProfile();
   const server = url ?? (process.env.MILLRACE_URL || undefined);
   const ofServer = Object.keys(file.profiles).filter(
     (each) => server !== undefined && sameServer(server, file.profiles[each]?.url ?? ''),

@@ -5,7 +5,7 @@ const CONNECTION: readonly OptionSpecification[] = [
   { flags: '--json', description: "the API's own JSON, for scripts" },
   { flags: '--wide', description: 'all columns, nothing cut' },
   { flags: '--url <url>', description: 'server (MILLRACE_URL)' },
-  { flags: '--profile <name>', description: 'server and login of this profile (MILLRACE_PROFILE)' },
+  { flags: '--profile <name>', description: 'server and login of this profile (MILLRACE_LOGIN_PROFILE)' },
   { flags: '--org <org>', description: 'organisation, by id or name (MILLRACE_ORG)' },
   { flags: '--timeout <seconds>', description: 'how long an answer may take', default: '30' },
 ];

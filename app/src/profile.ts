@@ -1,0 +1,60 @@
+/** Other defaults, for a machine of another kind. The environment and millrace.toml go before them.
+ *  @source ADR 0028 */
+export const PROFILES = {
+  /** A Raspberry Pi, a gateway: at most 400 MiB at 500 messages a second, and few writes to the card. */
+  small: {
+    MILLRACE_HTTP_CONNECTIONS_MAX: '1024',
+    MILLRACE_HTTP_IN_FLIGHT_MESSAGES_MAX: '4096',
+    MILLRACE_HTTP_IN_FLIGHT_BYTES_MAX: '16777216',
+    MILLRACE_MQTT_CONNECTIONS_MAX: '2048',
+    MILLRACE_MQTT_IN_FLIGHT_MESSAGES_MAX: '4096',
+    MILLRACE_MQTT_IN_FLIGHT_BYTES_MAX: '16777216',
+    MILLRACE_MQTT_UNSAVED_SESSIONS_MAX: '4096',
+    MILLRACE_COAP_PEERS_MAX: '4096',
+    MILLRACE_COAP_DEDUPLICATION_ENTRIES_MAX: '65536',
+    MILLRACE_COAP_DEDUPLICATION_BYTES_MAX: '2097152',
+    MILLRACE_COAP_REQUESTS_MAX: '2048',
+    MILLRACE_COAP_TRANSFERS_MAX: '256',
+    MILLRACE_COAP_TRANSFER_BYTES_MAX: '8388608',
+    MILLRACE_COAP_IN_FLIGHT_BYTES_MAX: '16777216',
+    MILLRACE_COAP_OBSERVERS_MAX: '10000',
+    MILLRACE_COAPS_HANDSHAKES_MAX: '500',
+    MILLRACE_COAPS_SESSIONS_MAX: '4096',
+    MILLRACE_LWM2M_REGISTRATIONS_MAX: '4096',
+    MILLRACE_WS_CONNECTIONS_MAX: '512',
+    MILLRACE_LORA_RECENT_EVENTS_MAX: '8192',
+    MILLRACE_LORA_KNOWN_DEVICES_MAX: '4096',
+    MILLRACE_DELIVERY_SUBSCRIPTIONS_MAX: '20000',
+    MILLRACE_DELIVERY_INDEX_BYTES_MAX: '2097152',
+    MILLRACE_LOG_BYTES_MAX: '2147483648',
+    MILLRACE_LOG_RETENTION_BYTES: '134217728',
+    MILLRACE_LOG_PENDING_BYTES_MAX: '16777216',
+    MILLRACE_POLICY_CREDENTIALS_MAX: '10000',
+    MILLRACE_POLICY_ANSWERS_MAX: '20000',
+    MILLRACE_POLICY_UNKNOWN_MAX: '10000',
+    MILLRACE_POLICY_HASHES_MAX: '1',
+    MILLRACE_PROCESSOR_THREADS: '1',
+    MILLRACE_BATCH_BYTES_MAX: '1048576',
+    MILLRACE_BATCH_LINGER_MS: '2000',
+    MILLRACE_DEDUP_RECORDS_MAX: '50000',
+    MILLRACE_WORKER_HEAP_MIB_MAX: '96',
+    MILLRACE_CODECS_THREADS: '1',
+    MILLRACE_STORE_INSERTS_MAX: '1',
+    MILLRACE_STORE_QUERY_BYTES_MAX: '67108864',
+    MILLRACE_STORE_MEMORY_BYTES_MAX: '402653184',
+    MILLRACE_STORE_CACHE_BYTES_MAX: '8388608',
+    MILLRACE_POSTGRES_CONNECTIONS_MAX: '2',
+    MILLRACE_POSTGRES_BUFFERS_MIB: '8',
+  },
+} as const satisfies Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+export type Profile = keyof typeof PROFILES;
+export const PROFILE_NAMES = Object.keys(PROFILES) as [Profile, ...Profile[]];
+
+/** Commands were once told by this variable as whom they log in. */
+export const NO_PROFILE = `is no profile of a node (there is: ${PROFILE_NAMES.join(', ')}); which login commands use is said by MILLRACE_LOGIN_PROFILE`;
+
+/** @returns none for what is no profile: the schema says so */
+export function profileDefaults(name: string | undefined): Readonly<Record<string, string>> {
+  return name !== undefined && Object.hasOwn(PROFILES, name) ? PROFILES[name as Profile] : {};
+}
