@@ -1,5 +1,5 @@
 import { EVERY_SUBTOPIC, type MessageAction } from '@millrace/core';
-import { type Address, addressOf, routeOf } from '../http/route.ts';
+import { type Address, addressOf, isChannelReference, routeOf } from '../http/route.ts';
 import { hasWildcard, socketPathOf, streamPathOf } from '../live/path.ts';
 
 /** What is asked about a client. */
@@ -21,19 +21,21 @@ export type Question =
 const IDENTITY: Question = { kind: 'identity' };
 const MESSAGES_OBJECT = /^channels\/([^/]+)\/messages(?:\/(.+))?$/;
 const CHARACTERS_MAX = 1_024;
+const CONTROL = /\p{Cc}/u;
 
 /** What the parameters of the question say; null if they name nothing to decide. */
 export function questionOf(parameters: URLSearchParams): Question | null {
   const [action, object] = [parameters.get('action'), parameters.get('object')];
   if (action === null && object === null) return null;
   if (action === null || object === null) return { kind: 'bad', detail: 'Give both action and object, or neither.' };
+  if (CONTROL.test(object)) return { kind: 'bad', detail: 'An object has no control characters.' };
   if (action.length > CHARACTERS_MAX || object.length > CHARACTERS_MAX) {
     return { kind: 'bad', detail: `action and object have at most ${CHARACTERS_MAX} characters.` };
   }
   const org = parameters.get('org');
   if (action === 'publish' || action === 'subscribe') {
     const [, channel, subtopic = ''] = MESSAGES_OBJECT.exec(object) ?? [];
-    if (channel === undefined) {
+    if (channel === undefined || !isChannelReference(channel)) {
       return { kind: 'bad', detail: `The object of ${action} is channels/<id>/messages[/<subtopic>].` };
     }
     return { kind: 'message', actions: [action], channel, subtopic, org };
