@@ -78,8 +78,10 @@ const EVERY = { has: () => true } as unknown as ReadonlySet<number>;
 /** What comes next is made when the client has taken what came before. */
 function bodyOf({ archive, close }: Begun, logger: Logger): ReadableStream<Uint8Array> {
   let stall: NodeJS.Timeout | undefined;
+  let left = false;
   const end = async (): Promise<void> => {
     clearTimeout(stall);
+    left = true;
     // First, since what is waited for may never come.
     await close();
     await archive.return(undefined).catch(() => undefined);
@@ -90,6 +92,7 @@ function bodyOf({ archive, close }: Begun, logger: Logger): ReadableStream<Uint8
         clearTimeout(stall);
         try {
           const { done, value } = await archive.next();
+          if (left) return;
           if (done === true) {
             await close();
             controller.close();
@@ -97,12 +100,14 @@ function bodyOf({ archive, close }: Begun, logger: Logger): ReadableStream<Uint8
           }
           controller.enqueue(value);
           stall = setTimeout(() => {
+            logger.warn({ waitedMs: STALL_MS_MAX }, 'a backup ended: its client takes nothing');
             controller.error(new Error('nobody took the backup'));
             void end();
           }, STALL_MS_MAX);
           stall.unref();
         } catch (error) {
           await close();
+          if (left) return;
           logger.error({ err: error }, 'a backup broke off');
           controller.error(error);
         }

@@ -87,6 +87,8 @@ describe('a backup', () => {
       return answer.status === 200 && bytes.byteLength > 0;
     });
     expect(again).toBe(true);
+    // Who leaves is no fault of ours.
+    expect(source.stderr).not.toContain('a backup broke off');
   });
 
   test('that is damaged, cut short, of another secret or of a newer program is refused before anything is written', {
