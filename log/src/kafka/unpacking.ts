@@ -14,17 +14,10 @@ const ZSTD_SIZE_BYTES = [0, 2, 4, 8] as const;
  *  @throws RangeError when they are no frames, or end too early  @source lz4_Frame_format.md 1.6.4 */
 export function lz4SizeMax(bytes: Buffer): number {
   let size = 0;
-  for (let at = 0; at < bytes.length; ) {
-    const magic = bytes.readUInt32LE(at);
-    at += 4;
-    if (isSkippable(magic)) {
-      at += 4 + bytes.readUInt32LE(at);
-      continue;
-    }
-    if (magic !== LZ4_FRAME) throw new RangeError('not a frame of lz4');
-    const flags = bytes.readUInt8(at);
-    const blockBytesMax = 1 << (8 + 2 * ((bytes.readUInt8(at + 1) >>> 4) & 7));
-    at += 3 + ((flags & 0x08) === 0 ? 0 : 8) + ((flags & 0x01) === 0 ? 0 : 4);
+  walkFrames(bytes, LZ4_FRAME, (start) => {
+    const flags = bytes.readUInt8(start);
+    const blockBytesMax = 1 << (8 + 2 * ((bytes.readUInt8(start + 1) >>> 4) & 7));
+    let at = start + 3 + ((flags & 0x08) === 0 ? 0 : 8) + ((flags & 0x01) === 0 ? 0 : 4);
     for (;;) {
       const head = bytes.readUInt32LE(at);
       at += 4;
@@ -33,8 +26,8 @@ export function lz4SizeMax(bytes: Buffer): number {
       size += head >>> 31 === 1 ? length : Math.min(blockBytesMax, length * LZ4_RATIO_MAX);
       at += length + ((flags & 0x10) === 0 ? 0 : 4);
     }
-    at += (flags & 0x04) === 0 ? 0 : 4;
-  }
+    return at + ((flags & 0x04) === 0 ? 0 : 4);
+  });
   return size;
 }
 
@@ -42,18 +35,11 @@ export function lz4SizeMax(bytes: Buffer): number {
  *  @throws RangeError when they are no frames, or end too early  @source RFC 8878 §3.1 */
 export function zstdSizeMax(bytes: Buffer): number {
   let size = 0;
-  for (let at = 0; at < bytes.length; ) {
-    const magic = bytes.readUInt32LE(at);
-    at += 4;
-    if (isSkippable(magic)) {
-      at += 4 + bytes.readUInt32LE(at);
-      continue;
-    }
-    if (magic !== ZSTD_FRAME) throw new RangeError('not a frame of zstd');
-    const flags = bytes.readUInt8(at);
+  walkFrames(bytes, ZSTD_FRAME, (start) => {
+    const flags = bytes.readUInt8(start);
     const single = (flags & 0x20) !== 0;
     const sizeBytes = flags >>> 6 === 0 && single ? 1 : (ZSTD_SIZE_BYTES[flags >>> 6] as number);
-    at += 1 + (single ? 0 : 1) + (ZSTD_ID_BYTES[flags & 3] as number) + sizeBytes;
+    let at = start + (single ? 1 : 2) + (ZSTD_ID_BYTES[flags & 3] as number) + sizeBytes;
     for (let last = false; !last; ) {
       const head = bytes.readUIntLE(at, 3);
       const [kind, length] = [(head >>> 1) & 3, head >>> 3];
@@ -61,9 +47,19 @@ export function zstdSizeMax(bytes: Buffer): number {
       size += kind === 2 ? ZSTD_BLOCK_BYTES_MAX : length;
       last = (head & 1) === 1;
     }
-    at += (flags & 0x04) === 0 ? 0 : 4;
-  }
+    return at + ((flags & 0x04) === 0 ? 0 : 4);
+  });
   return size;
+}
+
+/** @param walk  where a frame ends whose magic number ends at an offset */
+function walkFrames(bytes: Buffer, magic: number, walk: (start: number) => number): void {
+  for (let at = 0; at < bytes.length; ) {
+    const found = bytes.readUInt32LE(at);
+    if (found === magic) at = walk(at + 4);
+    else if ((found & 0xffff_fff0) >>> 0 === SKIPPABLE) at += 8 + bytes.readUInt32LE(at + 4);
+    else throw new RangeError('what is there is no frame');
+  }
 }
 
 /** What a raw block of snappy says that it unpacks to; the library holds it to that.
@@ -82,5 +78,3 @@ export function snappySize(bytes: Buffer): number {
 export function admit(size: number): void {
   if (size > UNPACKED_BYTES_MAX) throw new RangeError(`records unpack to more than ${UNPACKED_BYTES_MAX} bytes`);
 }
-
-const isSkippable = (magic: number): boolean => (magic & 0xffff_fff0) >>> 0 === SKIPPABLE;
