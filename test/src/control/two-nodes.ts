@@ -31,6 +31,18 @@ export class OwnPostgres {
     this.#started = undefined;
   }
 
+  /** What a query gives as `count`. */
+  async counts(sql: string): Promise<number[]> {
+    const client = new pg.Client({ connectionString: this.#started?.value.url ?? '' });
+    await client.connect();
+    try {
+      const { rows } = await client.query<{ count: string }>(sql);
+      return rows.map(({ count }) => Number(count));
+    } finally {
+      await client.end();
+    }
+  }
+
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
@@ -104,14 +116,7 @@ export class TwoNodes {
 
   /** Rows of the registry's database. @param from what stands behind FROM */
   async counted(from: string): Promise<number> {
-    const client = new pg.Client({ connectionString: this.a.environment.MILLRACE_POSTGRES_URL });
-    await client.connect();
-    try {
-      const { rows } = await client.query<{ count: string }>(`SELECT count(*) AS count FROM ${from}`);
-      return Number(rows[0]?.count);
-    } finally {
-      await client.end();
-    }
+    return (await this.postgres.counts(`SELECT count(*) AS count FROM ${from}`))[0] ?? 0;
   }
 
   async dispose(): Promise<void> {

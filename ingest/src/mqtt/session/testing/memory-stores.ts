@@ -6,6 +6,7 @@ import {
   type SessionKey,
   type SessionState,
   type SessionStore,
+  type ShareGroupStore,
 } from '@millrace/core';
 import { keyText } from '../record.ts';
 
@@ -99,6 +100,51 @@ export class MemorySessionStore implements SessionStore {
   async #asked(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
     if (this.away) throw new StoreAway();
+  }
+}
+
+/** Shares groups among nodes of a test, by parts that the test sets. */
+export class MemoryShareGroups {
+  /** Partitions that each node is to read. */
+  readonly parts = new Map<string, number>();
+  readonly cursors = new Map<string, { node: string | null; offset: number }>();
+  away = false;
+
+  of(node: string): ShareGroupStore {
+    return {
+      share: async (reports) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (this.away) throw new StoreAway();
+        return reports.flatMap(({ key, members, starts, held, released }) => {
+          const at = (partition: number): string => `${key}/${partition}`;
+          for (const [places, reads] of [
+            [held, true],
+            [released, false],
+          ] as const)
+            for (const { partition, offset } of places) {
+              const cursor = this.cursors.get(at(partition)) ?? { node, offset };
+              if (cursor.node === node) this.cursors.set(at(partition), { node: reads ? node : null, offset });
+            }
+          if (members === 0) return [];
+          const isMine = (partition: number): boolean => this.cursors.get(at(partition))?.node === node;
+          const part = this.parts.get(node) ?? 0;
+          const before = starts.filter(({ partition }) => isMine(partition)).length;
+          const free = starts.filter(({ partition }) => (this.cursors.get(at(partition))?.node ?? null) === null);
+          const taken = free.slice(0, Math.max(0, part - before)).map(({ partition, offset }) => {
+            const cursor = { node, offset: this.cursors.get(at(partition))?.offset ?? offset };
+            this.cursors.set(at(partition), cursor);
+            return { partition, offset: cursor.offset };
+          });
+          const lost = held.map(({ partition }) => partition).filter((partition) => !isMine(partition));
+          return [{ key, taken, lost, excess: Math.max(0, before - part) }];
+        });
+      },
+    };
+  }
+
+  /** A node has died. */
+  bury(node: string): void {
+    for (const cursor of this.cursors.values()) if (cursor.node === node) cursor.node = null;
   }
 }
 

@@ -10,6 +10,7 @@ import {
   parseUuid,
   partitionOf,
   type SessionKey,
+  type ShareGroupStore,
   type SubjectRecord,
   uuidV7,
 } from '@millrace/core';
@@ -41,6 +42,8 @@ export interface StageOptions {
   readonly store?: MemorySessionStore | null;
   readonly retained?: MemoryRetainedStore | null;
   readonly gate?: TestGate;
+  /** Shares groups with other nodes. */
+  readonly shareGroups?: ShareGroupStore;
   readonly config?: Partial<SessionsConfig>;
 }
 
@@ -75,6 +78,7 @@ export class Stage {
       log: this.log as unknown as Log,
       store: options.store === null ? null : this.store,
       retained: options.retained === null ? null : this.retained,
+      shareGroups: options.shareGroups,
       gate: this.gate,
       config: { ...CONFIG, ...options.config },
       metrics: this.metrics,
