@@ -1,6 +1,7 @@
 import { LogError } from '@millrace/core';
 import kafkajs, { type Broker, type Cluster, type PartitionAssigner } from 'kafkajs';
 import { assignSticky, type Claim } from '../sticky.ts';
+import { turnFromSilence } from './silence.ts';
 
 /** A member of a group in one of its generations, and who keeps the group. */
 export interface Generation {
@@ -18,6 +19,8 @@ interface Commit {
 /** kafkajs's own types leave out what it calls: this is of its version 2.2. */
 interface Coordinator {
   isConnected(): boolean;
+  heartbeat(request: object): Promise<unknown>;
+  fetch(request: object): Promise<unknown>;
   joinGroup(request: object): Promise<{ generationId: number; memberId: string }>;
   offsetCommit(request: CommitRequest): Promise<unknown>;
 }
@@ -124,6 +127,7 @@ export class Membership {
   #listenTo(broker: Coordinator): void {
     if (this.#listened.has(broker)) return;
     this.#listened.set(broker, broker.offsetCommit.bind(broker));
+    turnFromSilence(broker);
     const join = broker.joinGroup.bind(broker);
     broker.joinGroup = async (request) => {
       const answer = await join(request);
