@@ -1,4 +1,5 @@
-import { Carrier, type CarrierEvent, type Effect, type Strand } from '../run/carrier.ts';
+import { Carrier } from '../run/carrier.ts';
+import type { CarrierEvent, Effect, Strand } from '../run/effects.ts';
 import type { OffsetRange } from '../run/ledger.ts';
 import {
   DEAD_LETTERS,

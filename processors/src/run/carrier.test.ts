@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { Carrier, type CarrierEvent, type Effect } from './carrier.ts';
+import { Carrier } from './carrier.ts';
+import type { CarrierEvent, Effect } from './effects.ts';
 
 /** What the carrier wants, event after event. */
 function told(carrier: Carrier, ...events: CarrierEvent[]): readonly Effect[] {

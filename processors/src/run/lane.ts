@@ -1,5 +1,6 @@
 import { type LogBatch, type NormalisedBatch, type PartitionLease, StoreError } from '@millrace/core';
-import { Carrier, type CarrierEvent, type Effect, type Strand } from './carrier.ts';
+import { Carrier } from './carrier.ts';
+import type { CarrierEvent, Effect, Strand } from './effects.ts';
 import type { OffsetRange } from './ledger.ts';
 import { Maker } from './maker.ts';
 import type { LaneOptions } from './options.ts';

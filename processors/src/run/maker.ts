@@ -9,7 +9,7 @@ import {
 import { BatchNormaliser } from '../batch/normaliser.ts';
 import { type BatchAnswer, type BatchTask, type Grant, grantKey } from '../batch/task.ts';
 import { ProcessorsError } from '../errors.ts';
-import type { Burial } from './carrier.ts';
+import type { Burial } from './effects.ts';
 import { resolveNeeds } from './grants.ts';
 import type { OffsetRange } from './ledger.ts';
 import type { LaneOptions } from './options.ts';
