@@ -1,4 +1,5 @@
 import { Assembly, type Component, createMetrics, type Logger, type LogShards, measureProcess } from '@millrace/core';
+import { trustsEverybody } from '@millrace/ingest';
 import { openLog } from '@millrace/log';
 import { codecRunner, processors } from '@millrace/processors';
 import {
@@ -24,6 +25,8 @@ import { GatheredMetrics } from './workers/gathered-metrics.ts';
 
 /** What the main process needs of the embedded PostgreSQL, and who looks into it by hand. */
 const POSTGRES_CONNECTIONS_MAX = 40;
+/** Settings that name proxies. */
+const BELIEVING = ['MILLRACE_HTTP_TRUSTED_PROXIES', 'MILLRACE_MQTT_PROXY_PROTOCOL', 'MILLRACE_COAP_BALANCERS'];
 const ENFORCER = import.meta.resolve('@millrace/policy/enforcer');
 
 export interface RunningNode {
@@ -54,6 +57,12 @@ export async function startNode(
   const metrics = createMetrics(gathered);
   measureProcess(metrics);
   const tools = { logger, metrics };
+  for (const [setting, value] of Object.entries({ ...config.http, ...config.mqtt, ...config.coap }))
+    if (BELIEVING.includes(setting) && trustsEverybody(String(value)))
+      logger.warn(
+        { setting },
+        'whoever connects is believed as a proxy: anybody can say who they are. Name yours alone',
+      );
   const has = (role: Role): boolean => config.node.MILLRACE_ROLES.includes(role);
   const workerCount = has('ingest') ? config.node.MILLRACE_WORKERS : 0;
   const assembly = new Assembly();

@@ -10,6 +10,7 @@ export { IngestError, type IngestErrorCode } from './error.ts';
 export type { HandedConnections } from './handed.ts';
 export { HttpIngestConfig } from './http/config.ts';
 export type { NativeHandler } from './http/native.ts';
+export { trustsEverybody } from './http/proxies.ts';
 export { type HttpAddress, type HttpServerOptions, httpServer, type RelayedClient } from './http/server.ts';
 export { type LiveServerOptions, liveServer } from './live/server.ts';
 export { LoraConfig } from './lora/config.ts';

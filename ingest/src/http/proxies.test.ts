@@ -2,7 +2,7 @@ import { get } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { openServer } from '../testing/open-server.ts';
 import { HttpIngestConfig } from './config.ts';
-import { isProxies, TrustedProxies } from './proxies.ts';
+import { isProxies, TrustedProxies, trustsEverybody } from './proxies.ts';
 
 describe('who asks', () => {
   const proxies = new TrustedProxies('10.0.0.0/8, 2001:db8::/32,192.0.2.1');
@@ -53,4 +53,9 @@ test('what is no address and no network is refused at the start', () => {
   for (const text of ['', '10.0.0.0/8', '::1', ' 10.0.0.1 , fd00::/8']) expect(isProxies(text), text).toBe(true);
   for (const text of ['proxy.example.org', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/8/8', '::/129', '*'])
     expect(HttpIngestConfig.safeParse({ MILLRACE_HTTP_TRUSTED_PROXIES: text }).success, text).toBe(false);
+});
+
+test('who believes everybody is known', () => {
+  for (const text of ['0.0.0.0/0', '10.0.0.1, ::/0']) expect(trustsEverybody(text), text).toBe(true);
+  for (const text of ['', '10.0.0.0/8', '0.0.0.0', '::1']) expect(trustsEverybody(text), text).toBe(false);
 });

@@ -44,6 +44,9 @@ export const isProxies = (text: string): boolean =>
     return version !== 0 && Number.isInteger(prefix) && prefix >= 0 && prefix <= (version === 4 ? 32 : 128);
   });
 
+/** Whether whoever connects is one of them, so that anybody can say who they are. */
+export const trustsEverybody = (text: string): boolean => networksOf(text).some(({ prefix }) => prefix === 0);
+
 function networksOf(text: string): { readonly address: string; readonly prefix: number }[] {
   const parts = text.split(',').map((part) => part.trim());
   return parts
