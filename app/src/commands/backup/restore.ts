@@ -62,6 +62,7 @@ async function restoreFrom(directory: string, call: Call): Promise<void> {
       await installation.registry.close();
     }
     tell(call, manifest, 'Restored');
+    if (config.node.MILLRACE_SECRET !== undefined) call.output.note('Start the nodes with the same MILLRACE_SECRET.');
   } finally {
     await assembly.stop();
     await target.release();
