@@ -22,6 +22,14 @@ import { LORA_FULL, LORA_QUICK, type LoraRoadOptions } from './lora/options.ts';
 import { formatLoraReport, loraResultFile } from './lora/report.ts';
 import { defaultResultFile, writeReport } from './report.ts';
 import { FULL, QUICK, type RoadOptions, runRoad } from './road.ts';
+import { SMALL_FULL, SMALL_QUICK, type SmallOptions } from './small/options.ts';
+import { smallResultFile } from './small/report.ts';
+import { runSmall } from './small/small.ts';
+import { formatSmallReport } from './small/table.ts';
+import { SOAK_FULL, SOAK_QUICK, type SoakOptions } from './soak/options.ts';
+import { soakResultFile } from './soak/report.ts';
+import { runSoak } from './soak/soak.ts';
+import { formatSoakReport } from './soak/table.ts';
 import { formatReport } from './table.ts';
 
 const HELP = `Measures the product beside its floors, in the same run.
@@ -32,11 +40,14 @@ const HELP = `Measures the product beside its floors, in the same run.
   node bench/dist/main.js bridge [options]    MQTT in and out, beside mosquitto and the bare library
   node bench/dist/main.js gate [options]      decisions: warm, cold before a million policies, memory
   node bench/dist/main.js kafka [options]     the log in Apache Kafka, beside the bare clients (needs java and mvn)
+  node bench/dist/main.js soak [options]      70 % of what a node takes, by all protocols, for 30 minutes: what grows?
+  node bench/dist/main.js small [options]     memory with MILLRACE_PROFILE=small at 500 messages/s, HTTP and MQTT
 
 All:
   --quick            one short round, about 90 s (bridge: 5 min, kafka: 4 min); default: 3 rounds, under 8 min
-                     (bridge, kafka: 20 min)
-  --rounds N         interleaved rounds
+                     (bridge, kafka: 20 min); small: 60 s instead of 180;
+                     soak: 3 minutes instead of 30
+  --rounds N         interleaved rounds (small and soak have none)
   --json FILE        where the figures go (bench/results/<date>.json, bench/results/<date>-<benchmark>.json)
 
 road and bridge:
@@ -61,6 +72,15 @@ bridge:
 gate:
   --policies N       policies in the database (1,000,000; --quick 100,000)
 
+soak: ends with 1 if something grows, or something acknowledged is not stored
+  --minutes N        length of the load (30)
+  --channels N       channels, each with a thing of its own (16)
+
+small:
+  --seconds N        length of the load (180)
+  --channels N       channels, each with a thing of its own (20)
+  --usual            without the profile, to compare
+
 kafka:
   --records N        produced and read back by each (400,000; --quick 150,000)
 
@@ -70,11 +90,24 @@ The table goes to standard output, progress to standard error. MILLRACE_… sett
 
 /** Options that a benchmark does not have. */
 const FOREIGN = {
-  road: ['idle', 'policies', 'observers', 'events', 'records'],
-  'road --coap': ['idle', 'policies', 'events', 'lora', 'records'],
-  'road --lora': ['idle', 'policies', 'observers', 'channels', 'connections', 'seconds', 'soak', 'records'],
-  bridge: ['records', 'channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
+  road: ['minutes', 'usual', 'idle', 'policies', 'observers', 'events', 'records'],
+  'road --coap': ['minutes', 'usual', 'idle', 'policies', 'events', 'lora', 'records'],
+  'road --lora': [
+    'minutes',
+    'usual',
+    'idle',
+    'policies',
+    'observers',
+    'channels',
+    'connections',
+    'seconds',
+    'soak',
+    'records',
+  ],
+  bridge: ['minutes', 'usual', 'records', 'channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
   kafka: [
+    'minutes',
+    'usual',
     'channels',
     'soak',
     'idle',
@@ -87,7 +120,38 @@ const FOREIGN = {
     'observers',
     'events',
   ],
+  soak: [
+    'usual',
+    'rounds',
+    'seconds',
+    'soak',
+    'idle',
+    'connections',
+    'policies',
+    'floors-only',
+    'coap',
+    'lora',
+    'observers',
+    'events',
+    'records',
+  ],
+  small: [
+    'minutes',
+    'rounds',
+    'soak',
+    'idle',
+    'connections',
+    'policies',
+    'floors-only',
+    'coap',
+    'lora',
+    'observers',
+    'events',
+    'records',
+  ],
   gate: [
+    'minutes',
+    'usual',
     'records',
     'channels',
     'soak',
@@ -102,10 +166,17 @@ const FOREIGN = {
   ],
 } as const;
 
+const BENCHMARKS = ['road', 'bridge', 'gate', 'kafka', 'soak', 'small'] as const;
+const isBenchmark = (name: string | undefined): name is (typeof BENCHMARKS)[number] =>
+  (BENCHMARKS as readonly (string | undefined)[]).includes(name);
+
 /** A benchmark with its options, ready to run. */
 interface Chosen {
   readonly json: string | undefined;
-  run(signal: AbortSignal, progress: (line: string) => void): Promise<{ report: { date: string }; text: string }>;
+  run(
+    signal: AbortSignal,
+    progress: (line: string) => void,
+  ): Promise<{ report: { date: string }; text: string; failed?: boolean }>;
   file(date: string): string;
 }
 
@@ -120,6 +191,7 @@ function readOptions(args: readonly string[]): Chosen | null {
       connections: { type: 'string' },
       channels: { type: 'string' },
       soak: { type: 'string' },
+      minutes: { type: 'string' },
       idle: { type: 'string' },
       policies: { type: 'string' },
       coap: { type: 'boolean', default: false },
@@ -128,15 +200,16 @@ function readOptions(args: readonly string[]): Chosen | null {
       events: { type: 'string' },
       records: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
+      usual: { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return null;
   const [what] = positionals;
-  if (positionals.length !== 1 || (what !== 'road' && what !== 'bridge' && what !== 'gate' && what !== 'kafka')) {
+  if (positionals.length !== 1 || !isBenchmark(what)) {
     throw new BenchError('USAGE', 'never', {
-      problem: `there are four benchmarks, "road", "bridge", "gate" and "kafka"; got "${positionals.join(' ')}"`,
+      problem: `the benchmarks are ${BENCHMARKS.join(', ')}; got "${positionals.join(' ')}"`,
     });
   }
   const chosen = what !== 'road' ? what : values.coap ? 'road --coap' : values.lora ? 'road --lora' : what;
@@ -151,6 +224,7 @@ function readOptions(args: readonly string[]): Chosen | null {
     | 'connections'
     | 'channels'
     | 'soak'
+    | 'minutes'
     | 'idle'
     | 'policies'
     | 'observers'
@@ -160,7 +234,7 @@ function readOptions(args: readonly string[]): Chosen | null {
     const text = values[name];
     if (text === undefined) return otherwise;
     const value = Number(text);
-    if (!(value > 0 && value <= max) || (name !== 'soak' && !Number.isInteger(value))) {
+    if (!(value > 0 && value <= max) || (name !== 'soak' && name !== 'minutes' && !Number.isInteger(value))) {
       throw new BenchError('USAGE', 'never', { problem: `--${name} must be a number from 1 to ${max}; got "${text}"` });
     }
     return value;
@@ -178,6 +252,39 @@ function readOptions(args: readonly string[]): Chosen | null {
       async run(signal, progress) {
         const report = await runGate({ ...options, signal }, progress);
         return { report, text: formatGateReport(report) };
+      },
+    };
+  }
+  if (what === 'soak') {
+    const base = values.quick ? SOAK_QUICK : SOAK_FULL;
+    const options: SoakOptions = {
+      ...base,
+      minutes: number('minutes', base.minutes, 10_080),
+      channels: number('channels', base.channels, 1_000),
+    };
+    return {
+      json: values.json,
+      file: soakResultFile,
+      async run(signal, progress) {
+        const report = await runSoak({ ...options, signal }, progress);
+        return { report, text: formatSoakReport(report), failed: report.problems.length > 0 };
+      },
+    };
+  }
+  if (what === 'small') {
+    const base = values.quick ? SMALL_QUICK : SMALL_FULL;
+    const options: SmallOptions = {
+      ...base,
+      profile: values.usual ? 'usual' : 'small',
+      seconds: number('seconds', base.seconds, 3_600),
+      channels: number('channels', base.channels, 1_000),
+    };
+    return {
+      json: values.json,
+      file: smallResultFile,
+      async run(signal, progress) {
+        const report = await runSmall({ ...options, signal }, progress);
+        return { report, text: formatSmallReport(report) };
       },
     };
   }
@@ -285,13 +392,18 @@ async function main(): Promise<void> {
     process.once(signal, () => stop.abort(new BenchError('INTERRUPTED', 'now', { signal })));
   }
   const start = performance.now();
-  const { report, text } = await chosen.run(stop.signal, (line) => {
+  const {
+    report,
+    text,
+    failed = false,
+  } = await chosen.run(stop.signal, (line) => {
     process.stderr.write(`[${((performance.now() - start) / 1_000).toFixed(0).padStart(4)} s] ${line}\n`);
   });
   const file = chosen.json ?? chosen.file(report.date);
   await writeReport(report, file);
   process.stdout.write(`${text}\n`);
   process.stderr.write(`figures written to ${file}\n`);
+  if (failed) process.exitCode = 1;
 }
 
 try {

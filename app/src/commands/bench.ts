@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { SetupError } from '../config.ts';
 import type { Flags } from './flags.ts';
 
-const BENCHMARKS: readonly string[] = ['road', 'bridge', 'gate', 'kafka', 'small'];
+const BENCHMARKS: readonly string[] = ['road', 'bridge', 'gate', 'kafka', 'soak', 'small'];
 
 /** Runs a benchmark in a process of its own. */
 export async function bench(what: string, flags: Flags): Promise<void> {
@@ -16,6 +16,7 @@ export async function bench(what: string, flags: Flags): Promise<void> {
     coap: flags.coap,
     lora: flags.lora,
     soak: flags.soak,
+    minutes: flags.minutes,
     json: flags.json,
   }).flatMap(([name, value]) =>
     value === undefined ? [] : typeof value === 'boolean' ? [`--${name}`] : [`--${name}`, value],

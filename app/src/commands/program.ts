@@ -21,6 +21,7 @@ Examples:
   millrace bench bridge --quick                    the same for MQTT, beside mosquitto
   millrace bench gate --quick                      the same for decisions: who may
   millrace bench kafka --quick                     the same for the log in Kafka
+  millrace bench soak                              30 minutes under load: does anything grow?
   millrace bench small --quick                     what a node takes with MILLRACE_PROFILE=small
   millrace login --local                           as the administrator of the node on this machine
   millrace things create --name thermometer        then: millrace things --help
@@ -82,17 +83,18 @@ function createCommands(): Command {
   program
     .command('bench')
     .description(
-      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, the gate, Kafka, or the small profile',
+      'measure this machine beside floors in the same run: the main road, MQTT beside mosquitto, the gate, Kafka, a soak, or the small profile',
     )
     .argument(
       '[what]',
-      'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions; kafka: the log in Kafka; small: memory with MILLRACE_PROFILE=small',
+      'road: HTTP in, readings stored; bridge: MQTT in and out; gate: decisions; kafka: the log in Kafka; soak: what grows under load; small: memory with MILLRACE_PROFILE=small',
       'road',
     )
     .option('--quick', 'one short round instead of three')
     .option('--coap', 'road: devices by CoAP and CoAPS')
     .option('--lora', 'road: events of a network server')
     .option('--soak <minutes>', 'road: also load for so long and watch the memory')
+    .option('--minutes <minutes>', 'soak: how long (30)')
     .option('--json <file>', 'where to write the figures')
     .action(guarded(async (flags, what) => (await import('./bench.ts')).bench(String(what), flags)));
 

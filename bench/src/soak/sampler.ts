@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { metricValues } from '../metrics-text.ts';
+import type { ProductNode } from '../product.ts';
+import type { Sample } from './gates.ts';
+
+const HEAP_EVERY_MS = 1_000;
+const MIB = 1_048_576;
+/** As PostgreSQL names the process of a client: `postgres: <user> <database> <address> <what it does>`. */
+const CONNECTION = /^postgres: \S+ \S+ (\[local\]|\d+\.\d+\.\d+\.\d+\(\d+\)) /;
+
+/** Looks at a node and all that it started while a load runs. */
+export class Sampler {
+  readonly samples: Sample[] = [];
+  readonly #node: ProductNode;
+  readonly #start = performance.now();
+  readonly #timers: NodeJS.Timeout[];
+  #heapMin = Number.NaN;
+  #handles = Number.NaN;
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(node: ProductNode, sampleSeconds: number, told: (sample: Sample) => void) {
+    this.#node = node;
+    this.#timers = [
+      setInterval(() => {
+        this.#looking = this.#looking.then(() => this.#ask());
+      }, HEAP_EVERY_MS),
+      setInterval(() => {
+        const sample = this.#sample();
+        if (sample === null) return;
+        this.samples.push(sample);
+        told(sample);
+      }, sampleSeconds * 1_000),
+    ];
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#looking;
+  }
+
+  async #ask(): Promise<void> {
+    try {
+      const text = await (await fetch(`${this.#node.url}/metrics`)).text();
+      const [heap = Number.NaN] = metricValues(text, 'millrace_nodejs_heap_size_used_bytes');
+      const [handles = Number.NaN] = metricValues(text, 'millrace_nodejs_active_resources_total');
+      this.#heapMin = Number.isNaN(this.#heapMin) ? heap / MIB : Math.min(this.#heapMin, heap / MIB);
+      this.#handles = handles;
+    } catch {
+      // Under load a look may fail; the next one counts.
+    }
+  }
+
+  #sample(): Sample | null {
+    const memory = this.#node.memory();
+    if (memory === null || Number.isNaN(this.#heapMin)) return null;
+    let [files, threads, databaseConnections] = [0, 0, 0];
+    const pids = this.#node.pids();
+    for (const pid of pids) {
+      files += entriesOf(`/proc/${pid}/fd`);
+      threads += entriesOf(`/proc/${pid}/task`);
+      if (CONNECTION.test(titleOf(pid))) databaseConnections++;
+    }
+    const heap = this.#heapMin;
+    this.#heapMin = Number.NaN;
+    const { pss, anonymous, rss } = memory;
+    const second = Math.round((performance.now() - this.#start) / 1_000);
+    const handles = this.#handles;
+    return { second, pss, anonymous, rss, heap, handles, files, threads, processes: pids.length, databaseConnections };
+  }
+}
+
+/** Processes end while they are looked at. */
+function entriesOf(directory: string): number {
+  try {
+    return readdirSync(directory).length;
+  } catch {
+    return 0;
+  }
+}
+
+function titleOf(pid: number): string {
+  try {
+    return `${readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim()} `;
+  } catch {
+    return '';
+  }
+}
