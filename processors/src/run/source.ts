@@ -58,22 +58,18 @@ export class Source {
 
   /** A read that gives nothing in time is no word that there is nothing: a broker may hang, or its leader have moved. */
   async #part(from: number, last: number, bytesMax: number, signal: AbortSignal): Promise<LogBatch | null> {
+    const { partition } = this.#lease;
     for (let silent = 0; silent < SILENT_READS_MAX; silent++) {
       const part = await this.#lease.read(from, { bytesMax, last, waitMsMax: RANGE_WAIT_MS_MAX, signal });
       if (part !== null) return part;
       if (signal.aborted) break;
-      if (await this.#isGone(from, last, signal)) return null;
+      if ((await this.#extent(partition)).earliest > last) return null;
+      // What is kept may begin behind the range also where a log has gaps.
+      const next = await this.#lease.read(from, { bytesMax: 1, waitMsMax: RANGE_WAIT_MS_MAX, signal });
+      if (next !== null) return next.first > last ? null : next;
     }
-    const { partition } = this.#lease;
     const problem = 'the log gives nothing of what it should have';
     throw new LogError('LOG_UNREACHABLE', 'later', { partition, first: from, last, problem });
-  }
-
-  async #isGone(from: number, last: number, signal: AbortSignal): Promise<boolean> {
-    if ((await this.#extent(this.#lease.partition)).earliest > last) return true;
-    // What is kept may begin behind the range also where a log has gaps.
-    const next = await this.#lease.read(from, { bytesMax: 1, waitMsMax: RANGE_WAIT_MS_MAX, signal });
-    return next !== null && next.first > last;
   }
 
   #ahead<T>(read: () => Promise<T>): Promise<T> {
