@@ -70,7 +70,7 @@ export class Topology {
       connections.set(url, connection);
       shards.set(host.shard, [...(shards.get(host.shard) ?? []), connection]);
     }
-    for (const [url, connection] of this.#connections) if (!connections.has(url)) void connection.close();
+    for (const [url, connection] of this.#connections) if (!connections.has(url)) connection.close().catch(() => {});
     this.#connections = connections;
     this.#shards = new Map(
       [...shards].map(([shard, replicas]) => [shard, new Endpoints(replicas, this.#access.requestMsMax)]),
