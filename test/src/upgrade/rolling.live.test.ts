@@ -23,7 +23,7 @@ describe.skipIf(missing !== null)(
       for (const end of ends.reverse()) await end();
     }, 120_000);
 
-    test('take messages all the time, and what they acknowledged is stored once', { timeout: 500_000 }, async () => {
+    test('take messages all the time, and what they acknowledged is stored once', { timeout: 900_000 }, async () => {
       const [kafka, postgres] = [await startKafka(), new OwnPostgres()];
       ends.push(() => kafka.stop());
       ends.push(() => postgres.dispose());
