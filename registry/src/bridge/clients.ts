@@ -29,6 +29,8 @@ const ROWS_A_STATEMENT_MAX = 1_000;
 const CHARACTERS_A_STATEMENT_MAX = 4 * 1024 * 1024;
 /** Wills that are taken over at once. */
 const DUE_MAX = 200;
+/** The lease must be renewed in between. */
+const BATCHES_A_BEAT_MAX = 10;
 /** What a node left behind that died while it took over another's is looked for now and then. */
 const BEATS_A_LOOK = 30;
 
@@ -71,7 +73,7 @@ export function createClientStore(options: ClientStoreOptions): ClientStore {
         buried: events.buried,
         async beat(buriedOthers) {
           more ||= buriedOthers || ++beats % BEATS_A_LOOK === 0;
-          if (more) await takeOver(events);
+          for (let batches = 0; more && batches < BATCHES_A_BEAT_MAX; batches++) await takeOver(events);
         },
       });
     },

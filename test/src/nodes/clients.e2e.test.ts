@@ -56,6 +56,28 @@ describe('clients over two nodes of one registry', { timeout: 180_000 }, () => {
     await left.disconnect();
   });
 
+  test('a node that was stopped for so long that it was taken for dead ends the connections whose wills were published', async () => {
+    const thing = await newPublisher(admin, 'stopped');
+    const { client: watching } = await RawMqtt.connect(nodes.b, thing, { clientId: 'watching' });
+    await watching.subscribe([[topicOf(thing), 1]]);
+    const will = { topic: topicOf(thing), payload: Buffer.from('gone'), qos: 1 as const, retain: false };
+    const { client: willed } = await RawMqtt.connect(nodes.a, thing, { clientId: 'willed', will });
+    const { client: plain } = await RawMqtt.connect(nodes.a, thing, { clientId: 'plain' });
+    await eventually('the will is kept', SOON_MS, async () => (await kept(nodes)) === 1);
+    nodes.a.signal('SIGSTOP');
+    try {
+      await watching.until('the will', () => watching.messages.length > 0, DEATH_MS);
+    } finally {
+      nodes.a.signal('SIGCONT');
+    }
+    await willed.closed(SOON_MS);
+    await plain.ping();
+    await watching.ping();
+    expect(watching.messages.map(textOf)).toEqual(['gone']);
+    await eventually('nothing is kept', SOON_MS, async () => (await kept(nodes)) === 0);
+    for (const client of [plain, watching]) await client.disconnect();
+  });
+
   test('wills of a node that is killed are published by the other, once, by who may, and for who has not come back', async () => {
     const [loud, back, mute] = [
       await newPublisher(admin, 'loud'),
