@@ -116,6 +116,13 @@ export const LogConfig = KafkaConfig.extend({
     .describe(
       'The oldest messages beyond this size of a topic are removed from the log; from the embedded one only once processed, and counted for all topics together. Default 384 MiB embedded, no limit in Kafka.',
     ),
+  MILLRACE_LOG_SEGMENT_BYTES: bytes
+    .min(MiB)
+    .max(64 * MiB)
+    .default(8 * MiB)
+    .describe(
+      'Embedded log: size of its files, of which the newest two are held in memory. What is larger gets a file of its own.',
+    ),
   MILLRACE_LOG_PENDING_BYTES_MAX: bytes
     .min(MiB)
     .default(64 * MiB)
@@ -166,6 +173,7 @@ export function openLog(
     directory: parts.directory,
     durability: config.MILLRACE_LOG_DURABILITY,
     bytesMax: config.MILLRACE_LOG_BYTES_MAX,
+    segmentBytesMax: config.MILLRACE_LOG_SEGMENT_BYTES,
     pendingBytesMax: config.MILLRACE_LOG_PENDING_BYTES_MAX,
     recordBytesMax: config.MILLRACE_LOG_RECORD_BYTES_MAX,
     metrics: parts.metrics,

@@ -85,7 +85,7 @@ async function nativeModules(config: Config | undefined): Promise<Verdict> {
     ? ok('load')
     : fail(
         broken.join('; '),
-        'Reinstall on this machine (rm -rf node_modules && npx -y pnpm@12 install); glibc Linux or macOS on x64 or arm64 is needed. Where only chdb is missing, a ClickHouse server serves (MILLRACE_CLICKHOUSE_URL).',
+        'Reinstall on this machine (rm -rf node_modules && npx -y pnpm@12 install); docs/platforms.md has what there is for which. Where only chdb is missing, as on arm64, a ClickHouse server serves (MILLRACE_CLICKHOUSE_URL).',
       );
 }
 
