@@ -93,6 +93,10 @@ describe('a proxy that asks before it passes a request on', () => {
     ['the socket may neither read nor write', mine, original('GET', '/ws/channels/secret/messages'), 403],
     ['it is known, and more is judged by who answers', mine, original('GET', '/things'), 204],
     ['a ticket is judged where it is spent', {}, original('GET', '/ws/channels/room/messages?ticket=t'), 204],
+    ['so on the path of messages itself', {}, original('GET', '/channels/room/messages?ticket=t'), 204],
+    ['so on the socket for many channels', {}, original('GET', '/ws?ticket=t'), 204],
+    ['nobody would judge it', {}, original('GET', '/wsx/dashboard?ticket=t'), 401],
+    ['it could publish', {}, original('POST', '/channels/room/messages?ticket=t'), 401],
     [
       'a browser shows its key in the address',
       {},
@@ -117,6 +121,9 @@ describe('a proxy that asks before it passes a request on', () => {
     expect((await ask(mine, '?action=things.read&object=things')).status).toBe(204);
     expect((await ask(mine, '?action=things.read')).status).toBe(400);
     const preflight = original('OPTIONS', '/channels/room/messages');
+    // A ticket opens what is ours alone.
+    const ticket = original('GET', '/ws/channels/room/messages?ticket=t');
+    expect((await ask(ticket, '?action=things.read&object=things')).status).toBe(401);
     expect((await ask(preflight, '?action=things.read&object=things')).status).toBe(401);
     expect((await ask(mine, '?action=publish&object=channels/secret/messages')).status).toBe(403);
   });

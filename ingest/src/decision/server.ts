@@ -106,16 +106,19 @@ function say(exchange: Exchange, answer: Answer): void {
 async function decide({ gate, audit }: DecisionServerOptions, exchange: Exchange): Promise<Answer> {
   const { head, connection } = exchange;
   const uri = head.header('x-original-uri') ?? head.header('x-forwarded-uri');
-  const method = head.header('x-original-method') ?? head.header('x-forwarded-method') ?? 'GET';
+  const method = (head.header('x-original-method') ?? head.header('x-forwarded-method') ?? 'GET').toUpperCase();
   const named = questionOf(new URLSearchParams(head.query));
-  const asked: Question =
-    named ?? (uri === undefined ? { kind: 'identity' } : questionOfRequest(method.toUpperCase(), uri));
+  const onPath: Question = uri === undefined ? { kind: 'identity' } : questionOfRequest(method, uri);
+  const asked = named ?? onPath;
   if (asked.kind === 'bad') return { kind: 'deny', status: 400, detail: asked.detail };
   // A browser asks first whether its page may ask, and shows nothing of its user: whoever answers the path answers that.
-  if (method.toUpperCase() === 'OPTIONS' && named === null && asked.kind === 'message') return { kind: 'later' };
+  if (method === 'OPTIONS' && named === null && asked.kind === 'message') return { kind: 'later' };
 
-  const credential = shown(exchange, uri ?? '');
-  if (credential === 'ticket') return { kind: 'later' };
+  const parameters = method === 'GET' && maySocket(onPath, uri) ? parametersOf(uri) : NONE;
+  // Nobody but us knows what a ticket is good for.
+  if (named === null && head.header('authorization') === undefined && parameters.get('ticket'))
+    return { kind: 'later' };
+  const credential = shown(exchange, parameters);
   if (credential === null) return { kind: 'deny', status: 401, detail: 'Nothing says who asks.' };
   // The connection goes on to its next request: what is decided about stays.
   const mutualTls = credential.kind === 'certificate';
@@ -168,15 +171,14 @@ async function decide({ gate, audit }: DecisionServerOptions, exchange: Exchange
 }
 
 /** What the original request shows. A browser's WebSocket can only show a ticket, or the classic parameter. */
-function shown({ head, connection }: Exchange, uri: string): Credential | 'ticket' | null {
+function shown({ head, connection }: Exchange, parameters: URLSearchParams): Credential | null {
   const authorization = head.header('authorization');
   if (authorization !== undefined && authorization !== '') return credentialOf(authorization);
-  const mark = uri.indexOf('?');
-  const parameters = new URLSearchParams(mark < 0 ? '' : uri.slice(mark + 1));
-  if (uri.startsWith('/ws') || /\/messages\/live\/?(\?|$)/.test(uri)) {
-    if ((parameters.get('ticket') ?? '') !== '') return 'ticket';
-    const key = parameters.get('authorization');
-    if (key !== null) return credentialOf(key);
-  }
-  return connection.certificate;
+  const key = parameters.get('authorization');
+  return key === null ? connection.certificate : credentialOf(key);
 }
+
+const NONE = new URLSearchParams();
+const parametersOf = (uri = ''): URLSearchParams => new URLSearchParams(/\?(.*)$/s.exec(uri)?.[1] ?? '');
+/** Whether a socket or an event stream of ours may be opened there. */
+const maySocket = (asked: Question, uri = ''): boolean => asked.kind === 'message' || /^\/ws\/?(\?|$)/.test(uri);
