@@ -34,7 +34,9 @@ export async function backUp(call: Call): Promise<void> {
   if (existsSync(target) && (!statSync(target).isDirectory() || readdirSync(target).length > 0))
     throw new Failure(5, `${target} is there already.`, 'Name another directory: a backup never overwrites anything.');
   const draft = `${target}.part`;
-  const body = await ask(call);
+  // Who takes no more of it leaves: the server would wait, and so would we.
+  const leaving = new AbortController();
+  const body = await ask(call, AbortSignal.any([call.signal, leaving.signal]));
   // What one that was killed has left.
   rmSync(draft, { recursive: true, force: true });
   mkdirSync(draft, { recursive: true, mode: 0o700 });
@@ -47,6 +49,7 @@ export async function backUp(call: Call): Promise<void> {
     await sync(dirname(target));
     tell(call, target, manifest, secret !== null);
   } catch (error) {
+    leaving.abort();
     rmSync(draft, { recursive: true, force: true });
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOSPC')
@@ -55,13 +58,13 @@ export async function backUp(call: Call): Promise<void> {
   }
 }
 
-async function ask(call: Call): Promise<AsyncIterable<Uint8Array>> {
+async function ask(call: Call, signal = call.signal): Promise<AsyncIterable<Uint8Array>> {
   const client = flag(call, 'local') ? await locally(call) : await call.client();
   const response = await client.transport.stream('POST', '/backups', {
     timeoutMs: HEAD_MS_MAX,
     headers: { accept: 'application/x-tar' },
     anyOrg: true,
-    signal: call.signal,
+    signal,
   });
   if (response.body === null) throw new Failure(6, 'The server answered with nothing.');
   return response.body as unknown as AsyncIterable<Uint8Array>;
