@@ -89,7 +89,9 @@ export async function overload({ node, clickhouse, admin, engine, runMs, stopMs,
   const refusedAfter = await refusals(admin);
   for (const protocol of ['http', 'coap'] as const)
     expect(refusedAfter[protocol] - refusedBefore[protocol], `${protocol}: refusals by reason`).toBeGreaterThan(0);
-  expect(normalAfterMs, 'ms until publishing takes no longer than at rest').toBeLessThan(NORMAL_MS_MAX + 100 * normalMs);
+  expect(normalAfterMs, 'ms until publishing takes no longer than at rest').toBeLessThan(
+    NORMAL_MS_MAX + 100 * normalMs,
+  );
   expect(peakMiB - restMiB, 'MiB more than at rest').toBeLessThan(RSS_MORE_MIB_MAX);
   for (const pressure of pressures) await expectStored(clickhouse, pressure);
 }
