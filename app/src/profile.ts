@@ -1,7 +1,7 @@
 /** Other defaults, for a machine of another kind. The environment and millrace.toml go before them.
  *  @source ADR 0028 */
 export const PROFILES = {
-  /** A Raspberry Pi, a gateway: at most 400 MiB at 500 messages a second, and few writes to the card. */
+  /** A Raspberry Pi, a gateway: small bounds and caches, few threads, few writes to the card. */
   small: {
     MILLRACE_HTTP_CONNECTIONS_MAX: '1024',
     MILLRACE_HTTP_IN_FLIGHT_MESSAGES_MAX: '4096',

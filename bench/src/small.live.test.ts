@@ -38,8 +38,7 @@ describe('a node with the small profile, for a few seconds (needs the built prod
     expect(report.queries.failed).toBe(0);
   });
 
-  // Less than the goal at full load: what is checked here must hold on a busy machine, too.
-  test.runIf(process.platform === 'linux')('takes no more of the machine than the profile promises', () => {
+  test.runIf(process.platform === 'linux')('keeps within a bound what only memory can hold', () => {
     const { largest, memory, idle } = report;
     expect(report.samples.length).toBeGreaterThan(0);
     expect(largest?.total).toBe(memory?.max);

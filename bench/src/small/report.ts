@@ -40,7 +40,7 @@ export interface MemorySample {
   readonly byProgram: Readonly<Record<string, number>>;
 }
 
-/** What the small profile promises at 500 messages a second. @units MiB */
+/** The goal of the small profile at 500 messages a second. @units MiB  @source ADR 0028 */
 export const SMALL_MEMORY_MAX = 400;
 
 export function smallResultFile(date: string): string {
