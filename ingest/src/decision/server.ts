@@ -116,8 +116,7 @@ async function decide({ gate, audit }: DecisionServerOptions, exchange: Exchange
 
   const parameters = method === 'GET' && maySocket(onPath, uri) ? parametersOf(uri) : NONE;
   // Nobody but us knows what a ticket is good for.
-  if (named === null && head.header('authorization') === undefined && parameters.get('ticket'))
-    return { kind: 'later' };
+  if (named === null && !head.header('authorization') && parameters.get('ticket')) return { kind: 'later' };
   const credential = shown(exchange, parameters);
   if (credential === null) return { kind: 'deny', status: 401, detail: 'Nothing says who asks.' };
   // The connection goes on to its next request: what is decided about stays.
