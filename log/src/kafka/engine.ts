@@ -10,7 +10,14 @@ import {
 } from '@millrace/core';
 import { createMeasures, type Measures } from '../measures.ts';
 import { Appender } from './appender.ts';
-import type { KafkaClient, KafkaCompression, KafkaConnection, KafkaSasl, KafkaTls } from './client.ts';
+import type {
+  KafkaClient,
+  KafkaCompression,
+  KafkaConnection,
+  KafkaSasl,
+  KafkaTls,
+  TopicDescription,
+} from './client.ts';
 import { KafkaTopic } from './topic.ts';
 import { newTopic, OVERHEAD_BYTES, shortcomings } from './topic-settings.ts';
 import { Watch } from './watch.ts';
@@ -39,6 +46,9 @@ export interface KafkaLogOptions {
 }
 
 const BATCH_BYTES_MAX = 900_000;
+const CREATED_MS_MAX = 30_000;
+const CREATED_LOOK_MS = 100;
+
 /** The log in Apache Kafka. Acknowledged by all in-sync replicas; topics are created if missing. */
 export function kafkaLog(options: KafkaLogOptions): Component<LogEngine> {
   return {
@@ -148,7 +158,7 @@ class KafkaEngine implements LogEngine {
     let found = await admin.describeTopic(topic);
     if (found === null) {
       await admin.createTopic(topic, newTopic(options, defaults, brokerCount));
-      found = await admin.describeTopic(topic);
+      found = await this.#created(topic);
     }
     if (found === null || found.partitions.length === 0)
       throw new LogError('LOG_UNREACHABLE', 'later', { topic, problem: 'the topic has no partitions yet' });
@@ -180,6 +190,19 @@ class KafkaEngine implements LogEngine {
       found.settings,
     );
     return opened;
+  }
+
+  /** Not every broker knows at once of a topic that was created a moment ago, by this node or by another. */
+  async #created(topic: string): Promise<TopicDescription | null> {
+    for (const end = performance.now() + CREATED_MS_MAX; ; ) {
+      const late = performance.now() > end;
+      const found = await this.#client.admin.describeTopic(topic).catch((error: unknown) => {
+        if (late) throw error;
+        return null;
+      });
+      if ((found !== null && found.partitions.length > 0) || late) return found;
+      await new Promise((resolve) => setTimeout(resolve, CREATED_LOOK_MS));
+    }
   }
 
   async health(): Promise<string | null> {
