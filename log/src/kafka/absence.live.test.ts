@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLogger, createMetrics, type Log, type LogEngine, type PartitionLease, type Started } from '@millrace/core';
+import {
+  createLogger,
+  createMetrics,
+  type Log,
+  type LogEngine,
+  type PartitionLease,
+  type Started,
+} from '@millrace/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kafkaAvailable, type RunningKafka, startKafka } from '../testing/kafka.ts';
 import { kafkaLog } from './engine.ts';
