@@ -92,7 +92,12 @@ describe.skipIf(missing !== null)(
         await eventually('a batch is taken', 120_000, async () => {
           const response = await fetch(`${rest.url}/channels/${channel}/messages/batch`, {
             method: 'POST',
-            headers: { authorization: `Thing ${key}`, 'content-type': 'application/x-ndjson' },
+            headers: {
+              authorization: `Thing ${key}`,
+              'content-type': 'application/x-ndjson',
+              // Each message has a key then, and who takes a partition over reads back what came before.
+              'idempotency-key': `batch-${number}`,
+            },
             body,
           });
           // A refusal is one of all of them, unless Kafka did not answer.
@@ -133,7 +138,10 @@ describe.skipIf(missing !== null)(
       const fates = await world.clickhouse.rows<[number, number]>(
         'SELECT toFloat64(count()), toFloat64(uniqExact(log_partition, log_offset)) FROM message_log',
       );
-      expect(fates, 'fates and positions of the log').toEqual([[(rows ?? 0) + sent, (rows ?? 0) + sent]]);
+      const [[told, places] = []] = fates;
+      expect(told, 'a fate for each position of the log').toBe(places);
+      // Who came twice has a fate of its own, and no readings.
+      if (repeated === 0) expect(told).toBe((rows ?? 0) + sent);
     }
   },
 );

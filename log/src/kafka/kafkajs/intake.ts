@@ -22,6 +22,8 @@ interface Buffer {
 }
 
 const BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+/** Packed; unpacked it may be ten times as much, and the client makes an object of each record. */
+const FETCH_BYTES_MAX = 512 * 1024;
 /** A fetch that finds nothing waits so long at the broker; a seek or resume may have to wait for it. */
 const FETCH_WAIT_MS_MAX = 100;
 /** Less than the client's `requestTimeout`: a SyncGroup waits for a leader that was killed until its session is over.
@@ -73,7 +75,7 @@ export class Intake implements KafkaMember {
       allowAutoTopicCreation: false,
       partitionAssigners: this.#membership.assigners,
       maxWaitTimeInMs: FETCH_WAIT_MS_MAX,
-      maxBytesPerPartition: 2 * 1024 * 1024,
+      maxBytesPerPartition: FETCH_BYTES_MAX,
       sessionTimeout: SESSION_MS_MAX,
       heartbeatInterval: 1_000,
       rebalanceTimeout: 30_000,
