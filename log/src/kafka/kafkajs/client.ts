@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@millrace/core';
-import { type Admin, Kafka, type KafkaConfig, type logCreator, logLevel, type SASLOptions } from 'kafkajs';
+import { Kafka, type KafkaConfig, type logCreator, logLevel, type SASLOptions } from 'kafkajs';
 import type {
   KafkaClient,
   KafkaCompression,
@@ -27,7 +27,6 @@ export class KafkajsClient implements KafkaClient {
   readonly admin: KafkajsAdmin;
   readonly #kafka: Kafka;
   readonly #producing: Kafka;
-  readonly #admin: Admin;
   readonly #logger: Logger;
   readonly #leaders = new Leaders();
   readonly #compression: KafkaCompression;
@@ -50,8 +49,7 @@ export class KafkajsClient implements KafkaClient {
     };
     this.#kafka = new Kafka(settings);
     this.#producing = new Kafka({ ...settings, requestTimeout: PRODUCE_MS_MAX });
-    this.#admin = this.#kafka.admin();
-    this.admin = new KafkajsAdmin(this.#admin, this.#leaders);
+    this.admin = new KafkajsAdmin(() => this.#kafka.admin(), this.#leaders);
   }
 
   leaderOf(topic: string, partition: number): number {
@@ -60,14 +58,14 @@ export class KafkajsClient implements KafkaClient {
 
   async connect(): Promise<void> {
     try {
-      await this.#admin.connect();
+      await this.admin.connect();
     } catch (cause) {
       throw kafkaFault(cause);
     }
   }
 
   async close(): Promise<void> {
-    await this.#admin.disconnect().catch(() => {});
+    await this.admin.close().catch(() => {});
   }
 
   producer(): Promise<KafkaProducer> {
@@ -88,7 +86,7 @@ export class KafkajsClient implements KafkaClient {
     const intake = this.#intake(topic, group, { joined: () => {}, leaving: () => {} });
     const stop = async (): Promise<void> => {
       await intake.stop().catch(() => {});
-      await this.#admin.deleteGroups([group]).catch(() => {});
+      await this.admin.deleteGroup(group).catch(() => {});
     };
     try {
       await intake.start();
