@@ -1,3 +1,4 @@
+import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type JobQueue, jobOf, QUEUE, type QueueOptions, WORKER } from './queue.ts';
 
@@ -26,51 +27,93 @@ export interface RedisQueue extends JobQueue {
   health(): Promise<string | null>;
 }
 
+/** Without a connection for so long, all is opened anew: what failed while it was being opened BullMQ does not try
+ *  again. */
+const RENEW_MS = 15_000;
+const LOOK_MS = 1_000;
+
+/** One life of the queue: its connections, and what stands on them. */
+interface Opened {
+  readonly asking: Redis;
+  readonly queue: Queue<{ job: string }>;
+  /** Whether all of it is connected. */
+  isReady(): boolean;
+  close(): Promise<void>;
+}
+
 /** BullMQ on Redis or Valkey, which may go and come back at any time.
  *  @param prefix of its keys: several installations may use one server */
 export async function redisQueue(url: string, prefix: string, { work, logger }: QueueOptions): Promise<RedisQueue> {
-  const [{ createRedisBackend, withBackend }, { Redis: Client }] = await Promise.all([
-    import('bullmq'),
-    import('ioredis'),
-  ]);
-  const bull = withBackend(createRedisBackend);
-  const asking = new Client(url, ASKING);
-  const working = new Client(url, WORKING);
+  const [bullmq, { Redis: Client }] = await Promise.all([import('bullmq'), import('ioredis')]);
+  const bull = bullmq.withBackend(bullmq.createRedisBackend);
   let away = false;
   const lost = (error: Error): void => {
     // Once, not at each try.
     if (!away) logger.warn({ err: error.message }, 'Redis does not answer: jobs wait until it does');
     away = true;
   };
-  for (const client of [asking, working]) client.on('error', lost);
-  asking.on('ready', () => {
-    if (away) logger.info('Redis answers again');
-    away = false;
-  });
-  const worker = new bull.Worker<{ job: string }>(QUEUE, ({ data }) => work(data.job), {
-    connection: working,
-    prefix,
-    ...WORKER,
-  });
-  worker.on('error', lost);
-  const queue = new bull.Queue<{ job: string }>(QUEUE, { connection: asking, prefix });
-  queue.on('error', () => undefined);
+
+  const open = (): Opened => {
+    const asking = new Client(url, ASKING);
+    const working = new Client(url, WORKING);
+    for (const client of [asking, working]) client.on('error', lost);
+    asking.on('ready', () => {
+      if (away) logger.info('Redis answers again');
+      away = false;
+    });
+    const worker = new bull.Worker<{ job: string }>(QUEUE, ({ data }) => work(data.job), {
+      connection: working,
+      prefix,
+      ...WORKER,
+    });
+    worker.on('error', lost);
+    const queue = new bull.Queue<{ job: string }>(QUEUE, { connection: asking, prefix });
+    queue.on('error', () => undefined);
+    let begun = false;
+    Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]).then(
+      () => {
+        begun = true;
+      },
+      () => undefined,
+    );
+    return {
+      asking,
+      queue,
+      isReady: () => begun && asking.status === 'ready' && working.status === 'ready',
+      async close() {
+        // Without an answer BullMQ would wait for one for ever.
+        const timer = setTimeout(() => {
+          for (const client of [asking, working]) client.disconnect();
+        }, CLOSE_MS_MAX);
+        if (working.status === 'ready') await worker.close().catch(() => undefined);
+        else await worker.close(true).catch(() => undefined);
+        await queue.close().catch(() => undefined);
+        clearTimeout(timer);
+        for (const client of [asking, working]) client.disconnect();
+      },
+    };
+  };
+
+  let opened = open();
+  let readyMs = performance.now();
+  const looking = setInterval(() => {
+    const nowMs = performance.now();
+    if (opened.isReady()) readyMs = nowMs;
+    if (nowMs - readyMs < RENEW_MS) return;
+    readyMs = nowMs;
+    void opened.close();
+    opened = open();
+  }, LOOK_MS);
+  looking.unref();
   return {
     async add(id) {
-      if (asking.status !== 'ready') throw new Error('Redis does not answer');
-      await queue.add(...jobOf(id));
+      if (opened.asking.status !== 'ready') throw new Error('Redis does not answer');
+      await opened.queue.add(...jobOf(id));
     },
-    health: () => health(asking),
+    health: () => health(opened.asking),
     async close() {
-      // Without an answer BullMQ would wait for one for ever.
-      const timer = setTimeout(() => {
-        for (const client of [asking, working]) client.disconnect();
-      }, CLOSE_MS_MAX);
-      if (working.status === 'ready') await worker.close().catch(() => undefined);
-      else await worker.close(true).catch(() => undefined);
-      await queue.close().catch(() => undefined);
-      clearTimeout(timer);
-      for (const client of [asking, working]) client.disconnect();
+      clearInterval(looking);
+      await opened.close();
     },
   };
 }

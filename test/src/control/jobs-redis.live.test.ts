@@ -43,7 +43,10 @@ describe.skipIf(OwnRedis.isMissing())('jobs that Redis tells of', () => {
   };
 
   test('are done, and leave nothing in PostgreSQL but what they made', LONG, async () => {
-    expect((await node.stranger.call('GET', '/health/ready')).body.checks.redis).toBe('pass');
+    await eventually('Redis answers', 60_000, async () => {
+      const { body } = await node.stranger.call('GET', '/health/ready');
+      return body.checks.redis === 'pass';
+    });
     const { body: job } = await admin.call('POST', '/channels/bulk', Array(2_500).fill({ tags: ['redis'] }));
     expect(await finished(admin, job.id)).toMatchObject({ status: 'done', done: 2_500, failed: 0 });
     const schemas = `SELECT count(*)::integer AS count FROM information_schema.schemata WHERE schema_name = 'jobs'`;
@@ -64,6 +67,22 @@ describe.skipIf(OwnRedis.isMissing())('jobs that Redis tells of', () => {
     expect(accepted.status).toBe(202);
     await redis.again();
     expect(await finished(admin, accepted.body.id)).toMatchObject({ status: 'done', done: 1_500 });
+  });
+
+  test('go on once Redis lets in who it refused when they began', LONG, async () => {
+    const other = await plane.node({ MILLRACE_REDIS_URL: redis.url.replace(redis.password, 'not-yet') });
+    const asker = await other.stranger.asUser(ADMIN.email, ADMIN.password);
+    const redisSays = async (): Promise<string> =>
+      (await other.stranger.call('GET', '/health/ready')).body.checks.redis as string;
+    expect(await redisSays()).toContain('Redis does not answer');
+    await node.stop();
+    const { body: job } = await asker.call('POST', '/channels/bulk', Array(1_200).fill({ tags: ['later'] }));
+    redis.changePassword('not-yet');
+    await eventually('it is let in', 60_000, async () => (await redisSays()) === 'pass');
+    expect(await finished(asker, job.id)).toMatchObject({ status: 'done', done: 1_200, failed: 0 });
+    redis.changePassword(redis.password);
+    await other.stop();
+    node = await plane.node({ MILLRACE_REDIS_URL: redis.url });
   });
 
   test('go to another node when theirs is killed, and each line is made once', LONG, async () => {

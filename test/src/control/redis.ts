@@ -6,6 +6,8 @@ import { eventually, freePort } from '../millrace.ts';
 export class OwnRedis {
   readonly password = 'a-password-of-redis';
   readonly port: number;
+  /** As it is now. */
+  #password: string = this.password;
   #program: Program | null = null;
 
   private constructor(port: number) {
@@ -31,6 +33,7 @@ export class OwnRedis {
 
   /** On the same port. */
   async again(): Promise<void> {
+    this.#password = this.password;
     const settings = { port: this.port, bind: '127.0.0.1', save: '', appendonly: 'no', requirepass: this.password };
     const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
     let output = '';
@@ -38,6 +41,15 @@ export class OwnRedis {
       output += `${line}\n`;
     });
     await eventually('redis-server is ready', 30_000, async () => output.includes('Ready to accept connections'));
+  }
+
+  /** Of who connects from now on. */
+  changePassword(to: string): void {
+    const words = ['-p', String(this.port), 'config', 'set', 'requirepass', to];
+    const environment = { ...process.env, REDISCLI_AUTH: this.#password };
+    const { status, stdout } = spawnSync('redis-cli', words, { env: environment, encoding: 'utf8' });
+    if (status !== 0 || !stdout.includes('OK')) throw new Error(`redis-cli: ${stdout}`);
+    this.#password = to;
   }
 
   async end(): Promise<void> {
