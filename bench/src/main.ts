@@ -239,6 +239,19 @@ function readOptions(args: readonly string[]): Chosen | null {
     }
     return value;
   };
+  const chosenAs = <Report extends { date: string }>(
+    file: (date: string) => string,
+    measure: (signal: AbortSignal, progress: (line: string) => void) => Promise<Report>,
+    format: (report: Report) => string,
+    hasFailed: (report: Report) => boolean = () => false,
+  ): Chosen => ({
+    json: values.json,
+    file,
+    async run(signal, progress) {
+      const report = await measure(signal, progress);
+      return { report, text: format(report), failed: hasFailed(report) };
+    },
+  });
   if (what === 'gate') {
     const base = values.quick ? GATE_QUICK : GATE_FULL;
     const options: GateBenchOptions = {
@@ -246,14 +259,7 @@ function readOptions(args: readonly string[]): Chosen | null {
       rounds: number('rounds', base.rounds, 100),
       policies: number('policies', base.policies, 10_000_000),
     };
-    return {
-      json: values.json,
-      file: gateResultFile,
-      async run(signal, progress) {
-        const report = await runGate({ ...options, signal }, progress);
-        return { report, text: formatGateReport(report) };
-      },
-    };
+    return chosenAs(gateResultFile, (signal, progress) => runGate({ ...options, signal }, progress), formatGateReport);
   }
   if (what === 'soak') {
     const base = values.quick ? SOAK_QUICK : SOAK_FULL;
@@ -262,14 +268,12 @@ function readOptions(args: readonly string[]): Chosen | null {
       minutes: number('minutes', base.minutes, 10_080),
       channels: number('channels', base.channels, 1_000),
     };
-    return {
-      json: values.json,
-      file: soakResultFile,
-      async run(signal, progress) {
-        const report = await runSoak({ ...options, signal }, progress);
-        return { report, text: formatSoakReport(report), failed: report.problems.length > 0 };
-      },
-    };
+    return chosenAs(
+      soakResultFile,
+      (signal, progress) => runSoak({ ...options, signal }, progress),
+      formatSoakReport,
+      ({ problems }) => problems.length > 0,
+    );
   }
   if (what === 'small') {
     const base = values.quick ? SMALL_QUICK : SMALL_FULL;
@@ -279,14 +283,11 @@ function readOptions(args: readonly string[]): Chosen | null {
       seconds: number('seconds', base.seconds, 3_600),
       channels: number('channels', base.channels, 1_000),
     };
-    return {
-      json: values.json,
-      file: smallResultFile,
-      async run(signal, progress) {
-        const report = await runSmall({ ...options, signal }, progress);
-        return { report, text: formatSmallReport(report) };
-      },
-    };
+    return chosenAs(
+      smallResultFile,
+      (signal, progress) => runSmall({ ...options, signal }, progress),
+      formatSmallReport,
+    );
   }
   if (what === 'kafka') {
     const base = values.quick ? KAFKA_QUICK : KAFKA_FULL;
@@ -295,14 +296,11 @@ function readOptions(args: readonly string[]): Chosen | null {
       rounds: number('rounds', base.rounds, 100),
       records: number('records', base.records, 100_000_000),
     };
-    return {
-      json: values.json,
-      file: kafkaResultFile,
-      async run(signal, progress) {
-        const report = await runKafka({ ...options, signal }, progress);
-        return { report, text: formatKafkaReport(report) };
-      },
-    };
+    return chosenAs(
+      kafkaResultFile,
+      (signal, progress) => runKafka({ ...options, signal }, progress),
+      formatKafkaReport,
+    );
   }
   if (what === 'bridge') {
     const base = values.quick ? BRIDGE_QUICK : BRIDGE_FULL;
@@ -314,14 +312,11 @@ function readOptions(args: readonly string[]): Chosen | null {
       idleConnections: number('idle', base.idleConnections, 100_000),
       brokers: base.brokers.filter((name) => !values['floors-only'] || !name.startsWith('millrace')),
     };
-    return {
-      json: values.json,
-      file: bridgeResultFile,
-      async run(signal, progress) {
-        const report = await runBridge({ ...options, signal }, progress);
-        return { report, text: formatBridgeReport(report) };
-      },
-    };
+    return chosenAs(
+      bridgeResultFile,
+      (signal, progress) => runBridge({ ...options, signal }, progress),
+      formatBridgeReport,
+    );
   }
   if (chosen === 'road --coap') {
     const base = values.quick ? COAP_QUICK : COAP_FULL;
@@ -335,14 +330,11 @@ function readOptions(args: readonly string[]): Chosen | null {
       soakMinutes: number('soak', 0, 10_080),
       product: !values['floors-only'],
     };
-    return {
-      json: values.json,
-      file: coapResultFile,
-      async run(signal, progress) {
-        const report = await runCoapRoad({ ...options, signal }, progress);
-        return { report, text: formatCoapReport(report) };
-      },
-    };
+    return chosenAs(
+      coapResultFile,
+      (signal, progress) => runCoapRoad({ ...options, signal }, progress),
+      formatCoapReport,
+    );
   }
   if (chosen === 'road --lora') {
     const base = values.quick ? LORA_QUICK : LORA_FULL;
@@ -352,14 +344,11 @@ function readOptions(args: readonly string[]): Chosen | null {
       events: number('events', base.events, 10_000_000),
       product: !values['floors-only'],
     };
-    return {
-      json: values.json,
-      file: loraResultFile,
-      async run(signal, progress) {
-        const report = await runLoraRoad({ ...options, signal }, progress);
-        return { report, text: formatLoraReport(report) };
-      },
-    };
+    return chosenAs(
+      loraResultFile,
+      (signal, progress) => runLoraRoad({ ...options, signal }, progress),
+      formatLoraReport,
+    );
   }
   const base = values.quick ? QUICK : FULL;
   const options: RoadOptions = {
@@ -371,14 +360,7 @@ function readOptions(args: readonly string[]): Chosen | null {
     soakMinutes: number('soak', 0, 10_080),
     product: !values['floors-only'],
   };
-  return {
-    json: values.json,
-    file: defaultResultFile,
-    async run(signal, progress) {
-      const report = await runRoad({ ...options, signal }, progress);
-      return { report, text: formatReport(report) };
-    },
-  };
+  return chosenAs(defaultResultFile, (signal, progress) => runRoad({ ...options, signal }, progress), formatReport);
 }
 
 async function main(): Promise<void> {
