@@ -12,13 +12,17 @@ export interface CodecTask {
   readonly forms: readonly string[];
   /** JSON */
   readonly input: string;
-  /** Set to 1 when it begins: the thread and its engine may take a while to start. */
-  readonly begun: Int32Array;
+  /** 1 once it has begun, as the thread and its engine may take a while to start; 2 once it has ended. */
+  readonly progress: Int32Array;
 }
 
 const sandbox = new Sandbox((workerData as CodecSeed).limits);
 
 /** The one task of the pool. */
-export default function run(task: CodecTask): Promise<SandboxAnswer> {
-  return sandbox.run(task.script, task.forms, task.input, () => Atomics.store(task.begun, 0, 1));
+export default async function run(task: CodecTask): Promise<SandboxAnswer> {
+  try {
+    return await sandbox.run(task.script, task.forms, task.input, () => Atomics.store(task.progress, 0, 1));
+  } finally {
+    Atomics.store(task.progress, 0, 2);
+  }
 }

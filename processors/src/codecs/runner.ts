@@ -81,7 +81,8 @@ class SandboxedCodecs implements CodecRunner {
     };
     const workerData: CodecSeed & { readonly workerUrl: string } = { limits, workerUrl };
     this.#logger = logger;
-    this.#killMs = 1_000 + 20 * limits.msMax;
+    // Of the wall's clock: a thread that is not given a core is no culprit yet.
+    this.#killMs = 2_000 + 20 * limits.msMax;
     this.#queue = new RunQueue(config.MILLRACE_CODECS_THREADS, config.MILLRACE_CODECS_QUEUE_MAX);
     this.#piscina = new Piscina<CodecTask, SandboxAnswer>({
       filename: workerUrl.endsWith('.ts') ? new URL('../run/from-source.mjs', import.meta.url).href : workerUrl,
@@ -172,20 +173,23 @@ class SandboxedCodecs implements CodecRunner {
   }
 
   /** @throws when the thread dies or has to be ended: another one takes its place */
-  async #inThread(run: Omit<CodecTask, 'begun'>): Promise<SandboxAnswer> {
-    const begun = new Int32Array(new SharedArrayBuffer(4));
+  async #inThread(run: Omit<CodecTask, 'progress'>): Promise<SandboxAnswer> {
+    const progress = new Int32Array(new SharedArrayBuffer(4));
     const abort = new AbortController();
     const startBy = performance.now() + START_MS_MAX;
     let hadBegun = false;
     const due = (): void => {
+      const reached = Atomics.load(progress, 0);
+      // What has ended is not judged: its answer may wait behind this look where the main thread was held up.
+      if (reached === 2) return;
       if (hadBegun || performance.now() > startBy) abort.abort();
       // It may have begun only just now: its time is counted from the first look that finds it so.
-      hadBegun = Atomics.load(begun, 0) === 1;
+      hadBegun = reached === 1;
       timer = setTimeout(due, this.#killMs);
     };
     let timer = setTimeout(due, this.#killMs);
     try {
-      return await this.#piscina.run({ ...run, begun }, { signal: abort.signal });
+      return await this.#piscina.run({ ...run, progress }, { signal: abort.signal });
     } finally {
       clearTimeout(timer);
     }
