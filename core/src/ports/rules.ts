@@ -38,6 +38,13 @@ export const controlEntities = [
   'commands',
   'codecs',
   'networkservers',
+  'sql',
+  'queries',
+  'exports',
+  'imports',
+  'deletions',
+  'holds',
+  'webhooks',
 ] as const;
 export type ControlEntity = (typeof controlEntities)[number];
 
@@ -58,6 +65,13 @@ const READABLE: readonly ControlEntity[] = [
   'commands',
   'codecs',
   'networkservers',
+  'sql',
+  'queries',
+  'exports',
+  'imports',
+  'deletions',
+  'holds',
+  'webhooks',
 ];
 const READS = READABLE.flatMap((entity) => [`${entity}.read`, `${entity}.list`]);
 
@@ -75,11 +89,16 @@ export const roleActions: Readonly<Record<OrgRole, readonly string[]>> = {
     'jobs.*',
     'commands.*',
     'codecs.*',
+    'deadletters.*',
+    'queries.*',
+    'exports.*',
+    'imports.*',
+    'webhooks.*',
     'publish',
     'subscribe',
     ...READS,
   ],
-  viewer: ['subscribe', ...READS],
+  viewer: ['subscribe', 'exports.create', ...READS],
 };
 
 /** Subject of the rules of a built-in role. @holds no other subject may start with `role:` unless it is a role */

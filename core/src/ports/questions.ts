@@ -1,0 +1,30 @@
+import type { AnswerFormat, LatestQuery, RowsQuestion, SeriesAnswer, SeriesQuestion } from './question.ts';
+import type { Page, Reading } from './readings-store.ts';
+
+/** An answer on its way, in the bytes of its format. What nobody takes is not read; an iterator that is returned, or the
+ *  signal, ends the query in the engine.
+ *  @throws StoreError while it is iterated, also after the first bytes */
+export type AnswerBytes = AsyncIterable<Uint8Array>;
+
+export interface StreamOptions {
+  readonly format: AnswerFormat;
+  readonly signal: AbortSignal;
+  /** How ndjson writes times (`s` if left out). */
+  readonly time?: 's' | 'ms' | 'us' | 'ns' | 'rfc3339';
+  /** A question of somebody who waits, or work in the background that must not stand in their way. */
+  readonly urgency: 'interactive' | 'background';
+}
+
+export interface LatestPage extends Pick<Page, 'cursor'> {
+  readonly readings: readonly Reading[];
+}
+
+/** Answers what apps and analysts ask of readings.
+ *  @throws StoreError STORE_QUERY_INVALID, STORE_QUERY_TOO_EXPENSIVE, STORE_UNREACHABLE, STORE_CLOSED */
+export interface Questions {
+  series(question: SeriesQuestion): Promise<SeriesAnswer>;
+  /** The same as rows of (series fields, time, columns…), ordered by series and time. */
+  seriesRows(question: SeriesQuestion, options: StreamOptions): AnswerBytes;
+  rows(question: RowsQuestion, options: StreamOptions): AnswerBytes;
+  latest(query: LatestQuery): Promise<LatestPage>;
+}
