@@ -1,5 +1,5 @@
 import { Assembly, type Component, createMetrics, type Logger, type LogShards, measureProcess } from '@millrace/core';
-import { trustsEverybody } from '@millrace/ingest';
+import { messageIntake, trustsEverybody } from '@millrace/ingest';
 import { openLog } from '@millrace/log';
 import { codecRunner, processors } from '@millrace/processors';
 import {
@@ -120,6 +120,7 @@ export async function startNode(
       store,
       snapshots: store,
       log: log.messages,
+      intake: messageIntake({ log: log.messages, gate, metrics }),
       codecs,
       selfRegister: config.registry.MILLRACE_SELF_REGISTER ?? isLoopback(config.node.MILLRACE_HOST),
       healthChecks,

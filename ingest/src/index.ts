@@ -12,6 +12,7 @@ export { HttpIngestConfig } from './http/config.ts';
 export type { NativeHandler } from './http/native.ts';
 export { trustsEverybody } from './http/proxies.ts';
 export { type HttpAddress, type HttpServerOptions, httpServer, type RelayedClient } from './http/server.ts';
+export { type MessageIntakeOptions, messageIntake } from './intake.ts';
 export { type LiveServerOptions, liveServer } from './live/server.ts';
 export { LoraConfig } from './lora/config.ts';
 export { type LoraIngress, type LoraServerOptions, loraOff, loraServer } from './lora/server.ts';

@@ -1,3 +1,4 @@
+import type { Protocol } from '../envelope/envelope.ts';
 import type { Position } from './delivery.ts';
 
 /** A message that is put on the log by the platform itself: an import, a replay. */
@@ -14,6 +15,8 @@ export interface IntakeMessage {
   readonly dedupKey: string;
   /** What relative times count from, if not from now.  @units µs since 1970 */
   readonly timeUs?: number;
+  /** By which it first came, where it is sent anew; HTTP if absent. */
+  readonly protocol?: Protocol;
 }
 
 /** Puts messages on the log as if their publisher had sent them. It asks nobody whether the publisher may: who calls it

@@ -6,6 +6,7 @@ import {
   type HttpPeer,
   type Log,
   type Logger,
+  type MessageIntake,
   type Metrics,
   type Principal,
   Protocol,
@@ -33,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly snapshots?: SnapshotSource;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
   readonly log?: Log;
+  /** Puts messages on that log: for imports and replays. */
+  readonly intake?: MessageIntake;
   /** For who tries a codec; without, they are told to ask another node. */
   readonly codecs?: CodecRunner | null;
   /** Consumer group of the processors (`processors`). */
@@ -71,6 +74,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     store: options.store,
     snapshots: options.snapshots ?? null,
     log: options.log ?? null,
+    intake: options.intake ?? null,
     processorsGroup: options.processorsGroup ?? 'processors',
     selfRegister: options.selfRegister,
     healthChecks: options.healthChecks ?? [],

@@ -4,6 +4,7 @@ import type {
   HttpPeer,
   Log,
   Logger,
+  MessageIntake,
   Metrics,
   Principal,
   ReadingsStore,
@@ -32,6 +33,8 @@ export interface Plane {
   readonly snapshots: SnapshotSource | null;
   /** Where messages wait that are not stored yet. */
   readonly log: Log | null;
+  /** Puts messages on that log; null where there is none. */
+  readonly intake: MessageIntake | null;
   readonly processorsGroup: string;
   readonly selfRegister: boolean;
   readonly healthChecks: readonly HealthCheck[];
