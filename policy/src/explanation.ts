@@ -1,4 +1,4 @@
-import { type Explanation, type HypotheticalRequest, messagesObject } from '@millrace/core';
+import { EVERY_SUBTOPIC, type Explanation, type HypotheticalRequest, messagesObject } from '@millrace/core';
 import { circumstances } from './circumstances.ts';
 import type { Knowledge } from './knowledge.ts';
 import type { Judge } from './model.ts';
@@ -32,5 +32,6 @@ function subtopicOf(object: string, action: string): string | null {
   const [, channel, kind, ...segments] = object.split('/');
   if (channel === undefined || kind === undefined) return null;
   const subtopic = segments.join('/');
+  if (subtopic === EVERY_SUBTOPIC) return null;
   return messagesObject(channel, subtopic) === object ? subtopic : null;
 }

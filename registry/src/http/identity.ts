@@ -10,6 +10,9 @@ import { refuseFrozen } from '../people/frozen.ts';
 import type { Call, Plane } from './plane.ts';
 import { notFound, Refusal } from './refusal.ts';
 
+/** Who asks, and from where: what rights are judged by. */
+export type Asking = Pick<Call<unknown, unknown>, 'principal' | 'context'>;
+
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="millrace", Thing realm="millrace"' };
 
 /** Whether nothing but its certificate says who sends a request. */
@@ -75,7 +78,7 @@ export interface PermitOptions {
 /** Lets pass who may; hides from strangers that there is anything. A refusal is written down in the audit.
  *  @throws Refusal 403 to members of the org, 404 to all others; 403 or 409 while the org is frozen */
 export async function permit(
-  call: Call<unknown, unknown>,
+  call: Asking,
   plane: Plane,
   org: string,
   object: string,

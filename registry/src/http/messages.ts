@@ -1,19 +1,13 @@
 import { z } from '@hono/zod-openapi';
-import {
-  type ChannelRecord,
-  EVERY_SUBTOPIC,
-  isUuid,
-  type PayloadHead,
-  type Reading,
-  type ReadingsPage,
-} from '@millrace/core';
+import { isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
 import { refuseFrozen } from '../people/frozen.ts';
+import { readableChannel } from '../readings/rights.ts';
 import { example } from './examples.ts';
-import { isMember, orgOf, permit } from './identity.ts';
+import { orgOf } from './identity.ts';
 import type { Call, Plane } from './plane.ts';
 import { MessagesQuery, readingsQuery } from './readings-query.ts';
-import { notFound, Refusal } from './refusal.ts';
+import { notFound } from './refusal.ts';
 import { json, type Route, route } from './route.ts';
 import { PageQuery, page } from './schemas.ts';
 import { type TimeFormat, timeJson } from './time.ts';
@@ -75,7 +69,7 @@ export const messageRoutes: readonly Route[] = [
       ],
     },
     async (call, plane) => {
-      const channel = await readable(call, plane, call.query.subtopic ?? EVERY_SUBTOPIC);
+      const channel = await readable(call, plane, call.query.subtopic);
       const found = await plane.store.readings(readingsQuery(call.query, channel.org, channel.id));
       return new Response(readingsText(found, call.query.time ?? 's'), {
         headers: { 'content-type': 'application/json' },
@@ -95,7 +89,7 @@ export const messageRoutes: readonly Route[] = [
       examples: [{ name: 'the latest', parameters: { id: example.channel }, status: 200 }],
     },
     async (call, plane) => {
-      const channel = await readable(call, plane, EVERY_SUBTOPIC);
+      const channel = await readable(call, plane);
       const found = await plane.store.payloads({ org: channel.org, channel: channel.id, ...pageOf(call.query) });
       const { total, offset, limit, cursor } = found;
       return json(200, {
@@ -143,47 +137,16 @@ export const messageRoutes: readonly Route[] = [
   ),
 ];
 
-/** The channel, if the asker may read it.  @param subtopic of what is asked for; EVERY_SUBTOPIC if none is named  @throws Refusal 404, 403 */
-async function readable(
+/** The channel of the path, if the asker may read it.  @throws Refusal 404, 403 */
+const readable = (
   call: Call<unknown, unknown>,
   plane: Plane,
-  subtopic: string,
-): Promise<Pick<ChannelRecord, 'id' | 'org'>> {
-  const principal = await call.principal();
-  let reference = call.parameters.id ?? '';
-  if (principal.subject.kind === 'user' && !isUuid(reference)) {
-    const channel = await plane.registry.channels.get(reference, await orgOf(call, plane));
-    if (channel === null) throw notFound('channel');
-    reference = channel.id;
-  }
-  const may = (asked: string) => plane.gate.may(principal, 'subscribe', reference, asked, call.context);
-  const isWhole = subtopic === EVERY_SUBTOPIC;
-  const admission = await may(isWhole ? '' : subtopic);
-  if (admission.kind === 'allow') {
-    if (!isWhole || (await may(EVERY_SUBTOPIC)).kind === 'allow') return admission.channel;
-    throw new Refusal(403, 'You may not read every subtopic of the channel: say which, by ?subtopic=.');
-  }
-  if (admission.reason === 'no_such_channel') throw notFound('channel');
-  const channel = await plane.registry.channels.get(
-    reference,
-    principal.subject.kind === 'thing' ? principal.subject.org : null,
-  );
-  if (channel === null || !(await isMember(principal, plane, channel.org))) throw notFound('channel');
-  // A disabled channel takes no messages, but its members may read what it has.
-  if (admission.reason === 'channel_disabled' && principal.subject.kind === 'user') {
-    const { groups } = channel;
-    await permit(call, plane, channel.org, `channels/${channel.id}`, 'messages.read', { groups });
-    return channel;
-  }
-  throw new Refusal(403, DENIALS[admission.reason]);
-}
-
-const DENIALS = {
-  channel_disabled: 'The channel is disabled.',
-  subject_disabled: 'The thing or user is disabled.',
-  not_allowed: 'There is no connection with "subscribe" between the thing and this channel: POST /connect makes one.',
-  denied_by_policy: 'A policy denies it.',
-} as const;
+  subtopic?: string,
+): Promise<{ id: string; org: string }> =>
+  readableChannel(call, plane, call.parameters.id ?? '', {
+    subtopics: subtopic === undefined ? undefined : [subtopic],
+    org: () => orgOf(call, plane),
+  });
 
 /** Who may read of the channel, and the publisher itself.  @throws Refusal 404, 403 while its organisation is frozen */
 export async function mayRead(

@@ -58,6 +58,8 @@ export interface Channels {
   /** Those of the references that are found. */
   many(references: readonly string[], org: string): Promise<Channel[]>;
   list(query: ChannelListQuery): Promise<Listed<Channel>>;
+  /** Their ids alone, and how many there are in all. */
+  ids(query: ChannelListQuery): Promise<{ readonly ids: readonly string[]; readonly total: number }>;
   /** null if it is gone.  @param expected the version that the change was made for; null: any
    *  @throws RegistryError REGISTRY_VERSION_MISMATCH, and as `create` */
   update(id: string, patch: ChannelPatch, expected?: number | null): Promise<Channel | null>;
@@ -170,6 +172,12 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
     return { connections: things.length, retained_messages: counts.retained };
   }
 
+  const rows = <T extends { readonly id: string }>(columns: string, query: ChannelListQuery): Promise<Listed<T>> =>
+    listRows<T>(session, 'registry.channels', columns, query, (clauses) => {
+      if (query.group !== undefined) inBranch(clauses, query.group, query.below === true);
+      if (query.within !== undefined) within(clauses, query.within);
+    });
+
   return {
     createIn,
     updateIn,
@@ -194,11 +202,12 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
         [references.filter(isUuid), org, references.filter((each) => !isUuid(each))],
       ),
 
-    list: (query) =>
-      listRows<Channel>(session, 'registry.channels', COLUMNS, query, (clauses) => {
-        if (query.group !== undefined) inBranch(clauses, query.group, query.below === true);
-        if (query.within !== undefined) within(clauses, query.within);
-      }),
+    list: (query) => rows<Channel>(COLUMNS, query),
+
+    async ids(query) {
+      const { items, total } = await rows<{ id: string }>('channels.id', query);
+      return { ids: items.map(({ id }) => id), total };
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 import { isUuid } from '@millrace/core';
-import { isMember, permit } from '../http/identity.ts';
-import type { Call, Plane } from '../http/plane.ts';
+import { type Asking, isMember, permit } from '../http/identity.ts';
+import type { Plane } from '../http/plane.ts';
 import { branchOf } from './lookup.ts';
 
 const GROUP = /^group:([^/]+)\//;
@@ -12,7 +12,7 @@ const GROUPS_MAX = 1_000;
  *  role there, a policy, or what their key is for.
  *  @throws Refusal 403 to members who may list nothing, 404 to all others */
 export async function reachOf(
-  call: Call<unknown, unknown>,
+  call: Asking,
   plane: Plane,
   org: string,
   entity: 'things' | 'channels' | 'groups',

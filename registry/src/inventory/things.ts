@@ -81,6 +81,8 @@ export interface Things {
   get(id: string): Promise<Thing | null>;
   many(ids: readonly string[]): Promise<Thing[]>;
   list(query: ThingListQuery): Promise<Listed<Thing>>;
+  /** Their ids alone, and how many there are in all. */
+  ids(query: ThingListQuery): Promise<{ readonly ids: readonly string[]; readonly total: number }>;
   /** null if it is gone.  @param expected the version that the change was made for; null: any
    *  @throws RegistryError REGISTRY_VERSION_MISMATCH, and as `create` */
   update(id: string, patch: ThingPatch, expected?: number | null): Promise<Thing | null>;
@@ -257,6 +259,15 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
     return { connections, certificates, policy_attachments: policies, things_without_gateway: behind };
   }
 
+  const rows = <T extends { readonly id: string }>(columns: string, query: ThingListQuery): Promise<Listed<T>> =>
+    listRows<T>(session, 'registry.things', columns, query, (clauses) => {
+      if (query.type !== undefined) clauses.add('type = ?', query.type);
+      if (query.gateway !== undefined) clauses.add('gateway = ?', query.gateway);
+      if (query.group !== undefined) inBranch(clauses, query.group, query.below === true);
+      if (query.within !== undefined) within(clauses, query.within);
+      if (query.online !== undefined) clauses.add(query.online ? ONLINE : `NOT ${ONLINE}`);
+    });
+
   return {
     createIn,
     updateIn,
@@ -273,14 +284,12 @@ export function createThings(session: Session, feed: ChangeFeed, credentials: Cr
     many: (ids) =>
       session.query<Thing>(`SELECT ${THING_COLUMNS} FROM registry.things WHERE id = ANY ($1::uuid[])`, [ids]),
 
-    list: (query) =>
-      listRows<Thing>(session, 'registry.things', THING_COLUMNS, query, (clauses) => {
-        if (query.type !== undefined) clauses.add('type = ?', query.type);
-        if (query.gateway !== undefined) clauses.add('gateway = ?', query.gateway);
-        if (query.group !== undefined) inBranch(clauses, query.group, query.below === true);
-        if (query.within !== undefined) within(clauses, query.within);
-        if (query.online !== undefined) clauses.add(query.online ? ONLINE : `NOT ${ONLINE}`);
-      }),
+    list: (query) => rows<Thing>(THING_COLUMNS, query),
+
+    async ids(query) {
+      const { items, total } = await rows<{ id: string }>('things.id', query);
+      return { ids: items.map(({ id }) => id), total };
+    },
 
     key: (thing) => open(thing.keySealed, thing.id, thing.id),
     externalKey: ({ id, externalKeySealed }) =>
