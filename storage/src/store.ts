@@ -20,6 +20,7 @@ import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
 import { Asker } from './read/asker.ts';
+import { readActivity } from './read/health.ts';
 import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
 import { readReadings } from './read/readings.ts';
 import { migrate, setDurability } from './schema/migrate.ts';
@@ -135,7 +136,6 @@ export async function openEngine(config: StorageConfig, directory: string, shard
   return openEmbedded({
     directory,
     database: config.MILLRACE_CLICKHOUSE_DATABASE,
-    insertsMax: config.MILLRACE_STORE_INSERTS_MAX,
     memoryBytesMax: config.MILLRACE_STORE_MEMORY_BYTES_MAX,
     cacheBytesMax: config.MILLRACE_STORE_CACHE_BYTES_MAX,
   });
@@ -187,6 +187,10 @@ class ClickHouseStore implements ReadingsStore, SnapshotSource {
   async lastMessage(of: Parameters<ReadingsStore['lastMessage']>[0]) {
     this.#check();
     return readLastMessage(this.#asker, of);
+  }
+  async activity(query: Parameters<ReadingsStore['activity']>[0]) {
+    this.#check();
+    return readActivity(this.#asker, query);
   }
   async fate(id: string) {
     this.#check();

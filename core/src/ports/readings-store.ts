@@ -41,6 +41,9 @@ export interface ReadingsStore {
   /** The message that was published last on exactly this channel and subtopic, of those that are processed; null if
    *  there is none. */
   lastMessage(of: MessageOrigin): Promise<MessageFate | null>;
+  /** What went through a channel lately, of what is processed.
+   *  @holds what it costs is bounded: of a store that is too busy it tells fewer windows */
+  activity(query: ActivityQuery): Promise<ChannelActivity>;
   /** null when healthy, else what is wrong and what to do. */
   health(): Promise<string | null>;
 }
@@ -110,6 +113,8 @@ export interface PayloadsQuery {
   readonly channel: string;
   readonly offset: number;
   readonly limit: number;
+  /** Opaque, from a page before; then offset is 0. */
+  readonly cursor?: string;
 }
 export interface PayloadHead {
   readonly id: string;
@@ -133,10 +138,20 @@ export interface DeadLettersQuery {
   /** null: of every org (administrators). */
   readonly org: string | null;
   readonly channel?: string;
+  readonly publisher?: string;
   readonly message?: string;
+  /** Any of. At most 1000. */
+  readonly messages?: readonly string[];
   readonly reason?: string;
+  /** Of reception.  @units from (inclusive) and to (exclusive) in µs since 1970 */
+  readonly fromUs?: bigint;
+  readonly toUs?: bigint;
   readonly offset: number;
   readonly limit: number;
+  /** Opaque, from a page or a letter before; then offset is 0. */
+  readonly cursor?: string;
+  /** Of a payload not more is given; all of it if left out. */
+  readonly payloadBytesMax?: number;
 }
 export interface DeadLetter {
   readonly message: string;
@@ -151,10 +166,15 @@ export interface DeadLetter {
   readonly index: number | null;
   readonly reason: DeadReason;
   readonly detail: string;
-  /** Of the record (as JSON), or of the whole message. */
+  /** Of the record (as JSON, with the base fields that hold for it), or of the whole message; its beginning, if no more
+   *  was asked for. */
   readonly payload: Uint8Array;
+  /** Of the whole payload.  @units bytes */
+  readonly size: number;
   readonly partition: number;
   readonly offset: number;
+  /** What a page after this letter begins with. */
+  readonly cursor: string;
 }
 export interface DeadLettersPage extends Page {
   readonly deadLetters: readonly DeadLetter[];
@@ -187,6 +207,44 @@ export interface MessageFate {
   /** Of the whole message; "" if it lives. `filtered`: its channel keeps none of its readings. */
   readonly reason: DeadReason | 'filtered' | 'duplicate' | '';
 }
+/** @units nowUs in µs since 1970 */
+export interface ActivityQuery {
+  readonly org: string;
+  readonly channel: string;
+  readonly nowUs: bigint;
+}
+/** The last so many seconds that a channel's activity is told of. */
+export const activityWindows = [60, 900, 3_600, 86_400] as const;
+export interface ChannelActivity {
+  /** From the shortest on; what would cost too much is left out. */
+  readonly windows: readonly ActivityWindow[];
+  /** Who published most in the widest window, at most 20. */
+  readonly publishers: readonly PublisherActivity[];
+  /** How many published in it. */
+  readonly publisherCount: number;
+  readonly contentTypes: readonly { readonly type: string; readonly messages: number }[];
+  /** The last of all; null if there is none, or if it is too long ago to be found at a bounded cost. */
+  readonly last: MessageFate | null;
+}
+export interface ActivityWindow {
+  readonly seconds: (typeof activityWindows)[number];
+  readonly messages: number;
+  readonly bytes: number;
+  readonly readings: number;
+  /** Messages that were left out on purpose, by reason; `nothing`: without content that is kept. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** Whole messages and single records, by reason. */
+  readonly deadMessages: Readonly<Record<string, number>>;
+  readonly deadRecords: Readonly<Record<string, number>>;
+}
+export interface PublisherActivity {
+  readonly publisher: string;
+  readonly messages: number;
+  readonly dead: number;
+  /** µs since 1970, decimal text. */
+  readonly lastUs: string;
+}
+
 export type Decision = 'admitted' | 'enforced' | 'forbidden' | 'unreadable';
 
 export const protocolNames = [

@@ -53,6 +53,7 @@ export class MemoryStore implements ReadingsStore {
   deadLetters = refuse;
   fate = refuse;
   lastMessage = refuse;
+  activity = refuse;
   async health(): Promise<string | null> {
     return null;
   }

@@ -152,6 +152,9 @@ export class StandInStore implements ReadingsStore {
   async lastMessage() {
     return null;
   }
+  async activity() {
+    return { windows: [], publishers: [], publisherCount: 0, contentTypes: [], last: null };
+  }
   async health() {
     return this.healthy;
   }

@@ -11,6 +11,7 @@ export type Question =
   | 'dead_letters'
   | 'fate'
   | 'last_message'
+  | 'activity'
   | 'health';
 
 export interface QueryLimits {

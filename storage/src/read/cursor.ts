@@ -43,6 +43,36 @@ export function decodeCursor(text: string, order: 'time' | 'name', direction: 'a
   return { order, direction, timeNs, partition, offset, index, name };
 }
 
+/** Where a page of messages or dead letters ended, the newest first.  @shape index: -1 of a whole message */
+export interface Place {
+  readonly receivedUs: string;
+  readonly partition: number;
+  readonly offset: string;
+  readonly index: number;
+}
+
+export function encodePlace({ receivedUs, partition, offset, index }: Place): string {
+  return Buffer.from(JSON.stringify([2, receivedUs, partition, offset, index])).toString('base64url');
+}
+
+/** @throws StoreError STORE_QUERY_INVALID for what `encodePlace` did not make */
+export function decodePlace(text: string): Place {
+  const parts = parse(text);
+  const [version, receivedUs, partition, offset, index] = parts;
+  const valid =
+    parts.length === 5 &&
+    version === 2 &&
+    typeof receivedUs === 'string' &&
+    INT64.test(receivedUs) &&
+    isUint(partition, 0xffff) &&
+    typeof offset === 'string' &&
+    UINT64.test(offset) &&
+    typeof index === 'number' &&
+    (index === -1 || isUint(index, 0xffff_ffff));
+  if (!valid) throw new StoreError('STORE_QUERY_INVALID', 'never', { problem: 'cursor is not one that a page gave' });
+  return { receivedUs, partition, offset, index };
+}
+
 const isUint = (value: unknown, max: number): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max;
 

@@ -10,25 +10,65 @@ import {
   type PayloadsPage,
   type PayloadsQuery,
   type StoredPayload,
+  StoreError,
 } from '@millrace/core';
 import type { Asker } from './asker.ts';
+import { decodePlace, encodePlace } from './cursor.ts';
 import { checkPage } from './readings.ts';
 
 const ORIGIN = `toString(id) AS id, org, channel, subtopic, publisher, protocol, content_type AS contentType,
   toString(toUnixTimestamp64Micro(received)) AS receivedUs`;
 
+/** The newest first; of one batch the later ones of the log. */
+const KEY = ['received', 'log_partition', 'log_offset'];
+
 /** One page of a channel's raw payloads, newest first. */
 export async function readPayloads(asker: Asker, query: PayloadsQuery): Promise<PayloadsPage> {
-  const { org, channel, offset, limit } = query;
+  const { org, channel, offset, limit, cursor } = query;
   checkPage(offset, limit);
-  const rows = await asker.ask<PayloadHead>(
+  const where = ['org = {org:String}', 'channel = {channel:String}'];
+  const parameters: Record<string, string | number> = { org, channel };
+  if (cursor !== undefined) where.push(...beyond(cursor, offset, KEY, parameters));
+  const rows = await asker.ask<PayloadHead & { readonly atPartition: number; readonly atOffset: string }>(
     'payloads',
-    `SELECT ${ORIGIN}, size FROM messages WHERE org = {org:String} AND channel = {channel:String}
-ORDER BY received DESC, log_partition DESC, log_offset DESC LIMIT ${limit + 1} OFFSET ${offset}`,
-    { org, channel },
+    `SELECT ${ORIGIN}, size, log_partition AS atPartition, toString(log_offset) AS atOffset
+FROM messages WHERE ${where.join(' AND ')}
+ORDER BY ${KEY.map((each) => `${each} DESC`).join(', ')} LIMIT ${limit + 1} OFFSET ${offset}`,
+    parameters,
   );
-  return { ...pageOf(rows.length, offset, limit), payloads: rows.slice(0, limit) };
+  const last = rows.length > limit ? rows[limit - 1] : undefined;
+  return {
+    ...pageOf(rows.length, offset, limit),
+    payloads: rows.slice(0, limit).map(({ atPartition: _, atOffset: __, ...head }) => head),
+    ...(last === undefined
+      ? {}
+      : {
+          cursor: encodePlace({
+            receivedUs: last.receivedUs,
+            partition: last.atPartition,
+            offset: last.atOffset,
+            index: -1,
+          }),
+        }),
+  };
 }
+
+/** Conditions for what comes after a cursor's place. The first lets the primary key skip, the second is exact.
+ *  @throws StoreError STORE_QUERY_INVALID */
+function beyond(
+  cursor: string,
+  pageOffset: number,
+  key: readonly string[],
+  parameters: Record<string, string | number>,
+): string[] {
+  if (pageOffset !== 0)
+    throw new StoreError('STORE_QUERY_INVALID', 'never', { problem: 'a cursor begins its page: offset must be 0' });
+  const { receivedUs, partition, offset, index } = decodePlace(cursor);
+  Object.assign(parameters, { at: receivedUs, at_partition: partition, at_offset: offset, at_index: index });
+  const at = [instant('at'), '{at_partition:UInt16}', '{at_offset:UInt64}', '{at_index:Int64}'].slice(0, key.length);
+  return [`received <= ${at[0]}`, `(${key.join(', ')}) < (${at.join(', ')})`];
+}
+const instant = (name: string): string => `fromUnixTimestamp64Micro({${name}:Int64}, 'UTC')`;
 
 /** The message's row in the log tells where in `messages` its payload is. */
 export async function readPayload(asker: Asker, id: string): Promise<StoredPayload | null> {
@@ -46,41 +86,37 @@ LIMIT 1`,
   return { ...head, bytes: Buffer.from(base64, 'base64') };
 }
 
-interface DeadLetterRow extends Omit<DeadLetter, 'message' | 'offset' | 'payload'> {
+interface DeadLetterRow extends Omit<DeadLetter, 'message' | 'offset' | 'payload' | 'cursor'> {
   readonly id: string;
   readonly offset: string;
   readonly base64: string;
 }
 
+/** A whole message comes after its records. */
+const DEAD_KEY = [...KEY, 'ifNull(toInt64(record_index), -1)'];
+const MESSAGES_MAX = 1_000;
+/** Microseconds that the engine's clock can say.  @source DateTime64(6) */
+const US_MIN = -2_208_988_800_000_000n;
+const US_MAX = 9_223_372_036_854_775n;
+
 /** One page of dead letters, newest first. */
 export async function readDeadLetters(asker: Asker, query: DeadLettersQuery): Promise<DeadLettersPage> {
-  const { org, channel, message, reason, offset, limit } = query;
+  const { offset, limit } = query;
   checkPage(offset, limit);
-  if (message !== undefined && !isUuid(message)) return { ...pageOf(0, offset, limit), deadLetters: [] };
-  const where = ['1'];
-  const parameters: Record<string, string> = {};
-  if (org !== null) {
-    where.push('org = {org:String}');
-    parameters.org = org;
-  }
-  if (channel !== undefined) {
-    where.push('channel = {channel:String}');
-    parameters.channel = channel;
-  }
-  if (message !== undefined) {
-    where.push('dead_letters.id = {message:UUID}');
-    parameters.message = message;
-  }
-  if (reason !== undefined) {
-    where.push('reason = {reason:String}');
-    parameters.reason = reason;
-  }
+  const messages = query.message === undefined ? query.messages : [query.message];
+  if (messages !== undefined && messages.length > MESSAGES_MAX)
+    throw new StoreError('STORE_QUERY_INVALID', 'never', { problem: `at most ${MESSAGES_MAX} messages at once` });
+  if (messages !== undefined && (messages.length === 0 || !messages.every(isUuid)))
+    return { ...pageOf(0, offset, limit), deadLetters: [] };
+  const { where, parameters } = deadLetterConditions(query, messages);
+  const bytes = Math.max(0, Math.floor(query.payloadBytesMax ?? 0));
+  const payload = query.payloadBytesMax === undefined ? 'payload' : `substring(payload, 1, ${bytes})`;
   const rows = await asker.ask<DeadLetterRow>(
     'dead_letters',
-    `SELECT ${ORIGIN}, record_index AS \`index\`, reason, detail, base64Encode(payload) AS base64,
-  log_partition AS partition, toString(log_offset) AS offset
+    `SELECT ${ORIGIN}, record_index AS \`index\`, reason, detail, base64Encode(${payload}) AS base64,
+  toUInt32(length(payload)) AS size, log_partition AS partition, toString(log_offset) AS offset
 FROM dead_letters WHERE ${where.join(' AND ')}
-ORDER BY received DESC, log_partition DESC, log_offset DESC, record_index DESC LIMIT ${limit + 1} OFFSET ${offset}`,
+ORDER BY ${DEAD_KEY.map((each) => `${each} DESC`).join(', ')} LIMIT ${limit + 1} OFFSET ${offset}`,
     parameters,
   );
   const deadLetters = rows.slice(0, limit).map(({ id, base64, offset: at, ...rest }) => ({
@@ -88,14 +124,65 @@ ORDER BY received DESC, log_partition DESC, log_offset DESC, record_index DESC L
     message: id,
     offset: Number(at),
     payload: Buffer.from(base64, 'base64'),
+    cursor: encodePlace({
+      receivedUs: rest.receivedUs,
+      partition: rest.partition,
+      offset: at,
+      index: rest.index ?? -1,
+    }),
   }));
-  return { ...pageOf(rows.length, offset, limit), deadLetters };
+  const last = rows.length > limit ? deadLetters.at(-1) : undefined;
+  return {
+    ...pageOf(rows.length, offset, limit),
+    deadLetters,
+    ...(last === undefined ? {} : { cursor: last.cursor }),
+  };
 }
 
-type FateRow = Omit<MessageFate, 'offset'> & { readonly offset: string };
-const FATE = `${ORIGIN}, size, log_partition AS partition, toString(log_offset) AS offset, decision, readings,
+function deadLetterConditions(query: DeadLettersQuery, messages: readonly string[] | undefined) {
+  const where = ['1'];
+  const parameters: Record<string, string | number | readonly string[]> = {};
+  for (const [field, value] of [
+    ['org', query.org ?? undefined],
+    ['channel', query.channel],
+    ['publisher', query.publisher],
+    ['reason', query.reason],
+  ] as const) {
+    if (value === undefined) continue;
+    where.push(`${field} = {${field}:String}`);
+    parameters[field] = value;
+  }
+  if (messages !== undefined) {
+    where.push('dead_letters.id IN {messages:Array(UUID)}');
+    parameters.messages = messages;
+  }
+  if (query.message !== undefined) {
+    // The table is in the order of reception: the message's row in the log tells when that was.
+    where.push(`(org, received) IN
+  (SELECT org, received FROM message_log WHERE toUInt128(message_log.id) = toUInt128({message:UUID}))`);
+    parameters.message = query.message;
+  }
+  const clamped = (us: bigint): string => String(us < US_MIN ? US_MIN : us > US_MAX ? US_MAX : us);
+  if (query.fromUs !== undefined) {
+    where.push(`received >= ${instant('from')}`);
+    parameters.from = clamped(query.fromUs);
+  }
+  if (query.toUs !== undefined) {
+    where.push(`received < ${instant('to')}`);
+    parameters.to = clamped(query.toUs);
+  }
+  if (query.cursor !== undefined) {
+    const at: Record<string, string | number> = {};
+    where.push(...beyond(query.cursor, query.offset, DEAD_KEY, at));
+    Object.assign(parameters, at);
+  }
+  return { where, parameters };
+}
+
+export type FateRow = Omit<MessageFate, 'offset'> & { readonly offset: string };
+export const FATE = `${ORIGIN}, size, log_partition AS partition, toString(log_offset) AS offset, decision, readings,
   dead_letters AS deadLetters, stored, reason`;
-const fateOf = (row: FateRow | undefined): MessageFate | null =>
+export const fateOf = (row: FateRow | undefined): MessageFate | null =>
   row === undefined ? null : { ...row, offset: Number(row.offset) };
 
 /** What the log says of a message. */

@@ -184,5 +184,6 @@ export const NO_STORE: ReadingsStore = {
   deadLetters: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, deadLetters: [] }),
   fate: async () => null,
   lastMessage: async () => null,
+  activity: async () => ({ windows: [], publishers: [], publisherCount: 0, contentTypes: [], last: null }),
   health: async () => null,
 };
