@@ -1,6 +1,7 @@
 import { StoreError, TABLES } from '@millrace/core';
 import type { Engine } from '../engine/engine.ts';
 import { initial } from './initial.ts';
+import { leanerReadings } from './leaner-readings.ts';
 import { LEASES, SchemaLease } from './lease.ts';
 
 /** One step of the schema. Every statement may run again: a step that was cut short is done once more. */
@@ -18,7 +19,7 @@ export interface Migration {
 const EXPANDS = '+';
 
 /** In order; a released one is never edited. */
-export const MIGRATIONS: readonly Migration[] = [initial];
+export const MIGRATIONS: readonly Migration[] = [initial, leanerReadings];
 
 export type Durability = 'fsync' | 'commit';
 

@@ -14,9 +14,11 @@ const unavailable = zooKeeperAvailable();
 if (unavailable !== null && process.env.MILLRACE_TEST_NO_SKIP === '1') throw new Error(unavailable);
 
 const place = { cluster: 'fleet', database: 'millrace' };
-/** What ON CLUSTER brings to each server is told to each here: there is no server that carries it. */
+/** What ON CLUSTER brings to each server is told to each here: there is no server that carries it. What changes a table
+ *  is left out: without a server's background threads a replica stays read-only. ClickHouse's parser has read it. */
 const SCHEMA = [MADE, LEASES, ...MIGRATIONS.flatMap(({ statements }) => statements)]
   .flatMap((statement) => clustered(statement, place))
+  .filter((statement) => !statement.startsWith('ALTER TABLE'))
   .map((statement) => statement.replace(" ON CLUSTER 'fleet'", ''));
 
 describe.skipIf(unavailable !== null)('the schema of a cluster, with a Keeper', () => {
