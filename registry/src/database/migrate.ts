@@ -16,6 +16,7 @@ import * as lora from './migrations/0013-lora.ts';
 import * as deviceKeys from './migrations/0014-device-keys.ts';
 import * as logShards from './migrations/0015-log-shards.ts';
 import * as nodes from './migrations/0016-nodes.ts';
+import * as steps from './migrations/0017-steps.ts';
 
 export interface Migration {
   readonly name: string;
@@ -43,6 +44,7 @@ export const MIGRATIONS: readonly Migration[] = [
   deviceKeys,
   logShards,
   nodes,
+  steps,
 ];
 
 /** Advisory locks of the registry, by what they guard. */

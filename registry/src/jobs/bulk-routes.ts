@@ -95,6 +95,6 @@ async function submit(
   items: readonly unknown[],
 ): Promise<Response> {
   if (items.length > ITEMS_MAX) throw new Refusal(422, `The body is wrong: it holds more than ${ITEMS_MAX} items.`);
-  const job = await plane.registry.jobs.submit(org, kind, items);
+  const job = await plane.registry.jobs.submitLines(org, kind, items);
   return json(202, jobAnswer(job), { location: `/jobs/${job.id}` });
 }

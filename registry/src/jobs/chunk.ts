@@ -10,7 +10,7 @@ import type { Channels } from '../inventory/channels.ts';
 import { NewChannelBody, NewThingBody } from '../inventory/schemas.ts';
 import { newThing } from '../inventory/thing-answers.ts';
 import type { Things } from '../inventory/things.ts';
-import { aboutChunk, JOB_COLUMNS, type Job, type JobKind, type JobResult } from './jobs.ts';
+import { aboutChunk, JOB_COLUMNS, type Job, type JobResult, type LineKind, lineKinds } from './jobs.ts';
 
 export interface ChunkOptions {
   readonly session: Session;
@@ -21,6 +21,8 @@ export interface ChunkOptions {
   /** @see Jobs.guard  @returns null while nobody here can tell */
   rights(job: Job): Promise<'held' | 'lost' | null>;
   stopUnlawful(job: string): Promise<void>;
+  /** There is a job step by step. */
+  told(): void;
 }
 /** How one kind of job makes lines of it. */
 interface Maker<T> {
@@ -39,7 +41,7 @@ export type ChunkWork = (job: string) => Promise<boolean>;
 
 export function createChunkWork(options: ChunkOptions): ChunkWork {
   const { session, feed, credentials, things, channels } = options;
-  const makers: Readonly<Record<JobKind, Maker<never>>> = {
+  const makers: Readonly<Record<LineKind, Maker<never>>> = {
     'things.create': {
       schema: NewThingBody,
       make: async (tx, org, lines) =>
@@ -70,7 +72,7 @@ export function createChunkWork(options: ChunkOptions): ChunkWork {
     }
     const { place, first } = chunk;
     const items = JSON.parse(credentials.decrypt(chunk.input, aboutChunk('input', id, place))) as unknown[];
-    const results = await makeAll(tx, job.org, makers[job.kind], items, first);
+    const results = await makeAll(tx, job.org, makers[job.kind as LineKind], items, first);
     const errors = results.filter(({ error }) => error !== undefined);
     await tx.query(
       'UPDATE registry.job_chunks SET input = NULL, results = $3, errors = $4 WHERE job = $1 AND place = $2',
@@ -91,8 +93,13 @@ export function createChunkWork(options: ChunkOptions): ChunkWork {
   return async (id) => {
     const sql = `SELECT ${JOB_COLUMNS}, (SELECT frozen FROM registry.orgs WHERE orgs.id = org) AS frozen FROM registry.jobs WHERE id = $1`;
     const [job] = await session.query<Job & { readonly frozen: boolean }>(sql, [id]);
+    if (job === undefined) return false;
+    if (!lineKinds.some((kind) => kind === job.kind)) {
+      options.told();
+      return false;
+    }
     // A frozen organisation's goes on when it is unfrozen: it is looked for again and again.
-    if (job === undefined || job.frozen) return false;
+    if (job.frozen) return false;
     const rights = await options.rights(job);
     if (rights === null) return false;
     if (rights === 'lost') {

@@ -98,10 +98,12 @@ export const jobAnswer = (job: Job) => ({
   org: job.org,
   kind: job.kind,
   status: job.status,
+  unit: job.unit,
   total: job.total,
   done: job.done,
   failed: job.failed,
   reason: job.reason,
+  result: job.result ?? null,
   created_at: job.createdAt.toISOString(),
   finished_at: job.finishedAt?.toISOString() ?? null,
 });

@@ -5,21 +5,34 @@ import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
 import { Clauses, type Listed } from '../inventory/page.ts';
 
-export type JobKind = 'things.create' | 'channels.create';
+/** Jobs that make the lines of a request, and those that are carried out step by step (work.ts). Their names are the
+ *  actions that who asks for them must be allowed. */
+export const lineKinds = ['things.create', 'channels.create'] as const;
+export const stepKinds = ['exports.create', 'imports.create', 'deletions.create', 'deadletters.replay'] as const;
+export type LineKind = (typeof lineKinds)[number];
+export type StepKind = (typeof stepKinds)[number];
+export type JobKind = LineKind | StepKind;
 export type JobStatus = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
 export interface Job {
   readonly id: string;
   readonly org: string;
   readonly kind: JobKind;
   readonly status: JobStatus;
+  /** What `total`, `done` and `failed` count: `items` of the lines of a request. */
+  readonly unit: string;
+  /** 0 while it is not known. */
   readonly total: number;
-  /** Lines that have been worked off, and how many of them could not be made. */
+  /** What has been worked off, and how much of it could not be made. */
   readonly done: number;
   readonly failed: number;
   readonly actor: Actor;
   /** That its lines name; null: none. */
   readonly groups: readonly (string | null)[];
   readonly reason: string | null;
+  /** Of a job step by step: what was asked for, where it stands, what it came to. `input` and `state` are null in lists. */
+  readonly input: unknown;
+  readonly state: unknown;
+  readonly result: unknown;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
 }
@@ -41,7 +54,7 @@ export interface JobListQuery {
 export interface JobStore {
   /** Keeps what shall be made; it is worked off from now on, whatever happens to this node.
    *  @throws RegistryError REGISTRY_FULL if the org has too many that are not finished */
-  create(org: string, kind: JobKind, items: readonly unknown[]): Promise<Job>;
+  create(org: string, kind: LineKind, items: readonly unknown[]): Promise<Job>;
   get(id: string): Promise<Job | null>;
   list(query: JobListQuery): Promise<Listed<Job>>;
   /** In the order of the lines, as far as it has come. */
@@ -64,9 +77,13 @@ const OPEN_PER_ORG_MAX = 10;
 const RESULTS_KEPT = `interval '24 hours'`;
 const JOBS_KEPT = `interval '30 days'`;
 const SWEPT_MAX = 200;
-export const JOB_COLUMNS = `id, org, kind, status, total, done, failed, actor, groups, reason, created_at AS "createdAt",
-  finished_at AS "finishedAt"`;
-const OPEN = `status IN ('waiting', 'running')`;
+const STATUS = `CASE WHEN status <> 'stepping' THEN status WHEN started THEN 'running' ELSE 'waiting' END`;
+const LIST_COLUMNS = `id, org, kind, ${STATUS} AS status, unit, total, done, failed, actor, groups, reason, result,
+  created_at AS "createdAt", finished_at AS "finishedAt"`;
+export const JOB_COLUMNS = `${LIST_COLUMNS}, input, state`;
+/** Of what makes lines: the rest is the steps' own (step-store.ts). */
+const OPEN_LINES = `status IN ('waiting', 'running')`;
+const OPEN = `status IN ('waiting', 'running', 'stepping')`;
 
 /** What a chunk's text is sealed for: one can not be passed off as another. */
 export const aboutChunk = (what: 'input' | 'results', job: string, place: number): string =>
@@ -80,12 +97,7 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
 
     create: (org, kind, items) =>
       feed.transaction(async (tx) => {
-        const [open] = await tx.query<{ count: number }>(
-          `SELECT count(*)::integer AS count FROM registry.jobs WHERE org = $1 AND ${OPEN}`,
-          [org],
-        );
-        if ((open?.count ?? 0) >= OPEN_PER_ORG_MAX)
-          throw new RegistryError('REGISTRY_FULL', 'later', { jobs: OPEN_PER_ORG_MAX });
+        await refuseTooMany(tx, org, lineKinds);
         const id = uuidV7();
         const [job] = await tx.query<Job>(
           `INSERT INTO registry.jobs (id, org, kind, total, actor, groups) VALUES ($1, $2, $3, $4, $5, $6::uuid[]) RETURNING ${JOB_COLUMNS}`,
@@ -106,11 +118,11 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
     async list({ org, offset, limit, status }) {
       const clauses = new Clauses();
       clauses.add('org = ?', org);
-      if (status !== undefined) clauses.add('status = ?', status);
+      if (status !== undefined) clauses.add(`${STATUS} = ?`, status);
       const { where, values } = clauses;
       const [items, [count]] = await Promise.all([
         session.query<Job>(
-          `SELECT ${JOB_COLUMNS} FROM registry.jobs WHERE ${where} ORDER BY created_at DESC, id DESC
+          `SELECT ${LIST_COLUMNS}, NULL AS input, NULL AS state FROM registry.jobs WHERE ${where} ORDER BY created_at DESC, id DESC
            OFFSET $${values.length + 1} LIMIT $${values.length + 2}`,
           [...values, offset, limit],
         ),
@@ -145,7 +157,7 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
     stopUnlawful: (id) =>
       feed.transaction(async (tx) => {
         const [job] = await tx.query<Job>(
-          `UPDATE registry.jobs SET status = 'failed', finished_at = now(), reason = 'Who asked for it may not do this any more.'
+          `UPDATE registry.jobs SET status = 'failed', finished_at = now(), due_at = NULL, reason = 'Who asked for it may not do this any more.'
            WHERE id = $1 AND ${OPEN} RETURNING ${JOB_COLUMNS}`,
           [id],
         );
@@ -158,7 +170,7 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
     cancel: (id) =>
       feed.transaction(async (tx) => {
         const [job] = await tx.query<Job>(
-          `UPDATE registry.jobs SET status = 'cancelled', finished_at = now() WHERE id = $1 AND ${OPEN}
+          `UPDATE registry.jobs SET status = 'cancelled', finished_at = now(), due_at = NULL WHERE id = $1 AND ${OPEN}
            RETURNING ${JOB_COLUMNS}`,
           [id],
         );
@@ -171,7 +183,7 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
       }),
 
     async open(limit) {
-      const sql = `SELECT id FROM registry.jobs WHERE ${OPEN}
+      const sql = `SELECT id FROM registry.jobs WHERE ${OPEN_LINES}
         AND NOT EXISTS (SELECT 1 FROM registry.orgs WHERE orgs.id = org AND frozen) ORDER BY created_at LIMIT $1`;
       return (await session.query<{ id: string }>(sql, [limit])).map(({ id }) => id);
     },
@@ -181,10 +193,20 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
            SELECT job, place FROM registry.job_chunks JOIN registry.jobs ON jobs.id = job
            WHERE finished_at < now() - ${RESULTS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE OF job_chunks SKIP LOCKED) RETURNING 1`;
       const jobs = `DELETE FROM registry.jobs WHERE id IN (SELECT id FROM registry.jobs
-           WHERE finished_at < now() - ${JOBS_KEPT} LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED) RETURNING 1`;
+           WHERE finished_at < now() - ${JOBS_KEPT} AND NOT unsettled LIMIT ${SWEPT_MAX} FOR UPDATE SKIP LOCKED) RETURNING 1`;
       for (const sql of [chunks, jobs]) while ((await session.query(sql)).length === SWEPT_MAX);
     },
   };
+}
+
+/** @throws RegistryError REGISTRY_FULL if the org has too many of these that are not finished */
+export async function refuseTooMany(session: Session, org: string, kinds: readonly JobKind[]): Promise<void> {
+  const [open] = await session.query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM registry.jobs WHERE org = $1 AND kind = ANY ($2) AND ${OPEN}`,
+    [org, kinds],
+  );
+  if ((open?.count ?? 0) >= OPEN_PER_ORG_MAX)
+    throw new RegistryError('REGISTRY_FULL', 'later', { jobs: OPEN_PER_ORG_MAX });
 }
 
 /** The groups that items name. They need not be checked yet: what is no id of a group is refused with its line, later. */

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { PageQuery, page } from '../http/schemas.ts';
 import { ChannelAnswer, ThingAnswer } from '../inventory/schemas.ts';
+import { lineKinds, stepKinds } from './jobs.ts';
 
 export const jobStatuses = ['waiting', 'running', 'done', 'failed', 'cancelled'] as const;
 
@@ -8,12 +9,14 @@ export const JobAnswer = z
   .object({
     id: z.uuid(),
     org: z.uuid(),
-    kind: z.enum(['things.create', 'channels.create']),
+    kind: z.enum([...lineKinds, ...stepKinds]),
     status: z.enum(jobStatuses),
-    total: z.int(),
-    done: z.int().describe('Items that have been worked off, whether they could be made or not.'),
-    failed: z.int().describe('Of them, those that could not be made: GET /jobs/{id}/results?errors=true tells why.'),
+    unit: z.string().describe('What total, done and failed count: items, rows, bytes, messages.'),
+    total: z.int().describe('0 while it is not known.'),
+    done: z.int().describe('What has been worked off, whether it could be made or not.'),
+    failed: z.int().describe('Of it, what could not be made: of items GET /jobs/{id}/results?errors=true tells why.'),
     reason: z.string().nullable().describe('Why it failed as a whole.'),
+    result: z.unknown().describe('What it came to, as far as it is known; null of jobs that make items.'),
     created_at: z.iso.datetime(),
     finished_at: z.iso.datetime().nullable(),
   })

@@ -22,10 +22,11 @@ interface Progress {
  *  is kept, so each must be able to find its own traces. */
 export interface JobWork {
   /** @param job with `input` as submitted and `state` as the last step left it
-   *  @param signal aborted when the job is cancelled, the node stops or its lease is lost: end soon, and throw or return
+   *  @param signal aborted when the job is cancelled, its org frozen, the node stops or the lease is lost: end soon, and throw or return
    *  @throws a fault: the step is tried again, later and later, and the job fails after many */
   step(job: Job, signal: AbortSignal, told: StepProgress): Promise<StepOutcome>;
-  /** Once, after it ended in whatever way: what it left behind that nobody needs.  @throws never */
+  /** After it ended in whatever way, and no step of it runs any more: clears away what nobody needs. Once, or again if
+   *  the node dies in it.  @throws a fault: it is tried again */
   ended?(job: Job): Promise<void>;
 }
 /** Tells how far a long step is; kept at most each second. */

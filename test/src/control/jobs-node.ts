@@ -19,5 +19,5 @@ const { value: registry } = await openRegistry({
 const started = await registry.gettingStarted();
 const thing = await registry.things.get(started?.thingId ?? '');
 const items = Array.from({ length: 30_000 }, (_, index) => ({ name: `line ${index}`, tags: ['killed'] }));
-const job = await registry.jobs.submit(thing?.org ?? '', 'channels.create', items);
+const job = await registry.jobs.submitLines(thing?.org ?? '', 'channels.create', items);
 process.stdout.write(`${JSON.stringify({ job: job.id })}\n`);
