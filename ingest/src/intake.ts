@@ -9,6 +9,7 @@ import {
   type Metrics,
   type Position,
   Protocol,
+  parseUuid,
   partitionOf,
   uuidText,
   writeUuidV7,
@@ -37,8 +38,8 @@ export function messageIntake({ log, gate, metrics, nowUs }: MessageIntakeOption
     async append(message: IntakeMessage): Promise<Position & { readonly id: string }> {
       const { org, channel, subtopic, publisher, payload } = message;
       const receivedUs = now();
-      const id = new Uint8Array(16);
-      writeUuidV7(id, 0, Math.floor(receivedUs / 1_000));
+      const id = (message.id === undefined ? null : parseUuid(message.id)) ?? new Uint8Array(16);
+      if (message.id === undefined) writeUuidV7(id, 0, Math.floor(receivedUs / 1_000));
       const mac = new Uint8Array(16);
       gate.sealer.seal({ id, org, channel, subtopic, publisher, version: 0, receivedUs, payload }, mac);
       const record = encoder.encode({

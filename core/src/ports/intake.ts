@@ -15,6 +15,8 @@ export interface IntakeMessage {
   readonly dedupKey: string;
   /** What relative times count from, if not from now.  @units µs since 1970 */
   readonly timeUs?: number;
+  /** UUIDv7 that was chosen beforehand, so that who was cut short can look for it; a new one if absent. */
+  readonly id?: string;
   /** By which it first came, where it is sent anew; HTTP if absent. */
   readonly protocol?: Protocol;
 }

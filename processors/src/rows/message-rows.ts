@@ -38,7 +38,7 @@ export interface RowOrigin {
 export const TIME_US_MIN = -2_208_988_800_000_000;
 export const TIME_US_MAX = 9_223_372_036_854_774;
 
-const NAME_SIZE_MAX = 1_024;
+export const NAME_SIZE_MAX = 1_024;
 const ROWS_MIN = 256;
 
 /** The resolved readings of one message, kept as columns until it is certain that the message lives and in what order
@@ -90,6 +90,10 @@ export class MessageRows {
     this.#text.length = 0;
     this.#sorted = true;
     this.useBase('');
+  }
+
+  get baseName(): string {
+    return this.#baseName;
   }
 
   useBase(baseName: string): void {

@@ -7,6 +7,7 @@ import {
   HAS_UPDATE_TIME,
   HAS_VALUE,
   type MessageRows,
+  NAME_SIZE_MAX,
   TIME_US_MAX,
   TIME_US_MIN,
 } from '../rows/message-rows.ts';
@@ -23,6 +24,10 @@ export interface Refusal {
 const RELATIVE_TIME_S_MAX = 2 ** 28;
 export const RECORDS_MAX = 65_536;
 const UNIT_SIZE_MAX = 255;
+/** Of base fields that the dead records of one pack are shown with: one long base name must not be told with each of
+ *  65,536 records. */
+const DEAD_BASES_CHARACTERS_MAX = 64 * 1024;
+const BASES_NOT_KEPT = 'its base fields are not kept';
 /** Version 10 is bits 1 and 3; 16 is "secondary units".  @source RFC 9100 §4, §6 */
 const VERSION_BASE = 10;
 const VERSION_SECONDARY_UNITS = 26;
@@ -49,6 +54,7 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
   let hasBaseValue = false;
   let baseSum = 0;
   let hasBaseSum = false;
+  let left = DEAD_BASES_CHARACTERS_MAX;
 
   for (let index = 0; index < count; index++) {
     const record: unknown = pack[index];
@@ -182,19 +188,52 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
     }
 
     if (reason !== null) {
-      rows.dead.push({ index, reason, detail: fieldDetail(reason, field), record });
+      left = bury(
+        rows,
+        left,
+        index,
+        reason,
+        fieldDetail(reason, field),
+        record,
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      );
       continue;
     }
     // Base fields for the records that follow, no reading of its own.
     if (fields === BASE) continue;
     if (valueCount > 1) {
-      rows.dead.push({ index, reason: 'many_values', detail: 'more than one of v, vs, vb, vd', record });
+      left = bury(
+        rows,
+        left,
+        index,
+        'many_values',
+        'more than one of v, vs, vb, vd',
+        record,
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      );
       continue;
     }
     const nameIndex = rows.senmlName(name);
     if (nameIndex < 0) {
       const detail = nameIndex === -2 ? 'neither n nor bn' : 'base name and name together are no valid name';
-      rows.dead.push({ index, reason: nameIndex === -2 ? 'missing_name' : 'bad_name', detail, record });
+      left = bury(
+        rows,
+        left,
+        index,
+        nameIndex === -2 ? 'missing_name' : 'bad_name',
+        detail,
+        record,
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      );
       continue;
     }
     if (hasBaseValue && (flags & HAS_VALUE || valueCount === 0)) {
@@ -206,24 +245,81 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
       flags |= HAS_SUM;
     }
     if ((flags & ~HAS_UPDATE_TIME) === 0) {
-      rows.dead.push({ index, reason: 'no_value', detail: 'none of v, vs, vb, vd, s', record });
+      left = bury(
+        rows,
+        left,
+        index,
+        'no_value',
+        'none of v, vs, vb, vd, s',
+        record,
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      );
       continue;
     }
     // Two finite numbers may add up to none.
     if (!Number.isFinite(value) || !Number.isFinite(sum)) {
-      rows.dead.push({ index, reason: 'bad_value', detail: 'base value and value add up beyond a double', record });
+      left = bury(
+        rows,
+        left,
+        index,
+        'bad_value',
+        'base value and value add up beyond a double',
+        record,
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      );
       continue;
     }
     const seconds = baseTime + time;
     const us = Math.round(seconds * 1e6) + (seconds < RELATIVE_TIME_S_MAX ? messageUs : 0);
     if (!(us >= TIME_US_MIN && us <= TIME_US_MAX)) {
       const detail = `the time ${seconds} s is before 1900 or after 2262`;
-      rows.dead.push({ index, reason: 'time_out_of_range', detail, record });
+      left = bury(rows, left, index, 'time_out_of_range', detail, record, baseTime, baseUnit, baseValue, baseSum);
       continue;
     }
     rows.add(index, nameIndex, unit === '' ? 0 : rows.unit(unit), us, flags, value, text, sum, updateTime);
   }
   return null;
+}
+
+/** A dead record, shown with the base fields that hold for it, so that it means the same alone.
+ *  @returns characters of base fields that the records after it may be shown with */
+function bury(
+  rows: MessageRows,
+  left: number,
+  index: number,
+  reason: DeadReason,
+  detail: string,
+  record: object,
+  baseTime: number,
+  baseUnit: string,
+  baseValue: number,
+  baseSum: number,
+): number {
+  const { baseName } = rows;
+  const size = baseName.length + baseUnit.length;
+  if (size > left || baseName.length > NAME_SIZE_MAX) {
+    rows.dead.push({ index, reason, detail: `${detail}; ${BASES_NOT_KEPT}`, record });
+    return left;
+  }
+  const bases = basesOf(baseName, baseTime, baseUnit, baseValue, baseSum);
+  rows.dead.push({ index, reason, detail, record: { ...bases, ...record } });
+  return left - size;
+}
+
+function basesOf(bn: string, bt: number, bu: string, bv: number, bs: number) {
+  return {
+    ...(bn === '' ? {} : { bn }),
+    ...(bt === 0 ? {} : { bt }),
+    ...(bu === '' ? {} : { bu }),
+    ...(bv === 0 ? {} : { bv }),
+    ...(bs === 0 ? {} : { bs }),
+  };
 }
 
 /** base64url without padding, or null. JSON carries text, of either alphabet and padded or not; CBOR carries bytes. */

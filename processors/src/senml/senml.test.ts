@@ -101,6 +101,36 @@ describe('SenML', () => {
     expect(reasons([{ bver: 'x', n: 'x', v: 1 }])).toEqual([[0, 'bad_field']]);
   });
 
+  test('shows a rejected record with the base fields that hold for it, so that it can be replayed alone', () => {
+    const shown = (pack: unknown): unknown[] => json(pack).dead_letters.map((row) => JSON.parse(String(row.payload)));
+    const dead = { n: 'a', v: 1, vs: 'x' };
+    expect(shown([{ bn: 'r/', bt: 1e9, bu: 'Cel', bv: 2, bs: 3, n: 'ok', v: 1 }, dead])).toEqual([
+      { bn: 'r/', bt: 1e9, bu: 'Cel', bv: 2, bs: 3, ...dead },
+    ]);
+    // Its own come first, and what is malformed stays to be seen.
+    expect(
+      shown([
+        { bn: 'r/', n: 'ok', v: 1 },
+        { bn: 's/', ...dead },
+      ]),
+    ).toEqual([{ bn: 's/', ...dead }]);
+    expect(
+      shown([
+        { bn: 'r/', n: 'ok', v: 1 },
+        { bn: 5, n: 'a', v: 1 },
+      ]),
+    ).toEqual([{ bn: 5, n: 'a', v: 1 }]);
+    expect(shown([dead])).toEqual([dead]);
+  });
+
+  test('does not repeat a long base name with each of many rejected records', () => {
+    const rows = json([{ bn: `${'b'.repeat(1_000)}/` }, ...Array.from({ length: 1_000 }, () => ({ n: 'a' }))]);
+    const size = rows.dead_letters.reduce((sum, row) => sum + String(row.payload).length, 0);
+    expect(rows.dead_letters).toHaveLength(1_000);
+    expect(size).toBeLessThan(100_000);
+    expect(rows.dead_letters.at(-1)?.detail).toContain('its base fields are not kept');
+  });
+
   test('keeps the base fields of a rejected record, so that the next are not mislabelled', () => {
     const rows = json([
       { bn: 'a:', bu: 'V', n: 'x' },

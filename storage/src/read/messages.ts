@@ -190,7 +190,9 @@ export async function readFate(asker: Asker, id: string): Promise<MessageFate | 
   if (!isUuid(id)) return null;
   const [row] = await asker.ask<FateRow>(
     'fate',
-    `SELECT ${FATE} FROM message_log WHERE toUInt128(message_log.id) = toUInt128({id:UUID}) LIMIT 1`,
+    // What is replayed twice has the same id, and the second is left out: the first counts.
+    `SELECT ${FATE} FROM message_log WHERE toUInt128(message_log.id) = toUInt128({id:UUID})
+ORDER BY reason = 'duplicate' LIMIT 1`,
     { id },
   );
   return fateOf(row);
