@@ -17,6 +17,7 @@ export * from './ports/audit.ts';
 export * from './ports/backup.ts';
 export * from './ports/codecs.ts';
 export * from './ports/commands.ts';
+export * from './ports/deletions.ts';
 export * from './ports/delivery.ts';
 export * from './ports/device-keys.ts';
 export * from './ports/directory.ts';
