@@ -51,11 +51,24 @@ export const StorageConfig = z.object({
   MILLRACE_STORE_INSERT_SECONDS_MAX: count(1, 3_600, 60).describe(
     'An insert that takes longer counts as unanswered and is tried again.',
   ),
-  MILLRACE_STORE_QUERIES_MAX: count(1, 64, 8).describe('Queries that run at the same time; more wait.'),
+  MILLRACE_STORE_QUERIES_MAX: count(1, 64, 8).describe(
+    'Queries that run at the same time; more wait. The embedded engine has a quarter of the threads for blocking calls (UV_THREADPOOL_SIZE) at most.',
+  ),
   MILLRACE_STORE_QUERIES_WAITING_MAX: count(0, 10_000, 256).describe('Queries that wait; more are refused (503).'),
-  MILLRACE_STORE_QUERY_SECONDS_MAX: count(1, 3_600, 10).describe('A query that takes longer is ended.'),
+  MILLRACE_STORE_QUERY_SECONDS_MAX: count(1, 3_600, 10).describe(
+    'A query that takes longer is ended; of a streamed answer, the time that its reader takes does not count.',
+  ),
   MILLRACE_STORE_QUERY_BYTES_MAX: count(16_777_216, 1_099_511_627_776, 536_870_912).describe(
     'A query that needs more memory (bytes) is ended.',
+  ),
+  MILLRACE_STORE_BACKGROUND_MAX: count(1, 16, 1).describe(
+    'Queries for work in the background (exports, deletions) that run at the same time, beside the others; more wait.',
+  ),
+  MILLRACE_STORE_BACKGROUND_SECONDS_MAX: count(1, 86_400, 3_600).describe(
+    'A query for work in the background that keeps the engine busy for longer is ended.',
+  ),
+  MILLRACE_STORE_STALLED_SECONDS_MAX: count(1, 3_600, 60).describe(
+    'A streamed answer of which nothing was taken for so long is ended: it holds a place.',
   ),
   MILLRACE_STORE_MEMORY_BYTES_MAX: count(268_435_456, 1_099_511_627_776, 2_147_483_648).describe(
     'Memory (bytes) of the embedded engine as a whole.',

@@ -30,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => rm(directory, { recursive: true }));
 const open = (environment: Record<string, string> = {}) =>
   openStore(readConfig(StorageConfig, environment), { directory, metrics: createMetrics(), logger }).start();
-const ENGINE = { database: 'millrace', insertsMax: 1, memoryBytesMax: 2 ** 31, cacheBytesMax: 2 ** 26 };
+const ENGINE = { database: 'millrace', memoryBytesMax: 2 ** 31, cacheBytesMax: 2 ** 26 };
 const query = {
   org: 'acme',
   channel: 'room',

@@ -48,15 +48,26 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       const engine = await openEngine(config, options.directory, options.shards);
       const log = options.logger.child({ component: 'storage', engine: engine.name });
       const inserts = new Turnstile('inserts', config.MILLRACE_STORE_INSERTS_MAX, INSERTS_WAITING_MAX);
-      // The embedded engine's parameters are the process's: one query at a time.
-      const queriesMax = engine.name === 'embedded' ? 1 : config.MILLRACE_STORE_QUERIES_MAX;
-      const queries = new Turnstile('queries', queriesMax, config.MILLRACE_STORE_QUERIES_WAITING_MAX);
+      const places = {
+        interactive: new Turnstile(
+          'queries',
+          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX),
+          config.MILLRACE_STORE_QUERIES_WAITING_MAX,
+        ),
+        background: new Turnstile(
+          'background',
+          config.MILLRACE_STORE_BACKGROUND_MAX,
+          config.MILLRACE_STORE_QUERIES_WAITING_MAX,
+        ),
+      };
       const store = new ClickHouseStore(
         engine,
         new Writer(engine, inserts, options.metrics, config.MILLRACE_STORE_INSERT_SECONDS_MAX * 1_000),
-        new Asker(engine, queries, options.metrics, {
+        new Asker(engine, places, options.metrics, {
           secondsMax: config.MILLRACE_STORE_QUERY_SECONDS_MAX,
           bytesMax: config.MILLRACE_STORE_QUERY_BYTES_MAX,
+          backgroundSecondsMax: config.MILLRACE_STORE_BACKGROUND_SECONDS_MAX,
+          stalledSecondsMax: config.MILLRACE_STORE_STALLED_SECONDS_MAX,
         }),
       );
       const prepare = async (): Promise<void> => {
@@ -99,13 +110,20 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       return {
         value: store,
         async drain(deadlineMs: number): Promise<void> {
-          const gone = Promise.all([inserts.idle(), queries.idle()]);
+          const gone = Promise.all([inserts.idle(), places.interactive.idle(), places.background.idle()]);
           await Promise.race([gone, sleep(deadlineMs, undefined, { ref: false })]);
         },
         stop: close,
       };
     },
   };
+}
+
+/** A query inside this process holds one of its threads for blocking calls; the log's commits need them too. */
+function queriesMaxOf(engine: Engine, queriesMax: number): number {
+  if (engine.name !== 'embedded') return queriesMax;
+  const threads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
+  return Math.max(1, Math.min(queriesMax, Math.floor(threads / 4)));
 }
 
 /** The engine inside this process. Loaded when it is needed: its library is large, and there is none for some platforms
@@ -118,7 +136,11 @@ export async function openEngine(config: StorageConfig, directory: string, shard
     const server = {
       ...entryPoints(config.MILLRACE_CLICKHOUSE_URL),
       database: config.MILLRACE_CLICKHOUSE_DATABASE,
-      connectionsMax: config.MILLRACE_STORE_INSERTS_MAX + config.MILLRACE_STORE_QUERIES_MAX + 1,
+      connectionsMax:
+        config.MILLRACE_STORE_INSERTS_MAX +
+        config.MILLRACE_STORE_QUERIES_MAX +
+        config.MILLRACE_STORE_BACKGROUND_MAX +
+        2,
       requestMsMax: Math.max(insertMsMax, 1_000 * config.MILLRACE_STORE_QUERY_SECONDS_MAX),
     };
     const cluster = config.MILLRACE_CLICKHOUSE_CLUSTER;

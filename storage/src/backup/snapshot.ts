@@ -76,7 +76,9 @@ async function* tables(
     const columns = await columnsOf(engine, name);
     const selected = columns.map((column) => replaced[column] ?? `t.${quote(column)}`).join(', ');
     const of = MONTHS[name] === undefined ? '' : ` AND ${MONTHS[name]} = ${part}`;
-    const rows = engine.text(`SELECT ${selected} FROM ${name} AS t ${final} WHERE ${condition}${of} ${SETTINGS}`);
+    const rows = engine.stream(`SELECT ${selected} FROM ${name} AS t ${final} WHERE ${condition}${of} ${SETTINGS}`, {
+      format: 'TabSeparated',
+    });
     yield { name, part, columns, rows, ...(clears ? { clears } : {}) };
   };
 

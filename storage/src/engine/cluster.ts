@@ -3,7 +3,7 @@ import { type LogShards, StoreError, type TableName } from '@millrace/core';
 import { clustered, localTable } from '../schema/clustered.ts';
 import { Connection } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
-import type { Engine, Look, QueryParameters, Shard } from './engine.ts';
+import type { Engine, EngineStreamOptions, Look, QueryParameters, Shard } from './engine.ts';
 import { isElsewhere } from './errors.ts';
 import { createDatabase, type ServerOptions } from './server.ts';
 import { Topology } from './topology.ts';
@@ -50,8 +50,8 @@ export function openCluster(options: ClusterOptions): Engine {
       ? ''
       : `, insert_quorum=${options.quorum === 'auto' ? "'auto'" : options.quorum}, insert_quorum_timeout=${Math.floor(options.insertMsMax / 2)}`;
 
-  const rows = <Row>(statement: string, parameters?: QueryParameters): Promise<Row[]> =>
-    entries.ask((connection) => connection.rows<Row>(statement, parameters), favourite);
+  const rows = <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> =>
+    entries.ask((connection) => connection.rows<Row>(statement, parameters, signal), favourite);
   const command = async (statement: string): Promise<void> => {
     for (const each of clustered(statement, place))
       await entries.ask((connection) => connection.command(each, DDL), favourite);
@@ -80,9 +80,9 @@ export function openCluster(options: ClusterOptions): Engine {
       createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${database} ON CLUSTER '${cluster}'`, DDL),
     rows,
     command,
-    async *text(statement: string): AsyncGenerator<Uint8Array> {
+    async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
       const connection = await entries.ask(async (each) => each, favourite);
-      yield* connection.text(statement);
+      yield* connection.stream(statement, options);
     },
     async insertText(target: string, bytes: Uint8Array, token: string): Promise<void> {
       const shards = [...(await topology.shards()).values()];
@@ -93,6 +93,17 @@ export function openCluster(options: ClusterOptions): Engine {
       );
     },
     localTable,
+    async everywhere<Row>(statement: string): Promise<readonly Row[][]> {
+      const servers = [...(await topology.shards()).values()].flatMap(({ connections }) => connections);
+      return Promise.all(servers.map((connection) => connection.rows<Row>(statement)));
+    },
+    async eachShard(statement: string, tables: readonly string[]): Promise<void> {
+      for (const replicas of (await topology.shards()).values())
+        await replicas.ask(async (connection) => {
+          for (const table of tables) await settled(connection, table);
+          await connection.command(statement);
+        });
+    },
     settle: (table) => entries.ask((connection) => settled(connection, table), favourite).catch(() => {}),
     async complete(): Promise<void> {
       const servers: Server[] = [];

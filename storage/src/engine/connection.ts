@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client';
-import { insertSettings, type QueryParameters } from './engine.ts';
-import { isElsewhere } from './errors.ts';
+import { type EngineStreamOptions, insertSettings, type QueryParameters } from './engine.ts';
+import { engineCode, isElsewhere } from './errors.ts';
+import { withoutException } from './exception-tail.ts';
 
 /** How servers are asked. @units requestMsMax ms without a byte of the answer */
 export interface Access {
@@ -91,14 +93,23 @@ export class Connection {
     this.#restUntilMs = performance.now() + Math.random() * ms;
   }
 
-  async rows<Row>(statement: string, parameters?: QueryParameters, settings: ClickHouseSettings = {}): Promise<Row[]> {
-    const answer = await this.#client.query({
-      query: statement,
-      format: 'JSONEachRow',
-      clickhouse_settings: settings,
-      ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
-    });
-    return answer.json<Row>();
+  async rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> {
+    signal?.throwIfAborted();
+    const id = randomUUID();
+    try {
+      const answer = await this.#client.query({
+        query: statement,
+        format: 'JSONEachRow',
+        query_id: id,
+        ...(signal === undefined ? {} : { abort_signal: signal }),
+        ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
+      });
+      return await answer.json<Row>();
+    } catch (error) {
+      if (signal?.aborted) this.#kill(id);
+      signal?.throwIfAborted();
+      throw error;
+    }
   }
   async command(statement: string, settings: ClickHouseSettings = {}): Promise<void> {
     await this.#client.command({ query: statement, clickhouse_settings: settings });
@@ -111,17 +122,43 @@ export class Connection {
     });
     for await (const _ of stream);
   }
-  async *text(statement: string): AsyncGenerator<Uint8Array> {
-    const { stream } = await this.#client.exec({
-      query: `${statement} FORMAT TabSeparated`,
-      // The first row may be long in coming; the server says that it is at work.
-      clickhouse_settings: { send_progress_in_http_headers: 1, http_headers_progress_interval_ms: '10000' },
-    });
+  async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+    const { format, parameters, signal } = options;
+    signal?.throwIfAborted();
+    const id = randomUUID();
+    let ended = false;
     try {
-      yield* stream as AsyncIterable<Uint8Array>;
+      const answer = await this.#client.exec({
+        query: `${statement} FORMAT ${format}`,
+        query_id: id,
+        ...(signal === undefined ? {} : { abort_signal: signal }),
+        ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
+        // The first row may be long in coming; the server says that it is at work.
+        clickhouse_settings: { send_progress_in_http_headers: 1, http_headers_progress_interval_ms: '10000' },
+      });
+      const tag = answer.response_headers['x-clickhouse-exception-tag'];
+      const stream = answer.stream as Readable;
+      const stop = (): void => void stream.destroy();
+      signal?.addEventListener('abort', stop, { once: true });
+      try {
+        yield* typeof tag === 'string' ? withoutException(stream, tag) : (stream as AsyncIterable<Uint8Array>);
+        ended = true;
+      } finally {
+        signal?.removeEventListener('abort', stop);
+        stream.destroy();
+      }
+    } catch (error) {
+      // What failed by itself needs no killing.
+      ended = engineCode(error) !== null;
+      signal?.throwIfAborted();
+      throw error;
     } finally {
-      stream.destroy();
+      if (!ended) this.#kill(id);
     }
+  }
+  /** A server goes on with what nobody hears, unless it is told. */
+  #kill(id: string): void {
+    this.command(`KILL QUERY WHERE query_id = '${id}' ASYNC`).catch(() => {});
   }
   close(): Promise<void> {
     return this.#client.close();

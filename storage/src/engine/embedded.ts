@@ -1,19 +1,22 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { StoreError, type TableName } from '@millrace/core';
-import { drainPending, Session } from 'chdb';
-import { createChdbConnection } from 'chdb/connection';
-import { alone, type Engine, insertSettings, type QueryParameters, type Shard } from './engine.ts';
+import { Session } from 'chdb';
+import {
+  alone,
+  type Engine,
+  type EngineStreamOptions,
+  insertSettings,
+  type QueryParameters,
+  type Shard,
+} from './engine.ts';
 import { yieldEngineThreads } from './priority.ts';
-
-type ClientConnection = NonNullable<NonNullable<Parameters<typeof createClient>[0]>['connection']>;
+import { Sessions } from './sessions.ts';
 
 export interface EmbeddedOptions {
   /** The engine's own directory; one process at a time. */
   readonly directory: string;
   readonly database: string;
-  readonly insertsMax: number;
   readonly memoryBytesMax: number;
   readonly cacheBytesMax: number;
 }
@@ -31,8 +34,8 @@ const CACHES_OFF = [
   'iceberg_metadata_files_cache_size',
 ];
 
-/** ClickHouse in this process. Each connection runs one statement at a time, so inserts have their own and no query
- *  stands in their way. Blocks travel through a file: the connection takes statements as text only.
+/** ClickHouse in this process. A session runs one statement at a time, so each has one of its own: what is bound is who asks,
+ *  not the engine. Blocks travel through a file: a session takes statements as text only.
  *  @throws StoreError STORE_UNREACHABLE (never) when another process has the directory */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
   const directory = resolve(options.directory);
@@ -63,50 +66,22 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
   await mkdir(spool, { mode: 0o700 });
 
   const endYielding = yieldEngineThreads();
-  const clients: ClickHouseClient[] = [];
-  const connect = (): ClickHouseClient => {
-    // The very same contract, but declared in two packages (`client` and `client-common`).
-    const connection = createChdbConnection({ path: directory }) as unknown as ClientConnection;
-    const client = createClient({ connection, log: { level: ClickHouseLogLevel.OFF } });
-    clients.push(client);
-    return client;
-  };
+  const sessions = new Sessions(directory, session);
   const { database } = options;
-  let reader: ClickHouseClient;
-  const free: { client: ClickHouseClient; file: string }[] = [];
-  try {
-    reader = connect();
-    for (let index = 0; index < options.insertsMax; index++)
-      free.push({ client: connect(), file: resolve(spool, `${index}.native`) });
-  } catch (cause) {
-    endYielding();
-    for (const client of clients) await client.close();
-    session.close();
-    throw cause;
-  }
 
-  const insert = async (target: string, format: string, bytes: Uint8Array, token: string): Promise<void> => {
-    const connection = free.pop();
-    if (connection === undefined) throw new StoreError('STORE_UNREACHABLE', 'later', { queue: 'inserts' });
-    const { client, file } = connection;
-    try {
+  const insert = (target: string, format: string, bytes: Uint8Array, token: string): Promise<void> =>
+    sessions.with(async (lane) => {
       // Written over and over: a new file for each block costs more than the block on some file systems.
+      const file = resolve(spool, `${lane.number}.native`);
       await writeFile(file, bytes, { mode: 0o600 });
-      await client.command({
-        query: `INSERT INTO ${target} FROM INFILE '${quoted(file)}' SETTINGS ${insertSettings(token)} FORMAT ${format}`,
-      });
-    } finally {
-      free.push(connection);
-    }
-  };
-
-  const rows = async <Row>(statement: string, parameters?: QueryParameters): Promise<Row[]> => {
-    const answer = await reader.query({
-      query: statement,
-      format: 'JSONEachRow',
-      ...(parameters === undefined ? {} : { query_params: { ...parameters } }),
+      await lane.session.queryAsync(
+        `INSERT INTO ${target} FROM INFILE '${quoted(file)}' SETTINGS ${insertSettings(token)} FORMAT ${format}`,
+      );
     });
-    return answer.json<Row>();
+
+  const rows = async <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> => {
+    const text = Buffer.from((await sessions.query(statement, parameters, signal)).bytes()).toString('utf8');
+    return JSON.parse(`[${text.trimEnd().replaceAll('\n', ',')}]`) as Row[];
   };
   const shard: Shard = {
     blockNumbers: 'table',
@@ -123,24 +98,23 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     // A page of 1,000 asks for one row more, and its offset counts too.
     querySettings: ', query_plan_max_limit_for_top_k_optimization=10000',
     async createDatabase(): Promise<void> {
-      await reader.command({ query: `CREATE DATABASE IF NOT EXISTS ${database}` });
-      for (const client of clients) await client.command({ query: `USE ${database}` });
+      await sessions.query(`CREATE DATABASE IF NOT EXISTS ${database}`);
+      await sessions.use(database);
     },
     rows,
+    everywhere: async <Row>(statement: string) => [await rows<Row>(statement)],
+    eachShard: async (statement: string) => {
+      await sessions.query(statement);
+    },
     shardOf: async () => shard,
     async command(statement: string): Promise<void> {
-      await reader.command({ query: statement });
+      await sessions.query(statement);
     },
-    async *text(statement: string): AsyncGenerator<Uint8Array> {
-      session.query(`USE ${database}`);
-      for await (const chunk of session.queryStream(statement, { format: 'TabSeparated' })) yield chunk.raw();
-    },
+    stream: (statement: string, streamed: EngineStreamOptions) => sessions.stream(statement, streamed),
     insertText: (target: string, bytes: Uint8Array, token: string) => insert(target, 'TabSeparated', bytes, token),
     async close(): Promise<void> {
       endYielding();
-      await drainPending();
-      for (const client of clients) await client.close();
-      session.close();
+      await sessions.close();
       await rm(spool, { recursive: true, force: true });
     },
   };

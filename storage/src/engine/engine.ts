@@ -1,7 +1,15 @@
 import type { TableName } from '@millrace/core';
 
 /** Values of `{name:Type}` in a statement: they never become part of its text. */
-export type QueryParameters = Readonly<Record<string, string | number | boolean | readonly string[] | null>>;
+export type QueryParameters = Readonly<Record<string, string | number | boolean | readonly (string | number)[] | null>>;
+
+export interface EngineStreamOptions {
+  /** ClickHouse's own name: JSONEachRow, CSVWithNames, ArrowStream, Parquet, TabSeparated… */
+  readonly format: string;
+  readonly parameters?: QueryParameters;
+  /** Ends the query in the engine, whatever it is at. */
+  readonly signal?: AbortSignal;
+}
 
 /** One ClickHouse, in this process, on a server or on many. Fault domain of its own: throws what the engine says,
  *  mapped by `insertError` and `queryError` where the caller knows what it asked. */
@@ -11,17 +19,27 @@ export interface Engine {
   readonly querySettings: string;
   /** Makes the database that all else happens in, if it does not exist. */
   createDatabase(): Promise<void>;
-  /** All rows of a SELECT, one object a row. The caller bounds them with LIMIT. */
-  rows<Row>(statement: string, parameters?: QueryParameters): Promise<Row[]>;
+  /** All rows of a SELECT, one object a row. The caller bounds them with LIMIT.
+   *  @param signal ends the query in the engine */
+  rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]>;
   /** A statement without an answer. What defines something is written as for a single server: a cluster makes of it what
    *  it needs. */
   command(statement: string): Promise<void>;
-  /** The answer of a SELECT as TabSeparated, as it comes: what nobody takes is not read. One at a time. */
-  text(statement: string): AsyncIterable<Uint8Array>;
+  /** The answer of a SELECT in the bytes of a format, as it comes: what nobody takes is not read. Who ends the iteration
+   *  ends the query.
+   *  @param statement without a FORMAT of its own
+   *  @throws what the engine says, also after the first bytes; the signal's reason */
+  stream(statement: string, options: EngineStreamOptions): AsyncIterable<Uint8Array>;
   /** Inserts rows of TabSeparated as `insertBlock` does a block.  @param target a table, with its columns in parentheses */
   insertText(target: string, bytes: Uint8Array, token: string): Promise<void>;
   /** The table that has the rows of this one, on the server that is asked. */
   localTable(name: string): string;
+  /** The same question to every server, of what each has for itself: an answer a server.
+   *  @throws while one of them is away */
+  everywhere<Row>(statement: string): Promise<readonly Row[][]>;
+  /** A statement that is told once in each shard, of its own tables (`localTable`), to a server that has all that any of
+   *  them took of these. */
+  eachShard(statement: string, tables: readonly string[]): Promise<void>;
   /** Where the rows of a partition of the log are kept, always the same. */
   shardOf(topic: string, partition: number): Promise<Shard>;
   /** Lets who asks next see what was written before, as far as it can be had. */

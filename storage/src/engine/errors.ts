@@ -1,4 +1,5 @@
 import { StoreError } from '@millrace/core';
+import type { QueryLimits } from './limits.ts';
 
 /** Codes of ClickHouse that are the block's own fault: the very same block fails again.
  *  @source ClickHouse `ErrorCodes.cpp` */
@@ -31,16 +32,37 @@ const DATA_ERRORS: ReadonlySet<number> = new Set([
 /** TOO_MANY_PARTS: too many to merge (try later), or too many months in one block (never). */
 const TOO_MANY_PARTS = 252;
 
-/** Codes of ClickHouse that mean: within its limits the engine will not answer this question. */
-const LIMIT_ERRORS: ReadonlySet<number> = new Set([
-  158, // TOO_MANY_ROWS
-  159, // TIMEOUT_EXCEEDED
-  160, // TOO_SLOW
-  191, // SET_SIZE_LIMIT_EXCEEDED
-  241, // MEMORY_LIMIT_EXCEEDED
-  307, // TOO_MANY_BYTES
-  396, // TOO_MANY_ROWS_OR_BYTES
+/** Codes of ClickHouse that mean: within its limits the engine will not answer this question; and which limit that was. */
+const LIMIT_ERRORS: ReadonlyMap<number, QueryLimit> = new Map([
+  [158, 'rows'], // TOO_MANY_ROWS
+  [159, 'time'], // TIMEOUT_EXCEEDED
+  [160, 'time'], // TOO_SLOW
+  [191, 'memory'], // SET_SIZE_LIMIT_EXCEEDED
+  [241, 'memory'], // MEMORY_LIMIT_EXCEEDED
+  [307, 'rows'], // TOO_MANY_BYTES
+  [396, 'result'], // TOO_MANY_ROWS_OR_BYTES
 ]);
+
+/** What somebody can do whose question met a limit. */
+const ADVICE: Readonly<Record<QueryLimit, string>> = {
+  time: 'ask for less time or fewer series, or for an export',
+  memory: 'ask for less time or fewer series, or in wider intervals',
+  rows: 'ask for less time or fewer series',
+  result: 'ask for fewer rows, or for an export',
+  reader: 'read the answer as it comes',
+};
+export type QueryLimit = 'time' | 'memory' | 'rows' | 'result' | 'reader';
+
+/** @param limitMax in s (time, reader), bytes (memory, result) or rows */
+export function tooExpensive(
+  question: string,
+  limit: QueryLimit,
+  limitMax: number | undefined,
+  cause?: unknown,
+): StoreError {
+  const facts = { question, limit, ...(limitMax === undefined ? {} : { limitMax }), advice: ADVICE[limit] };
+  return new StoreError('STORE_QUERY_TOO_EXPENSIVE', 'never', facts, { cause });
+}
 
 /** Codes of ClickHouse that say: not here, not now. Another server may do it, and the same one later. Of an insert it is
  *  not known then whether it was done: it is told again under its token. */
@@ -79,9 +101,13 @@ export function engineCode(error: unknown): number | null {
   return digits === undefined ? null : Number(digits);
 }
 
+/** At the end of what the engine says. */
+const TYPE = /\(([A-Z][A-Z0-9_]+)\)\s*$/;
+
 /** The engine's words without what they may quote of rows and addresses: its code and type. */
 function told(error: unknown): { engineCode: number | null; cause: string } {
-  const type = (error as { type?: unknown } | null)?.type;
+  const type =
+    (error as { type?: unknown } | null)?.type ?? (error instanceof Error ? TYPE.exec(error.message)?.[1] : undefined);
   const code = (error as { code?: unknown } | null)?.code;
   const cause = typeof type === 'string' ? type : typeof code === 'string' ? code : 'NO_ANSWER';
   return { engineCode: engineCode(error), cause };
@@ -106,13 +132,23 @@ export function insertError(error: unknown, facts: Readonly<Record<string, strin
     : new StoreError('STORE_UNREACHABLE', 'later', { ...facts, ...told(error) }, { cause: error });
 }
 
-export function queryError(error: unknown, question: string): StoreError {
+/** @param limits what the question was held to, where it was */
+export function queryError(error: unknown, question: string, limits?: QueryLimits): StoreError {
   if (error instanceof StoreError) return error;
   const code = engineCode(error);
+  const limit = code === null ? undefined : LIMIT_ERRORS.get(code);
+  if (limit !== undefined) return tooExpensive(question, limit, limits && limitOf(limits, limit), error);
   const facts = { question, ...told(error) };
-  if (code !== null && LIMIT_ERRORS.has(code))
-    return new StoreError('STORE_QUERY_TOO_EXPENSIVE', 'never', facts, { cause: error });
   if (code !== null && BAD_PARAMETER.has(code))
     return new StoreError('STORE_QUERY_INVALID', 'never', facts, { cause: error });
   return new StoreError('STORE_UNREACHABLE', 'later', facts, { cause: error });
 }
+
+const limitOf = (limits: QueryLimits, limit: QueryLimit): number | undefined =>
+  limit === 'time'
+    ? limits.secondsMax
+    : limit === 'memory'
+      ? limits.bytesMax
+      : limit === 'rows'
+        ? limits.rowsReadMax
+        : limits.resultRowsMax;

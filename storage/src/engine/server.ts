@@ -1,7 +1,7 @@
 import type { TableName } from '@millrace/core';
 import { type Access, Connection } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
-import { alone, type Engine, type QueryParameters, type Shard } from './engine.ts';
+import { alone, type Engine, type EngineStreamOptions, type QueryParameters, type Shard } from './engine.ts';
 
 export interface ServerOptions extends Access {
   /** Of one and the same server. */
@@ -23,15 +23,19 @@ export function openServer(options: ServerOptions): Engine {
     querySettings: '',
     ...alone,
     createDatabase: () => createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${options.database}`),
-    rows: <Row>(statement: string, parameters?: QueryParameters) =>
-      endpoints.ask((connection) => connection.rows<Row>(statement, parameters)),
+    rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
+      endpoints.ask((connection) => connection.rows<Row>(statement, parameters, signal)),
     command: (statement: string) => endpoints.ask((connection) => connection.command(statement)),
-    async *text(statement: string): AsyncGenerator<Uint8Array> {
+    async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
       const connection = await endpoints.ask(async (each) => each);
-      yield* connection.text(statement);
+      yield* connection.stream(statement, options);
     },
     insertText: (target: string, bytes: Uint8Array, token: string) =>
       endpoints.ask((connection) => connection.insert(target, 'TabSeparated', bytes, token)),
+    everywhere: async <Row>(statement: string) => [
+      await endpoints.ask((connection) => connection.rows<Row>(statement)),
+    ],
+    eachShard: (statement: string) => endpoints.ask((connection) => connection.command(statement)),
     shardOf: async () => shard,
     close: async () => {
       await Promise.all(connections.map((connection) => connection.close()));

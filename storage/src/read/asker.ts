@@ -1,36 +1,66 @@
-import type { Histogram, Metrics } from '@millrace/core';
+import { type AnswerBytes, type Histogram, type Metrics, StoreError } from '@millrace/core';
 import type { Engine, QueryParameters } from '../engine/engine.ts';
-import { queryError } from '../engine/errors.ts';
-import type { Turnstile } from '../engine/turnstile.ts';
+import { type QueryLimit, queryError, tooExpensive } from '../engine/errors.ts';
+import { FORMAT_SETTINGS, type QueryLimits, settingsOf, type Urgency } from '../engine/limits.ts';
+import type { Leave, Turnstile } from '../engine/turnstile.ts';
 
+/** What is asked, as a label of metrics: a closed list. */
 export type Question =
   | 'readings'
   | 'total'
+  | 'series'
+  | 'rows'
+  | 'latest'
+  | 'sql'
+  | 'export'
+  | 'deletion'
+  | 'verification'
+  | 'retention'
   | 'payloads'
   | 'payload'
   | 'dead_letters'
   | 'fate'
-  | 'last_message'
   | 'activity'
+  | 'last_message'
   | 'health';
 
-export interface QueryLimits {
-  readonly secondsMax: number;
-  readonly bytesMax: number;
+export interface AskOptions {
+  /** Who asks: orgs take turns. */
+  readonly org?: string;
+  /** Ends the question in the engine. */
+  readonly signal?: AbortSignal;
+  /** `interactive` if left out. */
+  readonly urgency?: Urgency;
+  /** In place of the standard ones. */
+  readonly limits?: Partial<QueryLimits>;
 }
+
+export interface AskStreamOptions extends AskOptions {
+  /** ClickHouse's own name: JSONEachRow, CSVWithNames, ArrowStream, Parquet, TabSeparated… */
+  readonly format: string;
+}
+
+export interface AskerLimits extends QueryLimits {
+  /** Work in the background. @units s */
+  readonly backgroundSecondsMax: number;
+  /** A reader that takes nothing for so long loses its place. @units s */
+  readonly stalledSecondsMax: number;
+}
+
+/** A streamed answer holds its place so long at most, whoever reads. @units s */
+const HELD_SECONDS_MAX = 86_400;
 
 /** Asks the engine within limits: so many at a time, so long, so much memory. */
 export class Asker {
   readonly #engine: Engine;
-  readonly #queries: Turnstile;
-  readonly #settings: string;
+  readonly #places: Readonly<Record<Urgency, Turnstile>>;
+  readonly #limits: AskerLimits;
   readonly #seconds: Histogram<'question' | 'outcome'>;
 
-  constructor(engine: Engine, queries: Turnstile, metrics: Metrics, limits: QueryLimits) {
+  constructor(engine: Engine, places: Readonly<Record<Urgency, Turnstile>>, metrics: Metrics, limits: AskerLimits) {
     this.#engine = engine;
-    this.#queries = queries;
-    // In the statement's own clause: elsewhere they would stay with the connection.
-    this.#settings = `SETTINGS max_execution_time=${limits.secondsMax}, timeout_overflow_mode='throw', max_memory_usage=${limits.bytesMax}, max_threads=2${engine.querySettings}`;
+    this.#places = places;
+    this.#limits = limits;
     this.#seconds = metrics.histogram(
       'millrace_store_query_seconds',
       'Time of a query, in s, by question and outcome',
@@ -39,19 +69,127 @@ export class Asker {
     );
   }
 
-  /** @throws StoreError STORE_QUERY_TOO_EXPENSIVE, STORE_QUERY_INVALID, STORE_UNREACHABLE */
-  async ask<Row>(question: Question, statement: string, parameters: QueryParameters = {}): Promise<Row[]> {
-    return this.#queries.pass(async () => {
+  /** @throws StoreError STORE_QUERY_TOO_EXPENSIVE, STORE_QUERY_INVALID, STORE_UNREACHABLE; the signal's reason */
+  async ask<Row>(
+    question: Question,
+    statement: string,
+    parameters: QueryParameters = {},
+    { org, signal, urgency = 'interactive', limits }: AskOptions = {},
+  ): Promise<Row[]> {
+    const within = this.#within(urgency, limits);
+    const settings = settingsOf(within, within.secondsMax, urgency) + this.#engine.querySettings;
+    const work = async (): Promise<Row[]> => {
       const end = this.#seconds.startTimer({ question });
       try {
-        const rows = await this.#engine.rows<Row>(`${statement} ${this.#settings}`, parameters);
+        const rows = await this.#engine.rows<Row>(`${statement} ${settings}`, parameters, signal);
         end({ outcome: 'ok' });
         return rows;
       } catch (cause) {
-        const error = queryError(cause, question);
+        if (signal?.aborted) {
+          end({ outcome: 'aborted' });
+          throw signal.reason;
+        }
+        const error = queryError(cause, question, within);
         end({ outcome: error.code });
         throw error;
       }
-    });
+    };
+    return this.#places[urgency].pass(work, org, signal);
+  }
+
+  /** The answer in the bytes of a format, as it comes. Nothing is asked before the first `next()`; an iterator that is
+   *  returned, the signal, or a reader that takes nothing for long ends the query in the engine and frees its place.
+   *  @holds what nobody takes is not read: one block at a time
+   *  @throws StoreError while it is iterated, also after the first bytes; the signal's reason */
+  stream(question: Question, statement: string, parameters: QueryParameters, options: AskStreamOptions): AnswerBytes {
+    return {
+      [Symbol.asyncIterator]: () => {
+        const own = new AbortController();
+        const parts = this.#parts(own, question, statement, parameters, options);
+        return {
+          next: () => parts.next(),
+          // A generator would hear of it only when the engine has answered once more.
+          return: async () => {
+            own.abort(
+              new StoreError('STORE_CLOSED', 'never', { question, problem: 'nobody reads the answer any more' }),
+            );
+            await parts.return(undefined).catch(() => {});
+            return { done: true, value: undefined };
+          },
+        };
+      },
+    };
+  }
+
+  async *#parts(
+    own: AbortController,
+    question: Question,
+    statement: string,
+    parameters: QueryParameters,
+    { format, org, signal, urgency = 'interactive', limits }: AskStreamOptions,
+  ): AsyncGenerator<Uint8Array, undefined> {
+    const within = this.#within(urgency, limits);
+    const settings = `${settingsOf(within, HELD_SECONDS_MAX, urgency)}${this.#engine.querySettings}${FORMAT_SETTINGS[format] ?? ''}`;
+    const tooMuch = (limit: QueryLimit, limitMax: number): void => own.abort(tooExpensive(question, limit, limitMax));
+    const abort = (): void => own.abort(signal?.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    let leave: Leave | null = null;
+    let end: ((labels: { outcome: string }) => void) | null = null;
+    let outcome = 'aborted';
+    try {
+      leave = await this.#places[urgency].enter(org, own.signal);
+      end = this.#seconds.startTimer({ question });
+      const answer = this.#engine
+        .stream(`${statement} ${settings}`, { format, parameters, signal: own.signal })
+        [Symbol.asyncIterator]();
+      let workedMs = 0;
+      let size = 0;
+      try {
+        for (;;) {
+          const begunMs = performance.now();
+          const late = setTimeout(() => tooMuch('time', within.secondsMax), within.secondsMax * 1_000 - workedMs);
+          const part = await answer.next().finally(() => clearTimeout(late));
+          own.signal.throwIfAborted();
+          if (part.done) break;
+          workedMs += performance.now() - begunMs;
+          size += part.value.length;
+          if (within.resultBytesMax !== undefined && size > within.resultBytesMax)
+            tooMuch('result', within.resultBytesMax);
+          own.signal.throwIfAborted();
+          const { stalledSecondsMax } = this.#limits;
+          const stalled = setTimeout(() => {
+            tooMuch('reader', stalledSecondsMax);
+            // Nobody may ever ask for more: the place is not theirs any longer.
+            answer.return?.().then(leave ?? undefined, leave ?? undefined);
+          }, stalledSecondsMax * 1_000).unref();
+          try {
+            yield part.value;
+          } finally {
+            clearTimeout(stalled);
+          }
+          own.signal.throwIfAborted();
+        }
+      } finally {
+        await answer.return?.().catch(() => {});
+      }
+      outcome = 'ok';
+    } catch (cause) {
+      const known = own.signal.aborted ? own.signal.reason : cause;
+      if (own.signal.aborted && !(known instanceof StoreError)) throw known;
+      const error = queryError(known, question, within);
+      outcome = error.code;
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      leave?.();
+      end?.({ outcome });
+    }
+  }
+
+  #within(urgency: Urgency, limits: Partial<QueryLimits> | undefined): QueryLimits {
+    const { backgroundSecondsMax, bytesMax } = this.#limits;
+    const secondsMax = urgency === 'background' ? backgroundSecondsMax : this.#limits.secondsMax;
+    return { secondsMax, bytesMax, ...limits };
   }
 }

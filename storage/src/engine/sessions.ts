@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StoreError } from '@millrace/core';
+import { type ChdbResult, drainPending, Session } from 'chdb';
+import { bindingStatement } from './binding.ts';
+import type { EngineStreamOptions, QueryParameters } from './engine.ts';
+
+/** One connection to the embedded engine: its own current database and parameters. */
+interface Lane {
+  readonly session: Session;
+  /** Names of parameters that it has values of. */
+  readonly held: Set<string>;
+  readonly number: number;
+}
+
+/** Names come from our own statements and from a tenant's: a session that knows too many is not used again. */
+const HELD_MAX = 64;
+const KILL_AGAIN_MS = 100;
+
+/** The embedded engine's sessions: each runs one statement at a time, and they run beside each other. As many are open as
+ *  were ever needed at once; what is asked at once is bounded by who asks. */
+export class Sessions {
+  readonly #directory: string;
+  readonly #free: Lane[] = [];
+  readonly #running = new Set<AbortController>();
+  #made = 0;
+  #database: string | null = null;
+  #closed = false;
+
+  constructor(directory: string, first: Session) {
+    this.#directory = directory;
+    this.#free.push({ session: first, held: new Set(), number: this.#made++ });
+  }
+
+  /** Those that are opened from now on start in it, and those that are free. */
+  async use(database: string): Promise<void> {
+    this.#database = database;
+    for (const { session } of this.#free) await session.queryAsync(`USE ${database}`);
+  }
+
+  /** Does something with a session of one's own. @param work is told the session's number too: no two have the same at once */
+  async with<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+    const lane = await this.#take();
+    try {
+      return await work(lane);
+    } finally {
+      this.#give(lane);
+    }
+  }
+
+  async query(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<ChdbResult> {
+    signal?.throwIfAborted();
+    return this.with(async ({ session, held }) => {
+      const binding = bindingStatement(parameters ?? {}, held);
+      const mark = signal === undefined ? '' : markOf();
+      const whole = `${binding === null ? '' : `${binding}; `}${mark}${statement}`;
+      const answer = session.queryAsync(whole, { format: 'JSONEachRow' });
+      if (signal === undefined) return answer;
+      let settled = false;
+      const kill = (): void => void this.#kill(mark, () => settled);
+      signal.addEventListener('abort', kill, { once: true });
+      try {
+        return await answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
+      } finally {
+        settled = true;
+        signal.removeEventListener('abort', kill);
+      }
+    });
+  }
+
+  async *stream(statement: string, { format, parameters, signal }: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+    signal?.throwIfAborted();
+    const own = new AbortController();
+    const lane = await this.#take();
+    const mark = markOf();
+    let settled = false;
+    const end = (): void => own.abort(signal?.reason);
+    const kill = (): void => void this.#kill(mark, () => settled);
+    signal?.addEventListener('abort', end, { once: true });
+    own.signal.addEventListener('abort', kill, { once: true });
+    this.#running.add(own);
+    try {
+      const binding = bindingStatement(parameters ?? {}, lane.held);
+      if (binding !== null) await lane.session.queryAsync(binding);
+      if (signal?.aborted) end();
+      own.signal.throwIfAborted();
+      for await (const part of lane.session.queryStream(mark + statement, { format })) {
+        own.signal.throwIfAborted();
+        if (part.numBytes > 0) yield part.raw();
+        own.signal.throwIfAborted();
+      }
+    } catch (error) {
+      own.signal.throwIfAborted();
+      throw error;
+    } finally {
+      settled = true;
+      signal?.removeEventListener('abort', end);
+      this.#running.delete(own);
+      this.#give(lane);
+    }
+  }
+
+  /** Ends what runs and waits for it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const each of this.#running) each.abort(new StoreError('STORE_CLOSED', 'never'));
+    await drainPending();
+    for (const { session } of this.#free.splice(0)) session.close();
+  }
+
+  async #take(): Promise<Lane> {
+    if (this.#closed) throw new StoreError('STORE_CLOSED', 'never');
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const lane = { session: new Session(this.#directory), held: new Set<string>(), number: this.#made++ };
+    if (this.#database !== null) await lane.session.queryAsync(`USE ${this.#database}`);
+    return lane;
+  }
+  #give(lane: Lane): void {
+    if (this.#closed || lane.held.size > HELD_MAX) lane.session.close();
+    else this.#free.push(lane);
+  }
+
+  /** The engine gives its questions ids of its own: ours is a comment in the text. It may not have begun yet, so it is told
+   *  until it is over. */
+  async #kill(mark: string, settled: () => boolean): Promise<void> {
+    const statement = `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
+    while (!settled()) {
+      await this.with(({ session }) => session.queryAsync(statement)).catch(() => {});
+      await sleep(KILL_AGAIN_MS, undefined, { ref: false });
+    }
+  }
+}
+
+const markOf = (): string => `/*${randomUUID()}*/ `;
