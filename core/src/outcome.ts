@@ -47,3 +47,7 @@ export type Outcome<T> =
 /** An envelope with this header is no message but what the ingress could not make one of: it becomes a dead letter.
  *  @shape value: `<DeadReason> <detail>`; the payload is what came */
 export const DEAD_LETTER_HEADER = 'millrace-dead-letter';
+
+/** How the detail of a dead record ends that is shown without the base fields of its pack: alone it means something
+ *  else. */
+export const DEAD_BASES_LOST = 'its base fields are not kept';

@@ -1,5 +1,6 @@
-import type { DeadReason } from '@millrace/core';
+import { DEAD_BASES_LOST, type DeadReason } from '@millrace/core';
 import {
+  type DeadRecord,
   HAS_BOOL,
   HAS_DATA,
   HAS_SUM,
@@ -27,7 +28,6 @@ const UNIT_SIZE_MAX = 255;
 /** Of base fields that the dead records of one pack are shown with: one long base name must not be told with each of
  *  65,536 records. */
 const DEAD_BASES_CHARACTERS_MAX = 64 * 1024;
-const BASES_NOT_KEPT = 'its base fields are not kept';
 /** Version 10 is bits 1 and 3; 16 is "secondary units".  @source RFC 9100 §4, §6 */
 const VERSION_BASE = 10;
 const VERSION_SECONDARY_UNITS = 26;
@@ -188,52 +188,34 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
     }
 
     if (reason !== null) {
-      left = bury(
-        rows,
-        left,
-        index,
-        reason,
-        fieldDetail(reason, field),
-        record,
+      left = bury(rows, left, { index, reason, detail: fieldDetail(reason, field), record }, [
         baseTime,
         baseUnit,
         baseValue,
         baseSum,
-      );
+      ]);
       continue;
     }
     // Base fields for the records that follow, no reading of its own.
     if (fields === BASE) continue;
     if (valueCount > 1) {
-      left = bury(
-        rows,
-        left,
-        index,
-        'many_values',
-        'more than one of v, vs, vb, vd',
-        record,
+      left = bury(rows, left, { index, reason: 'many_values', detail: 'more than one of v, vs, vb, vd', record }, [
         baseTime,
         baseUnit,
         baseValue,
         baseSum,
-      );
+      ]);
       continue;
     }
     const nameIndex = rows.senmlName(name);
     if (nameIndex < 0) {
       const detail = nameIndex === -2 ? 'neither n nor bn' : 'base name and name together are no valid name';
-      left = bury(
-        rows,
-        left,
-        index,
-        nameIndex === -2 ? 'missing_name' : 'bad_name',
-        detail,
-        record,
+      left = bury(rows, left, { index, reason: nameIndex === -2 ? 'missing_name' : 'bad_name', detail, record }, [
         baseTime,
         baseUnit,
         baseValue,
         baseSum,
-      );
+      ]);
       continue;
     }
     if (hasBaseValue && (flags & HAS_VALUE || valueCount === 0)) {
@@ -245,18 +227,12 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
       flags |= HAS_SUM;
     }
     if ((flags & ~HAS_UPDATE_TIME) === 0) {
-      left = bury(
-        rows,
-        left,
-        index,
-        'no_value',
-        'none of v, vs, vb, vd, s',
-        record,
+      left = bury(rows, left, { index, reason: 'no_value', detail: 'none of v, vs, vb, vd, s', record }, [
         baseTime,
         baseUnit,
         baseValue,
         baseSum,
-      );
+      ]);
       continue;
     }
     // Two finite numbers may add up to none.
@@ -264,14 +240,8 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
       left = bury(
         rows,
         left,
-        index,
-        'bad_value',
-        'base value and value add up beyond a double',
-        record,
-        baseTime,
-        baseUnit,
-        baseValue,
-        baseSum,
+        { index, reason: 'bad_value', detail: 'base value and value add up beyond a double', record },
+        [baseTime, baseUnit, baseValue, baseSum],
       );
       continue;
     }
@@ -279,7 +249,12 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
     const us = Math.round(seconds * 1e6) + (seconds < RELATIVE_TIME_S_MAX ? messageUs : 0);
     if (!(us >= TIME_US_MIN && us <= TIME_US_MAX)) {
       const detail = `the time ${seconds} s is before 1900 or after 2262`;
-      left = bury(rows, left, index, 'time_out_of_range', detail, record, baseTime, baseUnit, baseValue, baseSum);
+      left = bury(rows, left, { index, reason: 'time_out_of_range', detail, record }, [
+        baseTime,
+        baseUnit,
+        baseValue,
+        baseSum,
+      ]);
       continue;
     }
     rows.add(index, nameIndex, unit === '' ? 0 : rows.unit(unit), us, flags, value, text, sum, updateTime);
@@ -292,34 +267,24 @@ export function resolveSenml(pack: unknown, messageUs: number, rows: MessageRows
 function bury(
   rows: MessageRows,
   left: number,
-  index: number,
-  reason: DeadReason,
-  detail: string,
-  record: object,
-  baseTime: number,
-  baseUnit: string,
-  baseValue: number,
-  baseSum: number,
+  dead: Omit<DeadRecord, 'record'> & { readonly record: object },
+  [bt, bu, bv, bs]: readonly [number, string, number, number],
 ): number {
-  const { baseName } = rows;
-  const size = baseName.length + baseUnit.length;
-  if (size > left || baseName.length > NAME_SIZE_MAX) {
-    rows.dead.push({ index, reason, detail: `${detail}; ${BASES_NOT_KEPT}`, record });
+  const { baseName: bn } = rows;
+  const size = bn.length + bu.length;
+  if (size > left || bn.length > NAME_SIZE_MAX) {
+    rows.dead.push({ ...dead, detail: `${dead.detail}; ${DEAD_BASES_LOST}` });
     return left;
   }
-  const bases = basesOf(baseName, baseTime, baseUnit, baseValue, baseSum);
-  rows.dead.push({ index, reason, detail, record: { ...bases, ...record } });
-  return left - size;
-}
-
-function basesOf(bn: string, bt: number, bu: string, bv: number, bs: number) {
-  return {
+  const bases = {
     ...(bn === '' ? {} : { bn }),
     ...(bt === 0 ? {} : { bt }),
     ...(bu === '' ? {} : { bu }),
     ...(bv === 0 ? {} : { bv }),
     ...(bs === 0 ? {} : { bs }),
   };
+  rows.dead.push({ ...dead, record: { ...bases, ...dead.record } });
+  return left - size;
 }
 
 /** base64url without padding, or null. JSON carries text, of either alphabet and padded or not; CBOR carries bytes. */
