@@ -117,7 +117,7 @@ export class Identities {
       case 'certificate':
         return this.#certificate(credential.fingerprint, credential.certificate, address);
       case 'subject':
-        return this.#subject(credential.id);
+        return this.#subject(credential.id, credential.scope ?? null);
     }
   }
 
@@ -167,8 +167,13 @@ export class Identities {
     return this.#warm(tag) ?? this.#slowly(address, find);
   }
 
-  #subject(id: string): Identified | Promise<Identified> {
+  #subject(id: string, scope: Scope | null): Identified | Promise<Identified> {
     if (id.length === 0 || id.length > CREDENTIAL_SIZE_MAX) return UNKNOWN;
+    // Who names a scope has looked it up just now: it is not remembered what it was.
+    if (scope !== null)
+      return this.#knowledge.ask(this.#lookups, () =>
+        this.#lookUp(null, async () => ({ ...lasting(await this.#read(id)), scope })),
+      );
     const tag = `subject ${id}`;
     return this.#warm(tag) ?? this.#cold(tag, async () => lasting(await this.#read(id)));
   }

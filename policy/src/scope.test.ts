@@ -57,6 +57,27 @@ beforeEach(() => {
 });
 afterEach(() => gate.stop());
 
+describe('a subject that the platform names with a scope', () => {
+  test('has no more rights than the scope carries, and leaves the subject without one as it is', async () => {
+    const scope: Scope = {
+      id: 'k9',
+      org: 'o1',
+      grants: [{ actions: ['publish'], resources: ['channels/c1/messages'] }],
+    };
+    const named = async (more: { scope?: Scope } = {}): Promise<Principal> => {
+      const identified = await gate.identify({ kind: 'subject', id: 'u1', ...more });
+      if (identified.kind === 'refused') throw new Error(identified.reason);
+      return identified.principal;
+    };
+    const scoped = await named({ scope });
+    expect(scoped.scope).toEqual(scope);
+    expect([await said(scoped), await allows(scoped, 'things/t1')]).toEqual(['allow', false]);
+    expect(await allows(await named(), 'things/t1')).toBe(true);
+    directory.announce('key', 'k9', 'o1', ['k9']);
+    expect(scoped.revoked).toBe(true);
+  });
+});
+
 describe('a key with a scope', () => {
   test('carries what it names of its owner, who keeps the rest', async () => {
     give('reader', [{ actions: ['things.read'], resources: ['things/t1'] }]);

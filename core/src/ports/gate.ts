@@ -14,8 +14,9 @@ export type Credential =
   /** What the peer proved in the TLS handshake to hold the key of.
    *  @shape fingerprint: SHA-256 of the certificate, hex in lower case; certificate: DER */
   | { readonly kind: 'certificate'; readonly fingerprint: string; readonly certificate: Uint8Array }
-  /** Somebody whom the platform itself knows: a session's owner. Never from a client. */
-  | { readonly kind: 'subject'; readonly id: string };
+  /** Somebody whom the platform itself knows: a session's owner, or who asked for a job, with the scope that they came
+   *  by. Never from a client. */
+  | { readonly kind: 'subject'; readonly id: string; readonly scope?: Scope };
 
 /** A client that is known. Stable object while nothing about it changed, so callers may hang their own memo on it
  *  (WeakMap); once `revoked` is true it must be identified anew. */

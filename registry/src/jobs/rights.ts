@@ -1,4 +1,5 @@
 import { type ControlAction, Protocol, type Scope } from '@millrace/core';
+import type { Asking } from '../http/identity.ts';
 import type { Plane } from '../http/plane.ts';
 import type { Job } from './jobs.ts';
 
@@ -6,22 +7,16 @@ import type { Job } from './jobs.ts';
  *  and the key or application that they came by may have been revoked. */
 export type JobRights = (job: Job) => Promise<boolean>;
 
+type Judges = Pick<Plane, 'gate' | 'registry'>;
+
 /** @throws what the registry does when it can not be asked: then nobody knows */
-export function createJobRights({ gate, registry }: Pick<Plane, 'gate' | 'registry'>): JobRights {
-  return async ({ org, kind, actor, groups }) => {
-    const subject = actor.id === null ? null : await registry.directory.subject(actor.id);
-    // A machine's token ends long before a large job: what counts is the machine.
-    const via = subject?.kind === 'thing' ? null : actor.via;
-    const scope = via === null ? null : await scopeOf(registry, via);
-    if (subject === null || scope === undefined) return false;
-    const context = {
-      protocol: Protocol.http,
-      remoteAddress: actor.address ?? '',
-      // The request itself was let in as it came: what it came over does not change.
-      tls: true,
-      mutualTls: false,
-      nowMs: registry.access.now(),
-    };
+export function createJobRights(plane: Judges): JobRights {
+  const { gate, registry } = plane;
+  return async (job) => {
+    const asking = await askingOf(job, plane);
+    if (asking === null) return false;
+    const { subject, scope } = await asking.principal();
+    const { org, kind, groups } = job;
     const [object = ''] = kind.split('.');
     const action = kind satisfies ControlAction;
     const branches = await registry.access.branches(
@@ -32,10 +27,36 @@ export function createJobRights({ gate, registry }: Pick<Plane, 'gate' | 'regist
       const branch = group === null ? [] : branches.get(group);
       // Of a group that is gone each line is refused by itself.
       if (branch === undefined) continue;
+      const { context } = asking;
       const { allowed } = await gate.explain({ subject, scope, org, object, action, groups: branch, context });
       if (!allowed) return false;
     }
     return true;
+  };
+}
+
+/** Who asked for a job, as they would ask now: what a step does in their name is judged by it.
+ *  @returns null if they are nobody any more  @throws what the registry does when it can not be asked */
+export async function askingOf({ actor }: Job, { gate, registry }: Judges): Promise<Asking | null> {
+  if (actor.id === null) return null;
+  const subject = await registry.directory.subject(actor.id);
+  if (subject === null) return null;
+  // A machine's token ends long before a large job: what counts is the machine.
+  const via = subject.kind === 'thing' ? null : actor.via;
+  const scope = via === null ? null : await scopeOf(registry, via);
+  if (scope === undefined) return null;
+  const identified = await gate.identify({ kind: 'subject', id: subject.id, ...(scope === null ? {} : { scope }) });
+  if (identified.kind === 'refused') return null;
+  return {
+    principal: async () => identified.principal,
+    context: {
+      protocol: Protocol.http,
+      remoteAddress: actor.address ?? '',
+      // The request itself was let in as it came: what it came over does not change.
+      tls: true,
+      mutualTls: false,
+      nowMs: registry.access.now(),
+    },
   };
 }
 
