@@ -1,5 +1,4 @@
 import type { AnswerFormat, LatestQuery, RowsQuestion, SeriesAnswer, SeriesQuestion } from './question.ts';
-import type { Page, Reading } from './readings-store.ts';
 
 /** An answer on its way, in the bytes of its format. What nobody takes is not read; an iterator that is returned, or the
  *  signal, ends the query in the engine.
@@ -15,8 +14,19 @@ export interface StreamOptions {
   readonly urgency: 'interactive' | 'background';
 }
 
-export interface LatestPage extends Pick<Page, 'cursor'> {
-  readonly readings: readonly Reading[];
+/** @shape lines: one JSON object a line, in the JSON dialect, but for protocol and update_time, which are not known; ordered
+ *         by channel, name, publisher and subtopic. As the engine wrote it: 10,000 objects would cost more than the question
+ *  @shape cursor: present when there is more */
+export interface LatestPage {
+  readonly lines: Uint8Array;
+  readonly count: number;
+  readonly cursor?: string;
+}
+
+export interface LatestOptions {
+  /** How times are written (`s` if left out). */
+  readonly time?: NonNullable<StreamOptions['time']>;
+  readonly signal?: AbortSignal;
 }
 
 /** Answers what apps and analysts ask of readings.
@@ -26,5 +36,5 @@ export interface Questions {
   /** The same as rows of (series fields, time, columns…), ordered by series and time. */
   seriesRows(question: SeriesQuestion, options: StreamOptions): AnswerBytes;
   rows(question: RowsQuestion, options: StreamOptions): AnswerBytes;
-  latest(query: LatestQuery): Promise<LatestPage>;
+  latest(query: LatestQuery, options?: LatestOptions): Promise<LatestPage>;
 }

@@ -33,6 +33,8 @@ export type Urgency = 'interactive' | 'background';
 
 /** Settings of ClickHouse's formats that readers elsewhere count on. */
 export const FORMAT_SETTINGS: Readonly<Record<string, string>> = {
+  // Nothing stands for nothing, and times are RFC 3339.
+  CSVWithNames: ", format_csv_null_representation='', date_time_output_format='iso'",
   // Many readers of Arrow know no compression inside; HTTP's own does it as well.
   ArrowStream: ", output_format_arrow_compression_method='none'",
   Arrow: ", output_format_arrow_compression_method='none'",

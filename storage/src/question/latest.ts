@@ -1,0 +1,109 @@
+import { type LatestOptions, type LatestPage, type LatestQuery, StoreError, type StreamOptions } from '@millrace/core';
+import type { QueryParameters } from '../engine/engine.ts';
+import type { Asker } from '../read/asker.ts';
+import { LINES, LINES_SETTINGS, readingLine } from './lines.ts';
+
+const LIMIT_MAX = 100_000;
+/** Of a page: texts may be long. */
+const PAGE_BYTES_MAX = 64 * 1024 * 1024;
+const SERIES = 'channel, name, publisher, subtopic';
+const NEWLINE = 0x0a;
+
+/** One page of latest values, ordered by channel, name, publisher and subtopic.  @see Questions.latest */
+export async function readLatest(
+  asker: Asker,
+  query: LatestQuery,
+  { time = 's', signal }: LatestOptions = {},
+): Promise<LatestPage> {
+  const { org, limit } = query;
+  if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
+  const lists = [query.channels, query.publishers, query.names, query.subtopics];
+  if (lists.some((list) => list?.length === 0)) return { lines: new Uint8Array(), count: 0 };
+  const { statement, parameters } = planLatest(query, time);
+  const parts: Uint8Array[] = [];
+  const options = { format: LINES, org, limits: { resultBytesMax: PAGE_BYTES_MAX } };
+  for await (const part of asker.stream('latest', statement, parameters, signal ? { ...options, signal } : options))
+    parts.push(part);
+  return pageOf(Buffer.concat(parts), limit);
+}
+
+/** All that comes from outside is a parameter.  @throws StoreError STORE_QUERY_INVALID */
+export function planLatest(
+  query: LatestQuery,
+  time: NonNullable<StreamOptions['time']>,
+): { statement: string; parameters: QueryParameters } {
+  const parameters: Record<string, string | readonly string[]> = { org: query.org };
+  const where = ['org = {org:String}'];
+  const among = (column: string, name: string, values: readonly string[] | undefined): void => {
+    if (values === undefined) return;
+    where.push(`${column} IN {${name}:Array(String)}`);
+    parameters[name] = values;
+  };
+  among('channel', 'channels', query.channels);
+  among('name', 'names', query.names);
+  among('publisher', 'publishers', query.publishers);
+  among('subtopic', 'subtopics', query.subtopics);
+  if (query.cursor !== undefined) {
+    const after = decodeCursor(query.cursor);
+    for (const [index, value] of after.entries()) parameters[`after${index}`] = value;
+    // The first half lets the index skip; the second is exact.
+    where.push('channel >= {after0:String}');
+    where.push(`(${SERIES}) > (${after.map((_, index) => `{after${index}:String}`).join(', ')})`);
+  }
+  const condition = where.join(' AND ');
+  // As the view `latest`, which knows of no condition before it groups.
+  const statement = `SELECT line FROM (SELECT ${readingLine(time, false)} AS line FROM (
+  SELECT ${SERIES}, at, newest.1 AS unit, newest.2 AS kind, newest.3 AS value, newest.4 AS string_value,
+    newest.5 AS bool_value, newest.6 AS data_value, newest.7 AS sum
+  FROM (
+    SELECT ${SERIES}, max(time) AS at, argMax((unit, kind, value, string_value, bool_value, data_value, sum), time) AS newest
+    FROM (
+      SELECT ${SERIES}, unit, last_time AS time, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
+        '' AS string_value, NULL::Nullable(Bool) AS bool_value, '' AS data_value, NULL::Nullable(Float64) AS sum
+      FROM rollups WHERE ${condition} AND width = 0
+      UNION ALL
+      SELECT ${SERIES}, unit, time, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
+        data_value, sum
+      FROM latest_others WHERE ${condition}
+    ) GROUP BY ${SERIES} ORDER BY ${SERIES} LIMIT ${query.limit + 1}
+  )
+) ${LINES_SETTINGS})`;
+  return { statement, parameters };
+}
+
+function pageOf(bytes: Uint8Array, limit: number): LatestPage {
+  let count = 0;
+  let start = 0;
+  let end = 0;
+  while (count < limit) {
+    const at = bytes.indexOf(NEWLINE, end);
+    if (at < 0) break;
+    start = end;
+    end = at + 1;
+    count++;
+  }
+  if (end === bytes.length) return { lines: bytes, count };
+  const last = JSON.parse(Buffer.from(bytes.subarray(start, end)).toString('utf8')) as Record<string, string>;
+  const cursor = SERIES.split(', ').map((field) => last[field] ?? '');
+  return {
+    lines: bytes.subarray(0, end),
+    count,
+    cursor: Buffer.from(JSON.stringify([1, ...cursor])).toString('base64url'),
+  };
+}
+
+/** @throws StoreError STORE_QUERY_INVALID for what no page gave */
+function decodeCursor(text: string): readonly string[] {
+  let parts: unknown = null;
+  try {
+    parts = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+  } catch {
+    // No cursor of ours: refused below.
+  }
+  const [version, ...after] = Array.isArray(parts) ? (parts as unknown[]) : [];
+  const valid = version === 1 && after.length === 4 && after.every((part) => typeof part === 'string');
+  if (!valid) throw invalid('cursor is not one that a page gave');
+  return after as string[];
+}
+
+const invalid = (problem: string): StoreError => new StoreError('STORE_QUERY_INVALID', 'never', { problem });
