@@ -9,6 +9,7 @@ import {
   type SnapshotSource,
   type Started,
   StoreError,
+  type StoreUpkeep,
   type WriteOptions,
 } from '@millrace/core';
 import { takeSnapshot } from './backup/snapshot.ts';
@@ -24,6 +25,7 @@ import { readActivity } from './read/health.ts';
 import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
 import { readReadings } from './read/readings.ts';
 import { migrate, setDurability } from './schema/migrate.ts';
+import { createUpkeep } from './upkeep/upkeep.ts';
 import { Writer } from './write/writer.ts';
 
 export interface StoreOptions {
@@ -35,16 +37,21 @@ export interface StoreOptions {
   readonly logger: Logger;
 }
 
+/** All that is asked of the readings. */
+export interface Store extends ReadingsStore, SnapshotSource {
+  readonly upkeep: StoreUpkeep;
+}
+
 /** Batches that wait for an insert to end; a processor waits for its write, so there are never more than partitions. */
 const INSERTS_WAITING_MAX = 1_024;
 const RETRY_MS = 1_000;
 
 /** The store of readings over ClickHouse: embedded, or a server if the configuration names one.
  *  A server that is down does not keep the store from starting: calls fail with STORE_UNREACHABLE until it answers. */
-export function openStore(config: StorageConfig, options: StoreOptions): Component<ReadingsStore & SnapshotSource> {
+export function openStore(config: StorageConfig, options: StoreOptions): Component<Store> {
   return {
     name: 'storage',
-    async start(): Promise<Started<ReadingsStore & SnapshotSource>> {
+    async start(): Promise<Started<Store>> {
       const engine = await openEngine(config, options.directory, options.shards);
       const log = options.logger.child({ component: 'storage', engine: engine.name });
       const inserts = new Turnstile('inserts', config.MILLRACE_STORE_INSERTS_MAX, INSERTS_WAITING_MAX);
@@ -170,16 +177,18 @@ const noPins: LogShards = {
   },
 };
 
-class ClickHouseStore implements ReadingsStore, SnapshotSource {
+class ClickHouseStore implements Store {
   state: 'preparing' | 'ready' | 'closed' = 'preparing';
   readonly #engine: Engine;
   readonly #writer: Writer;
   readonly #asker: Asker;
+  readonly upkeep: StoreUpkeep;
 
   constructor(engine: Engine, writer: Writer, asker: Asker) {
     this.#engine = engine;
     this.#writer = writer;
     this.#asker = asker;
+    this.upkeep = createUpkeep(engine, () => this.#check());
   }
   #check(): void {
     if (this.state === 'closed') throw new StoreError('STORE_CLOSED', 'never');

@@ -24,14 +24,14 @@ const ORIGIN = `
 const EXPIRES = `expires DateTime('UTC') DEFAULT toDateTime('2106-01-01 00:00:00', 'UTC') CODEC(DoubleDelta, ZSTD(1))`;
 
 /** Which series a row is of: never two units or subtopics in one aggregate. */
-const SERIES = 'org, channel, name, publisher, subtopic, unit';
+export const SERIES = 'org, channel, name, publisher, subtopic, unit';
 
 /** Widths of the buckets, in s; 0 is all time, from which `latest` takes its numbers. */
 const WIDTHS = [0, 60, 3_600] as const;
 
 /** A time, down to the start of its bucket, in signed arithmetic. DateTime ends in 1970 and 2106, a device's clock
  *  does not. */
-function bucket(time: string, seconds: string): string {
+export function bucket(time: string, seconds: string): string {
   const ns = `toUnixTimestamp64Nano(${time})`;
   return `toDateTime64(fromUnixTimestamp64Nano(${ns} - positiveModulo(${ns}, toInt64(${seconds}) * 1000000000), 'UTC'), 0, 'UTC')`;
 }
