@@ -63,18 +63,25 @@ export interface NodeOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** The whole tree on one core; null: wherever the system puts it. */
   readonly core?: number | null;
+  /** A data directory that stays, with the password of its administrator; a fresh one, removed at the end, if absent. */
+  readonly data?: { readonly directory: string; readonly password: string };
 }
 
-/** Starts the built product on a fresh data directory and free ports.
+/** Starts the built product on free ports.
  *  Settings of the environment (MILLRACE_…) reach it, except those that the benchmark sets itself. */
-export async function startNode({ roles, environment = {}, core = null }: NodeOptions = {}): Promise<ProductNode> {
+export async function startNode({
+  roles,
+  environment = {},
+  core = null,
+  data,
+}: NodeOptions = {}): Promise<ProductNode> {
   if (!existsSync(PRODUCT_MAIN)) {
     throw new BenchError('SETUP_FAILED', 'never', { problem: 'the product is not built: run tsc -b first' });
   }
-  const work = await workDirectory();
+  const work = data === undefined ? await workDirectory() : { path: data.directory, remove: async () => {} };
   const directory = work.path;
   const mark = randomUUID();
-  const password = randomBytes(18).toString('base64url');
+  const password = data?.password ?? randomBytes(18).toString('base64url');
   const start = performance.now();
   const [command, given] = onCore(core, process.execPath, [
     PRODUCT_MAIN,
