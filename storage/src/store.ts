@@ -5,6 +5,7 @@ import {
   type LogShards,
   type Metrics,
   type NormalisedBatch,
+  type Questions,
   type ReadingsStore,
   type SnapshotSource,
   type Started,
@@ -20,6 +21,7 @@ import type { Engine } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
+import { createQuestions } from './question/questions.ts';
 import { Asker } from './read/asker.ts';
 import { readActivity } from './read/health.ts';
 import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
@@ -40,6 +42,7 @@ export interface StoreOptions {
 /** All that is asked of the readings. */
 export interface Store extends ReadingsStore, SnapshotSource {
   readonly upkeep: StoreUpkeep;
+  readonly questions: Questions;
 }
 
 /** Batches that wait for an insert to end; a processor waits for its write, so there are never more than partitions. */
@@ -183,12 +186,14 @@ class ClickHouseStore implements Store {
   readonly #writer: Writer;
   readonly #asker: Asker;
   readonly upkeep: StoreUpkeep;
+  readonly questions: Questions;
 
   constructor(engine: Engine, writer: Writer, asker: Asker) {
     this.#engine = engine;
     this.#writer = writer;
     this.#asker = asker;
     this.upkeep = createUpkeep(engine, () => this.#check());
+    this.questions = createQuestions(asker, () => this.#check());
   }
   #check(): void {
     if (this.state === 'closed') throw new StoreError('STORE_CLOSED', 'never');

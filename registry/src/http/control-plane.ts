@@ -10,6 +10,7 @@ import {
   type Metrics,
   type Principal,
   Protocol,
+  type Questions,
   type ReadingsStore,
   type SnapshotSource,
 } from '@millrace/core';
@@ -29,7 +30,7 @@ import { checkBody, checkQuery, type Route } from './route.ts';
 export interface ControlPlaneOptions {
   readonly registry: Registry;
   readonly gate: Gate;
-  readonly store: ReadingsStore;
+  readonly store: ReadingsStore & { readonly questions: Questions };
   /** Of the readings, for backup. */
   readonly snapshots?: SnapshotSource;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
@@ -73,6 +74,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     gate: options.gate,
     store: options.store,
     snapshots: options.snapshots ?? null,
+    questions: options.store.questions,
     log: options.log ?? null,
     intake: options.intake ?? null,
     processorsGroup: options.processorsGroup ?? 'processors',

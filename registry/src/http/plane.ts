@@ -7,6 +7,7 @@ import type {
   MessageIntake,
   Metrics,
   Principal,
+  Questions,
   ReadingsStore,
   RequestContext,
   SnapshotSource,
@@ -29,6 +30,8 @@ export interface Plane {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly store: ReadingsStore;
+  /** What is asked of many series. */
+  readonly questions: Questions;
   /** Of the readings, for backup; null: this node has none. */
   readonly snapshots: SnapshotSource | null;
   /** Where messages wait that are not stored yet. */

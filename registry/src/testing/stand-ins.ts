@@ -16,12 +16,15 @@ import type {
   Directory,
   Gate,
   Identified,
+  LatestPage,
   LogBatch,
   MessageFate,
   Principal,
+  Questions,
   Reading,
   ReadingsQuery,
   ReadingsStore,
+  SeriesAnswer,
   SubjectRecord,
 } from '@millrace/core';
 import type { CredentialsFactory } from '../registry.ts';
@@ -130,6 +133,28 @@ export class StandInStore implements ReadingsStore {
   healthy: string | null = null;
   payloadBytes = new Map<string, Awaited<ReturnType<ReadingsStore['payload']>>>();
   dead: Awaited<ReturnType<ReadingsStore['deadLetters']>>['deadLetters'] = [];
+
+  /** Of questions: the last one, and what is answered. */
+  question: unknown = null;
+  series: SeriesAnswer = { columns: ['value'], series: [], cut: false, used: { source: 'readings', why: 'raw' } };
+  bytes: readonly Uint8Array[] = [];
+  latestPage: LatestPage = { lines: new Uint8Array(), count: 0 };
+  readonly questions: Questions = {
+    series: async (question) => {
+      this.question = question;
+      return this.series;
+    },
+    seriesRows: (question, options) => this.#stream({ ...question, options }),
+    rows: (question, options) => this.#stream({ ...question, options }),
+    latest: async (query) => {
+      this.question = query;
+      return this.latestPage;
+    },
+  };
+  async *#stream(question: unknown): AsyncGenerator<Uint8Array> {
+    this.question = question;
+    yield* this.bytes;
+  }
 
   async write(): Promise<void> {}
   async readings(query: ReadingsQuery) {

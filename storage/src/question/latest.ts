@@ -1,7 +1,8 @@
-import { type LatestOptions, type LatestPage, type LatestQuery, StoreError, type StreamOptions } from '@millrace/core';
+import type { LatestOptions, LatestPage, LatestQuery, StreamOptions } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
 import type { Asker } from '../read/asker.ts';
 import { LINES, LINES_SETTINGS, readingLine } from './lines.ts';
+import { invalid, selectSeries } from './selection.ts';
 
 const LIMIT_MAX = 100_000;
 /** Of a page: texts may be long. */
@@ -17,8 +18,6 @@ export async function readLatest(
 ): Promise<LatestPage> {
   const { org, limit } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
-  const lists = [query.channels, query.publishers, query.names, query.subtopics];
-  if (lists.some((list) => list?.length === 0)) return { lines: new Uint8Array(), count: 0 };
   const { statement, parameters } = planLatest(query, time);
   const parts: Uint8Array[] = [];
   const options = { format: LINES, org, limits: { resultBytesMax: PAGE_BYTES_MAX } };
@@ -32,25 +31,17 @@ export function planLatest(
   query: LatestQuery,
   time: NonNullable<StreamOptions['time']>,
 ): { statement: string; parameters: QueryParameters } {
-  const parameters: Record<string, string | readonly string[]> = { org: query.org };
-  const where = ['org = {org:String}'];
-  const among = (column: string, name: string, values: readonly string[] | undefined): void => {
-    if (values === undefined) return;
-    where.push(`${column} IN {${name}:Array(String)}`);
-    parameters[name] = values;
-  };
-  among('channel', 'channels', query.channels);
-  among('name', 'names', query.names);
-  among('publisher', 'publishers', query.publishers);
-  among('subtopic', 'subtopics', query.subtopics);
+  const ofNumbers = selectSeries(query, 'rollups');
+  const ofOthers = selectSeries(query, 'latest_others');
+  const parameters: Record<string, string | number> = { ...ofNumbers.parameters };
+  const after: string[] = [];
   if (query.cursor !== undefined) {
-    const after = decodeCursor(query.cursor);
-    for (const [index, value] of after.entries()) parameters[`after${index}`] = value;
+    const values = decodeCursor(query.cursor);
+    for (const [index, value] of values.entries()) parameters[`after${index}`] = value;
     // The first half lets the index skip; the second is exact.
-    where.push('channel >= {after0:String}');
-    where.push(`(${SERIES}) > (${after.map((_, index) => `{after${index}:String}`).join(', ')})`);
+    after.push('channel >= {after0:String}');
+    after.push(`(${SERIES}) > (${values.map((_, index) => `{after${index}:String}`).join(', ')})`);
   }
-  const condition = where.join(' AND ');
   // As the view `latest`, which knows of no condition before it groups.
   const statement = `SELECT line FROM (SELECT ${readingLine(time, false)} AS line FROM (
   SELECT ${SERIES}, at, newest.1 AS unit, newest.2 AS kind, newest.3 AS value, newest.4 AS string_value,
@@ -60,11 +51,11 @@ export function planLatest(
     FROM (
       SELECT ${SERIES}, unit, last_time AS time, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
         '' AS string_value, NULL::Nullable(Bool) AS bool_value, '' AS data_value, NULL::Nullable(Float64) AS sum
-      FROM rollups WHERE ${condition} AND width = 0
+      FROM rollups WHERE ${[...ofNumbers.where, 'rollups.width = 0', ...after].join(' AND ')}
       UNION ALL
       SELECT ${SERIES}, unit, time, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
         data_value, sum
-      FROM latest_others WHERE ${condition}
+      FROM latest_others WHERE ${[...ofOthers.where, ...after].join(' AND ')}
     ) GROUP BY ${SERIES} ORDER BY ${SERIES} LIMIT ${query.limit + 1}
   )
 ) ${LINES_SETTINGS})`;
@@ -105,5 +96,3 @@ function decodeCursor(text: string): readonly string[] {
   if (!valid) throw invalid('cursor is not one that a page gave');
   return after as string[];
 }
-
-const invalid = (problem: string): StoreError => new StoreError('STORE_QUERY_INVALID', 'never', { problem });

@@ -1,7 +1,14 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLogger, createMetrics, type Gate, type HttpHandler, type ReadingsStore } from '@millrace/core';
+import {
+  createLogger,
+  createMetrics,
+  type Gate,
+  type HttpHandler,
+  type Questions,
+  type ReadingsStore,
+} from '@millrace/core';
 import { createCredentials, createGate, createSealer, generateSigningKey } from '@millrace/policy';
 import { CodecsConfig, codecRunner } from '@millrace/processors';
 import { createControlPlane, embeddedPostgres, openRegistry, type Registry, RegistryConfig } from '@millrace/registry';
@@ -176,7 +183,18 @@ export async function startControlPlane(): Promise<ControlPlane> {
 }
 
 /** These tests store no readings. */
-export const NO_STORE: ReadingsStore = {
+export const NO_STORE: ReadingsStore & { readonly questions: Questions } = {
+  questions: {
+    series: async () => ({
+      columns: ['value'],
+      series: [],
+      cut: false,
+      used: { source: 'readings', why: 'nothing is stored' },
+    }),
+    seriesRows: async function* () {},
+    rows: async function* () {},
+    latest: async () => ({ lines: new Uint8Array(), count: 0 }),
+  },
   write: async () => undefined,
   readings: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, readings: [] }),
   payloads: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, payloads: [] }),

@@ -1,0 +1,35 @@
+import type { Questions } from '@millrace/core';
+import type { Asker } from '../read/asker.ts';
+import { readLatest } from './latest.ts';
+import { streamRows } from './rows.ts';
+import { invalid } from './selection.ts';
+
+/** Everything that can be asked of readings.  @param check throws where nothing can be asked */
+export function createQuestions(asker: Asker, check: () => void): Questions {
+  const series: Pick<Questions, 'series' | 'seriesRows'> = {
+    series: async () => {
+      throw invalid('series can not be asked for yet');
+    },
+    seriesRows: () => {
+      throw invalid('series can not be asked for yet');
+    },
+  };
+  return {
+    async series(question) {
+      check();
+      return series.series(question);
+    },
+    seriesRows(question, options) {
+      check();
+      return series.seriesRows(question, options);
+    },
+    rows(question, options) {
+      check();
+      return streamRows(asker, question, options);
+    },
+    async latest(query, options) {
+      check();
+      return readLatest(asker, query, options);
+    },
+  };
+}
