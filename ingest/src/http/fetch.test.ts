@@ -1,4 +1,4 @@
-import type { HttpHandler } from '@millrace/core';
+import { type HttpHandler, StoreError } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { openServer } from '../testing/open-server.ts';
 import { RawClient } from '../testing/raw-client.ts';
@@ -126,6 +126,30 @@ describe('the fallback', () => {
     expect(produced).toBeLessThan(64_000_000);
     client.destroy();
     await expect.poll(() => [aborted, cancelled]).toEqual([true, true]);
+  });
+
+  test('whose body fails midway never looks whole: the connection is cut, which is a fault only if nobody expected it', async () => {
+    const failures = [new StoreError('STORE_QUERY_TOO_EXPENSIVE', 'never'), new Error('a bug')];
+    await using server = await serve(() => {
+      let parts = 0;
+      const failure = failures.shift();
+      const body = new ReadableStream<Uint8Array>({
+        async pull(stream) {
+          await new Promise((resolve) => setImmediate(resolve));
+          if (parts++ < 3) stream.enqueue(new Uint8Array(10_000));
+          else stream.error(failure);
+        },
+      });
+      return new Response(body);
+    });
+    const faults = async () =>
+      (await server.metrics.registry.metrics()).match(/^millrace_http_faults_total (\d+)/m)?.[1];
+    for (const expected of ['0', '1']) {
+      const response = await fetch(server.url);
+      expect(response.status).toBe(200);
+      await expect(response.arrayBuffer()).rejects.toThrow();
+      expect(await faults()).toBe(expected);
+    }
   });
 
   test('that throws is answered 500, and the next request as ever', async () => {

@@ -1,4 +1,4 @@
-import type { HttpHandler } from '@millrace/core';
+import { type HttpHandler, MillraceError } from '@millrace/core';
 import { answerHead } from './answer.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -39,7 +39,13 @@ async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): 
     await response.body?.cancel().catch(() => {});
     return;
   }
-  await send(exchange, response, head.method === 'HEAD');
+  try {
+    await send(exchange, response, head.method === 'HEAD');
+  } catch (error) {
+    // A part may be written: only the connection's end tells that it is not the whole. Who answers knows what it refused.
+    if (!(error instanceof MillraceError)) throw error;
+    connection.destroy();
+  }
 }
 
 function requestOf(exchange: Exchange, body: Uint8Array, signal: AbortSignal): Request {
@@ -135,6 +141,7 @@ const REASONS: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
+  406: 'Not Acceptable',
   409: 'Conflict',
   410: 'Gone',
   413: 'Content Too Large',

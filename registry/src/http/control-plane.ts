@@ -18,6 +18,7 @@ import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { createJobRights } from '../jobs/rights.ts';
 import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
+import { coded } from './coding.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { identify, isKnownByCertificate, userOf } from './identity.ts';
 import { OneByOne } from './one-by-one.ts';
@@ -73,8 +74,8 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     registry: options.registry,
     gate: options.gate,
     store: options.store,
-    snapshots: options.snapshots ?? null,
     questions: options.store.questions,
+    snapshots: options.snapshots ?? null,
     log: options.log ?? null,
     intake: options.intake ?? null,
     processorsGroup: options.processorsGroup ?? 'processors',
@@ -135,7 +136,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
       { method: request.method.slice(0, 7), status: `${String(response.status).charAt(0)}xx` },
       (performance.now() - start) / 1_000,
     );
-    return response;
+    return coded(request, response);
   };
 }
 

@@ -58,12 +58,18 @@ export function refusalOf(error: unknown): Refusal | null {
     case 'STORE_QUERY_INVALID':
       return new Refusal(400, `The query can not be answered: ${factsOf(error)}.`);
     case 'STORE_QUERY_TOO_EXPENSIVE':
-      return new Refusal(400, 'The query reads too much. Narrow it: from, to, name, or a smaller offset.');
+      return new Refusal(400, `The query costs too much${limitOf(error)}.`);
     default:
   }
   return error.retry === 'never'
     ? null
     : new Refusal(503, 'A part of the platform does not answer. Try again later.', { 'retry-after': '2' });
+}
+
+/** Which limit a question met, and what can be done. */
+function limitOf({ facts: { limit, limitMax, advice } }: MillraceError): string {
+  if (limit === undefined) return '. Narrow it: from, to, name, or a smaller offset';
+  return `: the limit of ${limit}${limitMax === undefined ? '' : ` (${limitMax})`}. Instead, ${advice}`;
 }
 
 const factsOf = (error: MillraceError): string =>

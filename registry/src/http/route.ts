@@ -176,7 +176,13 @@ async function readText(request: Request, bytesMax: number, takes: (type: string
 }
 
 export function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Response {
-  return new Response(JSON.stringify(value), { status, headers: { 'content-type': 'application/json', ...headers } });
+  const text = JSON.stringify(value);
+  // Said, so that nobody has to look whether it is worth compressing.
+  const length = String(Buffer.byteLength(text));
+  return new Response(text, {
+    status,
+    headers: { 'content-type': 'application/json', 'content-length': length, ...headers },
+  });
 }
 export const noContent = (headers: Readonly<Record<string, string>> = {}): Response =>
   new Response(null, { status: 204, headers: { ...headers } });
