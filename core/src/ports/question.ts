@@ -47,6 +47,8 @@ export interface ReadingsSelection {
   readonly protocols?: readonly string[];
   readonly fromUs?: bigint;
   readonly toUs?: bigint;
+  /** Only what the platform had taken before then: rollups do not know it.  @units µs since 1970 */
+  readonly receivedBeforeUs?: bigint;
   readonly value?: { readonly comparator: Comparator; readonly operand: number };
   readonly stringValue?: { readonly comparator: Comparator | 'contains'; readonly operand: string };
   readonly boolValue?: boolean;

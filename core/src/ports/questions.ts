@@ -1,4 +1,11 @@
-import type { AnswerFormat, LatestQuery, RowsQuestion, SeriesAnswer, SeriesQuestion } from './question.ts';
+import type {
+  AnswerFormat,
+  LatestQuery,
+  ReadingsSelection,
+  RowsQuestion,
+  SeriesAnswer,
+  SeriesQuestion,
+} from './question.ts';
 
 /** An answer on its way, in the bytes of its format. What nobody takes is not read; an iterator that is returned, or the
  *  signal, ends the query in the engine.
@@ -29,6 +36,13 @@ export interface LatestOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A range of time, with the rows that are in it.  @units µs since 1970; from inclusive, to exclusive; absent: no bound */
+export interface Slice {
+  readonly fromUs?: bigint;
+  readonly toUs?: bigint;
+  readonly rows: number;
+}
+
 /** Answers what apps and analysts ask of readings.
  *  @throws StoreError STORE_QUERY_INVALID, STORE_QUERY_TOO_EXPENSIVE, STORE_UNREACHABLE, STORE_CLOSED */
 export interface Questions {
@@ -37,4 +51,7 @@ export interface Questions {
   seriesRows(question: SeriesQuestion, options: StreamOptions): AnswerBytes;
   rows(question: RowsQuestion, options: StreamOptions): AnswerBytes;
   latest(query: LatestQuery, options?: LatestOptions): Promise<LatestPage>;
+  /** Cuts a selection into ranges of time, in their order and without a gap, each of about so many rows at most; more
+   *  only where more have the same µs. Work in the background. Empty if there is no row. */
+  slices(selection: ReadingsSelection, rowsMax: number, signal: AbortSignal): Promise<readonly Slice[]>;
 }

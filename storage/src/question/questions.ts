@@ -3,6 +3,7 @@ import type { Asker } from '../read/asker.ts';
 import { readLatest } from './latest.ts';
 import { streamRows } from './rows.ts';
 import { invalid } from './selection.ts';
+import { createSlices } from './slices.ts';
 
 /** Everything that can be asked of readings.  @param check throws where nothing can be asked */
 export function createQuestions(asker: Asker, check: () => void): Questions {
@@ -14,6 +15,7 @@ export function createQuestions(asker: Asker, check: () => void): Questions {
       throw invalid('series can not be asked for yet');
     },
   };
+  const slices = createSlices(asker);
   return {
     async series(question) {
       check();
@@ -30,6 +32,10 @@ export function createQuestions(asker: Asker, check: () => void): Questions {
     async latest(query, options) {
       check();
       return readLatest(asker, query, options);
+    },
+    async slices(selection, rowsMax, signal) {
+      check();
+      return slices(selection, rowsMax, signal);
     },
   };
 }

@@ -59,6 +59,12 @@ export function selectReadings(selection: ReadingsSelection): Selected {
   }
   if (selection.fromUs !== undefined) also(`readings.time >= ${instant('of_from')}`, 'of_from', nsOf(selection.fromUs));
   if (selection.toUs !== undefined) also(`readings.time < ${instant('of_to')}`, 'of_to', nsOf(selection.toUs));
+  if (selection.receivedBeforeUs !== undefined)
+    also(
+      "readings.received < fromUnixTimestamp64Micro({of_received:Int64}, 'UTC')",
+      'of_received',
+      String(selection.receivedBeforeUs),
+    );
   const { value, stringValue, boolValue, dataValue } = selection;
   if (value !== undefined)
     also(`readings.value ${OPERATORS[value.comparator]} {of_value:Float64}`, 'of_value', finite(value.operand));
