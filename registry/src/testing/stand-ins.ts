@@ -150,6 +150,7 @@ export class StandInStore implements ReadingsStore {
       this.question = query;
       return this.latestPage;
     },
+    slices: async () => [],
   };
   async *#stream(question: unknown): AsyncGenerator<Uint8Array> {
     this.question = question;

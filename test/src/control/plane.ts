@@ -194,6 +194,7 @@ export const NO_STORE: ReadingsStore & { readonly questions: Questions } = {
     seriesRows: async function* () {},
     rows: async function* () {},
     latest: async () => ({ lines: new Uint8Array(), count: 0 }),
+    slices: async () => [],
   },
   write: async () => undefined,
   readings: async ({ offset, limit }) => ({ total: 0, totalExact: true, offset, limit, readings: [] }),
