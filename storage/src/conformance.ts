@@ -2,6 +2,7 @@ import { deepEqual, equal, ok, rejects } from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type ReadingsQuery, type ReadingsStore, uuidV7 } from '@millrace/core';
 import { describeFates } from './conformance-fates.ts';
+import { describeQuestions } from './conformance-questions.ts';
 import { describeWrites } from './conformance-writes.ts';
 import { batchOf, type GivenMessage } from './testing/batches.ts';
 import { newest, type OpenedStore, type Runner, T0 } from './testing/suite.ts';
@@ -172,6 +173,7 @@ export function describeStore(runner: Runner, name: string, open: () => Promise<
 
     describeWrites(runner, { opened: () => opened, take });
     describeFates(runner, { opened: () => opened, take });
+    describeQuestions(runner, { opened: () => opened, take });
 
     test('deletes what has expired, and nothing else', async () => {
       const nowS = Math.floor(Date.now() / 1_000);
