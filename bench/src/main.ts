@@ -1,5 +1,9 @@
 import { parseArgs } from 'node:util';
 import { MillraceError } from '@millrace/core';
+import { runAsking, runFill } from './asking/asking.ts';
+import { ASKING_FULL, ASKING_QUICK, type AskingOptions } from './asking/options.ts';
+import { askingResultFile } from './asking/report.ts';
+import { formatAskingReport } from './asking/table.ts';
 import { runBridge } from './bridge/bridge.ts';
 import { BRIDGE_FULL, BRIDGE_QUICK, type BridgeOptions } from './bridge/options.ts';
 import { bridgeResultFile } from './bridge/report.ts';
@@ -42,6 +46,8 @@ const HELP = `Measures the product beside its floors, in the same run.
   node bench/dist/main.js kafka [options]     the log in Apache Kafka, beside the bare clients (needs java and mvn)
   node bench/dist/main.js soak [options]      70 % of what a node takes, by all protocols, for 30 minutes: what grows?
   node bench/dist/main.js small [options]     memory with MILLRACE_PROFILE=small at 500 messages/s, HTTP and MQTT
+  node bench/dist/main.js fill [options]      a data directory with 100 million readings, made the same everywhere
+  node bench/dist/main.js ask [options]       twelve typical questions over it, beside plain SQL on the engine itself
 
 All:
   --quick            one short round, about 90 s (bridge: 5 min, kafka: 4 min); default: 3 rounds, under 8 min
@@ -84,89 +90,29 @@ small:
 kafka:
   --records N        produced and read back by each (400,000; --quick 150,000)
 
+fill and ask:
+  --readings N       of about 10,000 series at 100,000,000 (--quick 2,000,000: some 5 million, of fewer series)
+  --directory DIR    where they are kept and found again; ask without one fills its own (10 minutes) and removes it
+
 The table goes to standard output, progress to standard error. MILLRACE_… settings reach the product:
   MILLRACE_LOG_DURABILITY=commit node bench/dist/main.js road --quick
 `;
 
-/** Options that a benchmark does not have. */
-const FOREIGN = {
-  road: ['minutes', 'usual', 'idle', 'policies', 'observers', 'events', 'records'],
-  'road --coap': ['minutes', 'usual', 'idle', 'policies', 'events', 'lora', 'records'],
-  'road --lora': [
-    'minutes',
-    'usual',
-    'idle',
-    'policies',
-    'observers',
-    'channels',
-    'connections',
-    'seconds',
-    'soak',
-    'records',
-  ],
-  bridge: ['minutes', 'usual', 'records', 'channels', 'soak', 'policies', 'coap', 'lora', 'observers', 'events'],
-  kafka: [
-    'minutes',
-    'usual',
-    'channels',
-    'soak',
-    'idle',
-    'seconds',
-    'connections',
-    'policies',
-    'floors-only',
-    'coap',
-    'lora',
-    'observers',
-    'events',
-  ],
-  soak: [
-    'usual',
-    'rounds',
-    'seconds',
-    'soak',
-    'idle',
-    'connections',
-    'policies',
-    'floors-only',
-    'coap',
-    'lora',
-    'observers',
-    'events',
-    'records',
-  ],
-  small: [
-    'minutes',
-    'rounds',
-    'soak',
-    'idle',
-    'connections',
-    'policies',
-    'floors-only',
-    'coap',
-    'lora',
-    'observers',
-    'events',
-    'records',
-  ],
-  gate: [
-    'minutes',
-    'usual',
-    'records',
-    'channels',
-    'soak',
-    'idle',
-    'seconds',
-    'connections',
-    'floors-only',
-    'coap',
-    'lora',
-    'observers',
-    'events',
-  ],
+/** Options that a benchmark has beside --quick and --json. */
+const OPTIONS_OF = {
+  road: ['rounds', 'seconds', 'connections', 'channels', 'soak', 'floors-only', 'coap', 'lora'],
+  'road --coap': ['rounds', 'seconds', 'connections', 'channels', 'observers', 'soak', 'floors-only', 'coap'],
+  'road --lora': ['rounds', 'events', 'floors-only', 'lora'],
+  bridge: ['rounds', 'seconds', 'connections', 'idle', 'floors-only'],
+  gate: ['rounds', 'policies'],
+  kafka: ['rounds', 'records'],
+  soak: ['minutes', 'channels'],
+  small: ['seconds', 'channels', 'usual'],
+  fill: ['readings', 'directory'],
+  ask: ['readings', 'directory', 'rounds'],
 } as const;
 
-const BENCHMARKS = ['road', 'bridge', 'gate', 'kafka', 'soak', 'small'] as const;
+const BENCHMARKS = ['road', 'bridge', 'gate', 'kafka', 'soak', 'small', 'fill', 'ask'] as const;
 const isBenchmark = (name: string | undefined): name is (typeof BENCHMARKS)[number] =>
   (BENCHMARKS as readonly (string | undefined)[]).includes(name);
 
@@ -199,6 +145,8 @@ function readOptions(args: readonly string[]): Chosen | null {
       observers: { type: 'string' },
       events: { type: 'string' },
       records: { type: 'string' },
+      readings: { type: 'string' },
+      directory: { type: 'string' },
       'floors-only': { type: 'boolean', default: false },
       usual: { type: 'boolean', default: false },
       json: { type: 'string' },
@@ -213,8 +161,9 @@ function readOptions(args: readonly string[]): Chosen | null {
     });
   }
   const chosen = what !== 'road' ? what : values.coap ? 'road --coap' : values.lora ? 'road --lora' : what;
-  for (const name of FOREIGN[chosen]) {
-    if (values[name] !== undefined && values[name] !== false) {
+  const own: readonly string[] = ['quick', 'json', 'help', ...OPTIONS_OF[chosen]];
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== false && !own.includes(name)) {
       throw new BenchError('USAGE', 'never', { problem: `--${name} is no option of ${chosen}` });
     }
   }
@@ -229,7 +178,8 @@ function readOptions(args: readonly string[]): Chosen | null {
     | 'policies'
     | 'observers'
     | 'events'
-    | 'records';
+    | 'records'
+    | 'readings';
   const number = (name: NumberName, otherwise: number, max: number) => {
     const text = values[name];
     if (text === undefined) return otherwise;
@@ -252,6 +202,17 @@ function readOptions(args: readonly string[]): Chosen | null {
       return { report, text: format(report), failed: hasFailed(report) };
     },
   });
+  if (what === 'fill' || what === 'ask') {
+    const base = values.quick ? ASKING_QUICK : ASKING_FULL;
+    const options: AskingOptions = {
+      ...base,
+      readings: number('readings', base.readings, 10_000_000_000),
+      directory: values.directory ?? null,
+      rounds: number('rounds', base.rounds, 100),
+    };
+    const run = what === 'fill' ? runFill : runAsking;
+    return chosenAs(askingResultFile, (signal, progress) => run({ ...options, signal }, progress), formatAskingReport);
+  }
   if (what === 'gate') {
     const base = values.quick ? GATE_QUICK : GATE_FULL;
     const options: GateBenchOptions = {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { FigureCollector } from './figures.ts';
-import { median, spread, thirdsRatio } from './statistics.ts';
+import { median, quantile, spread, thirdsRatio } from './statistics.ts';
 
 test('a median is not moved by one lucky or unlucky round', () => {
   expect(median([3, 1_000, 2])).toBe(3);
@@ -8,6 +8,12 @@ test('a median is not moved by one lucky or unlucky round', () => {
   expect(median([])).toBeNaN();
   expect(spread([90, 100, 110])).toBeCloseTo(0.2);
   expect(spread([7])).toBe(0);
+});
+
+test('a quantile is one of the values', () => {
+  const values = Array.from({ length: 100 }, (_, index) => 100 - index);
+  expect([0, 0.5, 0.99, 1].map((part) => quantile(values, part))).toEqual([1, 50, 99, 100]);
+  expect(quantile([], 0.5)).toBeNaN();
 });
 
 test('memory that grows shows in the last third, whatever the middle does', () => {
