@@ -5,6 +5,7 @@ import { applicationsConfig } from './applications/config.ts';
 import { auditConfig } from './audit/config.ts';
 import { certificatesConfig } from './certificates/config.ts';
 import { commandsConfig } from './commands/config.ts';
+import { importsConfig } from './imports/config.ts';
 import { inventoryConfig } from './inventory/config.ts';
 import { jobsConfig } from './jobs/config.ts';
 import { loraConfig } from './lora/config.ts';
@@ -61,6 +62,7 @@ export const RegistryConfig = z.object({
   ...certificatesConfig,
   ...auditConfig,
   ...jobsConfig,
+  ...importsConfig,
   ...loraConfig,
   ...commandsConfig,
 });

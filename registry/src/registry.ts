@@ -36,6 +36,7 @@ import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
 import { RegistryError } from './error.ts';
 import { createInventory, type Inventory } from './inventory/index.ts';
+import { createImportTopic, type ImportTopic } from './imports/index.ts';
 import type { Things } from './inventory/things.ts';
 import { createJobs, type Jobs } from './jobs/index.ts';
 import { createLora, type Lora } from './lora/index.ts';
@@ -89,6 +90,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly applications: Applications;
   readonly jobs: Jobs;
   readonly manifests: Manifests;
+  readonly imports: ImportTopic;
   readonly lora: LoraDirectory;
   readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
   readonly codecs: Lora['codecs'];
@@ -235,6 +237,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         manifests,
         lora: lora.directory,
         networkServers: lora,
+        imports: createImportTopic(parts),
         codecs: lora.codecs,
         commands,
         lwm2m,

@@ -25,6 +25,8 @@ const OF_NODES: ReadonlySet<string> = new Set([
   'mqtt_share_cursors',
   // Where a partition's rows are in a ClickHouse cluster; another cluster has other shards.
   'log_shards',
+  // Files that are being imported: who sends one again goes on where it was.
+  'import_parts',
 ]);
 
 /** The tables in an order in which each comes after those that it refers to. What is not logged (tickets, states) is not

@@ -17,6 +17,7 @@ import * as deviceKeys from './migrations/0014-device-keys.ts';
 import * as logShards from './migrations/0015-log-shards.ts';
 import * as nodes from './migrations/0016-nodes.ts';
 import * as steps from './migrations/0017-steps.ts';
+import * as imports from './migrations/0019-imports.ts';
 
 export interface Migration {
   readonly name: string;
@@ -46,6 +47,7 @@ export const MIGRATIONS: readonly Migration[] = [
   nodes,
   steps,
 ];
+  imports,
 
 /** Advisory locks of the registry, by what they guard. */
 export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03, sweep: 0x4d_4c_04 } as const;

@@ -15,6 +15,7 @@ import {
   type SnapshotSource,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
+import { replayWork } from '../deadletters/index.ts';
 import { createJobRights } from '../jobs/rights.ts';
 import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
@@ -100,6 +101,8 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     }),
   };
   plane.registry.jobs.guard(createJobRights(plane));
+  if (plane.intake !== null) plane.registry.jobs.undertake('deadletters.replay', replayWork(plane));
+  if (options.platformOnly !== true) plane.registry.imports.work(plane);
   const took = metrics.histogram(
     'millrace_control_request_seconds',
     'Time to answer a request of the control plane.',

@@ -32,6 +32,8 @@ export const example = {
     '-----BEGIN CERTIFICATE-----\nMIIBQTCB6KADAgECAgECMAoGCCqGSM49BAMCMBIxEDAO…\n-----END CERTIFICATE-----',
   serial: '0a4f6b1c2d3e4f5061728394a5b6c7d8',
   job: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00a0',
+  /** There is none: a file comes first. */
+  import: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150',
   networkServer: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e0',
   otherNetworkServer: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e1',
   codec: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d0',

@@ -5,7 +5,10 @@ import { auditRoutes } from '../audit/index.ts';
 import { backupRoutes } from '../backup/backup-routes.ts';
 import { authorityRoutes } from '../certificates/index.ts';
 import { commandRoutes } from '../commands/index.ts';
+import { deadLetterRoutes } from '../deadletters/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
+import { fateRoutes } from '../fate/index.ts';
+import { importRoutes } from '../imports/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
 import { loraRoutes } from '../lora/index.ts';
@@ -14,7 +17,6 @@ import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
-import { fateRoutes } from './fate.ts';
 import { messageRoutes } from './messages.ts';
 import { operationOf } from './operation.ts';
 import { operationIds } from './operation-id.ts';
@@ -34,12 +36,14 @@ export const routes: readonly Route[] = [
     ...applicationRoutes,
     ...auditRoutes,
     ...jobRoutes,
+    ...importRoutes,
     ...loraRoutes,
     ...manifestRoutes,
     ...commandRoutes,
     ...lwm2mRoutes,
     ...messageRoutes,
     ...fateRoutes,
+    ...deadLetterRoutes,
     ...backupRoutes,
   ]),
   ...platformRoutes,
@@ -47,9 +51,10 @@ export const routes: readonly Route[] = [
 
 /** Paths whose bodies may be larger than others', and how large. */
 export const largeBodies: ReadonlyMap<string, number> = new Map(
-  routes.flatMap(({ specification: { path, itemsBytesMax } }) =>
-    itemsBytesMax === undefined ? [] : [[path, itemsBytesMax]],
-  ),
+  routes.flatMap(({ specification: { path, itemsBytesMax, ownBody } }) => {
+    const bytesMax = itemsBytesMax ?? ownBody?.bytesMax;
+    return bytesMax === undefined ? [] : [[path, bytesMax]];
+  }),
 );
 
 /** The OpenAPI 3.1 document, from the schemas that requests are checked by. */

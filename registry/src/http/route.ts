@@ -20,8 +20,8 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly open?: true;
   readonly query?: Q;
   readonly body?: B;
-  /** A body that is no JSON: the route reads and checks it by itself. */
-  readonly ownBody?: { readonly type: string; readonly schema: z.ZodType };
+  /** A body that is no JSON: the route reads and checks it by itself. `bytesMax`: it may be larger than others. */
+  readonly ownBody?: { readonly type: string; readonly schema: z.ZodType; readonly bytesMax?: number };
   /** The body is an array that may be as large as this, or come as NDJSON. Up to ITEMS_CHECKED_MAX items are checked;
    *  of more the handler is given what came. */
   readonly itemsBytesMax?: number;

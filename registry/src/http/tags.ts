@@ -39,6 +39,7 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'applications', description: 'Other programs that people let in, or that come by themselves.' },
   { name: 'oauth', description: 'The OAuth 2.0 and OpenID Connect provider.' },
   { name: 'manifest', description: 'An organisation as one document: plan, apply, write back.' },
+  { name: 'imports', description: 'Readings from files: CSV, NDJSON, Parquet, line protocol, SenML.' },
   { name: 'jobs', description: 'What takes longer than a request.' },
   { name: 'audit', description: 'Who changed what, and what was denied.' },
   { name: 'platform', description: 'Health, version, metrics and this document.' },
