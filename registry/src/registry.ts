@@ -34,9 +34,10 @@ import { type CommandStore, createCommands } from './commands/index.ts';
 import { RegistryConfig } from './config.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
+import { createLetterStates, type LetterStates } from './deadletters/index.ts';
 import { RegistryError } from './error.ts';
-import { createInventory, type Inventory } from './inventory/index.ts';
 import { createImportTopic, type ImportTopic } from './imports/index.ts';
+import { createInventory, type Inventory } from './inventory/index.ts';
 import type { Things } from './inventory/things.ts';
 import { createJobs, type Jobs } from './jobs/index.ts';
 import { createLora, type Lora } from './lora/index.ts';
@@ -89,14 +90,16 @@ export interface Registry extends People, Inventory, Authority {
   readonly access: Access;
   readonly applications: Applications;
   readonly jobs: Jobs;
-  readonly manifests: Manifests;
   readonly imports: ImportTopic;
+  readonly manifests: Manifests;
   readonly lora: LoraDirectory;
   readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
   readonly codecs: Lora['codecs'];
   readonly commands: CommandStore;
   readonly lwm2m: Lwm2m;
   readonly deviceKeys: DeviceKeys;
+  /** What was done about dead letters. */
+  readonly letters: LetterStates;
   readonly sessions: SessionStore;
   readonly retained: RetainedStore;
   readonly clients: ClientStore;
@@ -234,14 +237,15 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         access,
         applications,
         jobs,
+        imports: createImportTopic(parts),
         manifests,
         lora: lora.directory,
         networkServers: lora,
-        imports: createImportTopic(parts),
         codecs: lora.codecs,
         commands,
         lwm2m,
         deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
+        letters: createLetterStates(parts),
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),
         retained: createRetainedStore({ session: database, perOrgMax, metrics }),
         clients,

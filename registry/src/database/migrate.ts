@@ -18,6 +18,7 @@ import * as logShards from './migrations/0015-log-shards.ts';
 import * as nodes from './migrations/0016-nodes.ts';
 import * as steps from './migrations/0017-steps.ts';
 import * as imports from './migrations/0019-imports.ts';
+import * as deadLetters from './migrations/0021-dead-letters.ts';
 
 export interface Migration {
   readonly name: string;
@@ -46,8 +47,9 @@ export const MIGRATIONS: readonly Migration[] = [
   logShards,
   nodes,
   steps,
-];
   imports,
+  deadLetters,
+];
 
 /** Advisory locks of the registry, by what they guard. */
 export const LOCKS = { migrate: 0x4d_4c_01, firstRun: 0x4d_4c_02, changes: 0x4d_4c_03, sweep: 0x4d_4c_04 } as const;

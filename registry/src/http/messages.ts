@@ -82,7 +82,9 @@ export const messageRoutes: readonly Route[] = [
       path: '/channels/{id}/payloads',
       tag,
       summary: 'Messages that are kept as they came, newest first',
-      query: PageQuery,
+      query: PageQuery.extend({
+        cursor: z.string().min(1).max(4_096).optional().describe('From the page before; takes the place of offset.'),
+      }),
       answers: {
         200: { description: 'A page of payloads, without their bytes.', schema: page('payloads', PayloadAnswer) },
       },
@@ -90,7 +92,9 @@ export const messageRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       const channel = await readable(call, plane);
-      const found = await plane.store.payloads({ org: channel.org, channel: channel.id, ...pageOf(call.query) });
+      const after = call.query.cursor === undefined ? {} : { cursor: call.query.cursor };
+      const asked = { org: channel.org, channel: channel.id, ...pageOf(call.query), ...after };
+      const found = await plane.store.payloads(asked);
       const { total, offset, limit, cursor } = found;
       return json(200, {
         total,

@@ -269,6 +269,8 @@ describe('queries', () => {
       reason: 'malformed_json',
       detail: '',
       payload,
+      size: payload.length,
+      cursor: '',
     });
     client.store.dead = [letter(Buffer.from('{"é":')), letter(Uint8Array.of(0xff, 0xfe))];
     const { body } = await admin.call('GET', '/dead-letters');
