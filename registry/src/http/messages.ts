@@ -1,36 +1,18 @@
 import { z } from '@hono/zod-openapi';
-import { isUuid, type PayloadHead, type Reading, type ReadingsPage } from '@millrace/core';
+import { isUuid, type PayloadHead } from '@millrace/core';
 import { pageOf } from '../inventory/lookup.ts';
 import { refuseFrozen } from '../people/frozen.ts';
 import { readableChannel } from '../readings/rights.ts';
 import { example } from './examples.ts';
 import { orgOf } from './identity.ts';
 import type { Call, Plane } from './plane.ts';
-import { MessagesQuery, readingsQuery } from './readings-query.ts';
 import { notFound } from './refusal.ts';
 import { json, type Route, route } from './route.ts';
 import { PageQuery, page } from './schemas.ts';
-import { type TimeFormat, timeJson } from './time.ts';
+import { timeJson } from './time.ts';
 
 const tag = 'messages';
 
-const ReadingAnswer = z
-  .object({
-    channel: z.string(),
-    subtopic: z.string().describe('"" if none.'),
-    publisher: z.string(),
-    protocol: z.string(),
-    name: z.string(),
-    unit: z.string().optional(),
-    time: z.union([z.number(), z.string()]),
-    update_time: z.number().optional(),
-    value: z.number().optional(),
-    string_value: z.string().optional(),
-    bool_value: z.boolean().optional(),
-    data_value: z.string().optional().describe('base64url without padding.'),
-    sum: z.number().optional(),
-  })
-  .openapi('Reading');
 const PayloadAnswer = z
   .object({
     id: z.uuid(),
@@ -45,37 +27,6 @@ const PayloadAnswer = z
   .openapi('Payload');
 
 export const messageRoutes: readonly Route[] = [
-  route(
-    {
-      method: 'get',
-      path: '/channels/{id}/messages',
-      tag,
-      summary: 'Readings of a channel, newest first',
-      description: 'For things with subscribe on the channel and for members of its organisation.',
-      query: MessagesQuery,
-      answers: {
-        200: {
-          description: 'A page of readings.',
-          schema: page('messages', ReadingAnswer).extend({ cursor: z.string().optional() }),
-        },
-      },
-      examples: [
-        {
-          name: 'the last hour of a name',
-          parameters: { id: example.channel },
-          query: { name: 'temperature', from: '2026-01-05T11:00:00Z', to: '2026-01-05T12:00:00Z' },
-          status: 200,
-        },
-      ],
-    },
-    async (call, plane) => {
-      const channel = await readable(call, plane, call.query.subtopic);
-      const found = await plane.store.readings(readingsQuery(call.query, channel.org, channel.id));
-      return new Response(readingsText(found, call.query.time ?? 's'), {
-        headers: { 'content-type': 'application/json' },
-      });
-    },
-  ),
   route(
     {
       method: 'get',
@@ -196,29 +147,3 @@ function head(payload: PayloadHead) {
 
 /** @param us since 1970, decimal text */
 export const receivedText = (us: string): string => JSON.parse(timeJson(`${us}000`, 'rfc3339')) as string;
-
-/** JSON by hand: a double does not carry ns, so JSON.stringify could not write them. */
-function readingsText({ total, offset, limit, cursor, readings }: ReadingsPage, format: TimeFormat): string {
-  const frame = JSON.stringify({ total, offset, limit, ...(cursor === undefined ? {} : { cursor }) });
-  return `${frame.slice(0, -1)},"messages":[${readings.map((reading) => readingText(reading, format)).join(',')}]}`;
-}
-
-function readingText(reading: Reading, format: TimeFormat): string {
-  const start = JSON.stringify({
-    channel: reading.channel,
-    subtopic: reading.subtopic,
-    publisher: reading.publisher,
-    protocol: reading.protocol,
-    name: reading.name,
-    ...(reading.unit === '' ? {} : { unit: reading.unit }),
-  });
-  const rest = JSON.stringify({
-    update_time: reading.updateTime,
-    value: reading.value,
-    string_value: reading.stringValue,
-    bool_value: reading.boolValue,
-    data_value: reading.dataValue,
-    sum: reading.sum,
-  });
-  return `${start.slice(0, -1)},"time":${timeJson(reading.timeNs, format)}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`;
-}

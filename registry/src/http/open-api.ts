@@ -15,6 +15,7 @@ import { loraRoutes } from '../lora/index.ts';
 import { lwm2mRoutes } from '../lwm2m/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
+import { readingRoutes } from '../readings/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { messageRoutes } from './messages.ts';
@@ -42,6 +43,7 @@ export const routes: readonly Route[] = [
     ...commandRoutes,
     ...lwm2mRoutes,
     ...messageRoutes,
+    ...readingRoutes,
     ...fateRoutes,
     ...deadLetterRoutes,
     ...backupRoutes,

@@ -20,7 +20,8 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'connections', description: 'Which thing may publish to and subscribe to which channel.' },
   { name: 'commands', description: 'What somebody wants of a device, and what became of it.' },
   { name: 'lwm2m', description: 'Devices of LwM2M: who they are, what they have, and what can be done with it.' },
-  { name: 'messages', description: 'Publishing by HTTP, reading what was stored, and what became of a message.' },
+  { name: 'messages', description: 'Publishing by HTTP, payloads as they came, and what became of a message.' },
+  { name: 'readings', description: 'What was stored: pages, many series at once, aggregated, and the latest values.' },
   {
     name: 'policies',
     description: 'Documents of statements that allow or deny, with conditions; simulation of a decision.',

@@ -7,6 +7,7 @@ const NS_PER: Readonly<Record<'ms' | 'us' | 'ns', bigint>> = { ms: 1_000_000n, u
 /** The JSON of a time: a number, a text for RFC 3339.
  *  @param ns since 1970, decimal text  @units s: to the microsecond, ms and us: whole, rounded down, ns: exact */
 export function timeJson(ns: string, format: TimeFormat): string {
+  if (format === 's' && ns.length > 3 && !ns.startsWith('-')) return String(Number(ns.slice(0, -3)) / 1e6);
   const exact = BigInt(ns);
   if (format === 's') return String(Number(floorDivide(exact, 1_000n)) / 1e6);
   if (format !== 'rfc3339') return String(floorDivide(exact, NS_PER[format]));

@@ -14,7 +14,7 @@ export interface Scope {
   /** Ids of those that who asks may read. */
   readonly channels: readonly string[];
   /** Of `publishers`, `things` and `selector` together; undefined: anybody. */
-  readonly publishers?: readonly string[] | undefined;
+  readonly publishers?: readonly string[];
   /** Relative times count from here: one instant for both ends. */
   readonly nowMs: number;
 }
