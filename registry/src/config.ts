@@ -11,6 +11,7 @@ import { jobsConfig } from './jobs/config.ts';
 import { loraConfig } from './lora/config.ts';
 import { peopleConfig } from './people/config.ts';
 
+import { retentionConfig } from './retention/config.ts';
 export const RegistryConfig = z.object({
   MILLRACE_POSTGRES_URL: z
     .string()
@@ -67,3 +68,4 @@ export const RegistryConfig = z.object({
   ...commandsConfig,
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;
+  ...retentionConfig,

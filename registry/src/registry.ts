@@ -47,6 +47,7 @@ import type { Parts, Topic } from './parts.ts';
 import { createPeople, type People } from './people/index.ts';
 import { insertOrg, insertUser, normaliseEmail } from './people/users.ts';
 import { createLogShards } from './shards/log-shards.ts';
+import { createRetention, type Retention } from './retention/index.ts';
 
 /** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
 export interface CredentialsFactory {
@@ -94,6 +95,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly manifests: Manifests;
   readonly lora: LoraDirectory;
   readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
+  readonly retention: Retention;
   readonly codecs: Lora['codecs'];
   readonly commands: CommandStore;
   readonly lwm2m: Lwm2m;
@@ -177,6 +179,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const lora = createLora(parts, inventory);
     const commands = createCommands(parts);
     const lwm2m = createLwm2m(parts);
+    const retention = createRetention(parts, jobs);
     const topics: readonly Topic[] = [
       audit,
       people,
@@ -190,6 +193,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       lwm2m,
       lora,
     ];
+      retention,
     const upkeep = new Upkeep({
       database,
       node,
@@ -234,6 +238,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         }),
         credentials,
         audit,
+          retentionDays: config.MILLRACE_RETENTION_DAYS ?? null,
         access,
         applications,
         jobs,
@@ -244,6 +249,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         codecs: lora.codecs,
         commands,
         lwm2m,
+        retention,
         deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
         letters: createLetterStates(parts),
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),

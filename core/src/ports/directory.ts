@@ -54,6 +54,8 @@ export interface ChannelProfile {
   readonly keepRaw?: boolean;
   /** Readings and payloads are deleted so long after they were received. */
   readonly retentionDays?: number;
+  /** Rollups and last values are kept so long, if that is longer. */
+  readonly rollupRetentionDays?: number;
 }
 
 /** What publishers may ask of a channel; a node's own limits hold beside. */

@@ -29,7 +29,8 @@ export class Profiles {
   constructor(directory: Directory) {
     this.#directory = directory;
     this.#unsubscribe = directory.onChange(({ entity, id, voids }) => {
-      if (voids.includes('*')) {
+      // What an organisation says of its channels is a part of their profiles.
+      if (voids.includes('*') || entity === 'org') {
         this.#forgetAll();
         return;
       }

@@ -23,6 +23,7 @@ import type { Tickets } from '../bridge/tickets.ts';
 import type { Certificates } from '../certificates/certificates.ts';
 import type { ChangeFeed } from '../changes.ts';
 import type { Session } from '../database/database.ts';
+import { storedProfile } from '../retention/rules.ts';
 import { rulesIn } from './attachments.ts';
 
 export interface DirectoryOptions {
@@ -34,6 +35,8 @@ export interface DirectoryOptions {
   readonly applicationToken: (digest: string) => Promise<Holder | null>;
   /** Told of each API key that is let in and was not known here. */
   readonly apiKeyUsed: (id: string) => void;
+  /** Of the installation. */
+  readonly retentionDays: number | null;
   readonly now: () => number;
 }
 
@@ -54,10 +57,13 @@ const BEARER = `SELECT ${USER_RECORD}, api_keys.id AS key, api_keys.org AS "keyO
   WHERE api_keys.digest = $1 AND api_keys.enabled AND (api_keys.expires_at IS NULL OR api_keys.expires_at > to_timestamp($2::float8 / 1000))
     AND (users.admin OR EXISTS (
       SELECT 1 FROM registry.memberships WHERE memberships.user_id = users.id AND memberships.org = api_keys.org))`;
-/** A channel as the gate knows it: a condition follows. */
-export const CHANNEL = `SELECT channels.id, channels.org, channels.enabled AND NOT orgs.frozen AND coalesce(groups.active, true) AS enabled, channels.alias,
+/** A channel as the gate and who stores its messages know it: a condition follows.
+ *  @param retentionDays of the installation */
+export const channelRecord = (
+  retentionDays: number | null,
+): string => `SELECT channels.id, channels.org, channels.enabled AND NOT orgs.frozen AND coalesce(groups.active, true) AS enabled, channels.alias,
     channels.content_type AS "contentType",
-    CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, channels.profile, channels.limits
+    CASE WHEN groups.id IS NULL THEN '{}' ELSE groups.ancestors || groups.id END AS groups, ${storedProfile(retentionDays)} AS profile, channels.limits
   FROM registry.channels JOIN registry.orgs ON orgs.id = channels.org LEFT JOIN registry.groups ON groups.id = group_id
   WHERE`;
 /** Of what is attached to the wanted kinds and targets.  @shape wanted (target text, kinds text[]), $2 org */
@@ -121,7 +127,8 @@ const USERS_MAX = 100_000;
 /** The gate's cold reads, each by primary or unique keys: what they cost does not grow with the organisation. Prepared,
  *  since planning them takes longer than what they read. */
 export function createDirectory(options: DirectoryOptions): Directory {
-  const { session, feed, tickets, certificates, applicationToken, apiKeyUsed, now } = options;
+  const { session, feed, tickets, certificates, applicationToken, apiKeyUsed, retentionDays, now } = options;
+  const channel = channelRecord(retentionDays);
   /** Users that were asked for lately: anything else is looked for among the things first. */
   const users = new Set<string>();
   const noted = (user: UserRecord): UserRecord => {
@@ -183,10 +190,10 @@ export function createDirectory(options: DirectoryOptions): Directory {
     async channel(reference, org): Promise<ChannelRecord | null> {
       if (isUuid(reference))
         return (
-          (await session.query<ChannelRecord>(`${CHANNEL} channels.id = $1`, [reference], 'gate-channel'))[0] ?? null
+          (await session.query<ChannelRecord>(`${channel} channels.id = $1`, [reference], 'gate-channel'))[0] ?? null
         );
       if (org === null) return null;
-      const sql = `${CHANNEL} channels.org = $1 AND channels.alias = $2`;
+      const sql = `${channel} channels.org = $1 AND channels.alias = $2`;
       return (await session.query<ChannelRecord>(sql, [org, reference], 'gate-channel-by-alias'))[0] ?? null;
     },
 

@@ -23,6 +23,8 @@ const OF_NODES: ReadonlySet<string> = new Set([
   'mqtt_clients',
   'mqtt_share_members',
   'mqtt_share_cursors',
+  // Which of them looks after stored data.
+  'store_upkeep',
   // Where a partition's rows are in a ClickHouse cluster; another cluster has other shards.
   'log_shards',
   // Files that are being imported: who sends one again goes on where it was.

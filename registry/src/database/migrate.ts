@@ -18,6 +18,7 @@ import * as logShards from './migrations/0015-log-shards.ts';
 import * as nodes from './migrations/0016-nodes.ts';
 import * as steps from './migrations/0017-steps.ts';
 import * as imports from './migrations/0019-imports.ts';
+import * as retention from './migrations/0020-retention.ts';
 import * as deadLetters from './migrations/0021-dead-letters.ts';
 
 export interface Migration {
@@ -48,6 +49,7 @@ export const MIGRATIONS: readonly Migration[] = [
   nodes,
   steps,
   imports,
+  retention,
   deadLetters,
 ];
 

@@ -13,6 +13,7 @@ import {
   type Questions,
   type ReadingsStore,
   type SnapshotSource,
+  type StoreUpkeep,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { replayWork } from '../deadletters/index.ts';
@@ -35,6 +36,8 @@ export interface ControlPlaneOptions {
   readonly store: ReadingsStore & { readonly questions: Questions };
   /** Of the readings, for backup. */
   readonly snapshots?: SnapshotSource;
+  /** Takes away what is stored: for retention and deletions. */
+  readonly upkeep?: StoreUpkeep;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
   readonly log?: Log;
   /** Puts messages on that log: for imports and replays. */
@@ -77,6 +80,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     store: options.store,
     questions: options.store.questions,
     snapshots: options.snapshots ?? null,
+    upkeep: options.upkeep ?? null,
     log: options.log ?? null,
     intake: options.intake ?? null,
     processorsGroup: options.processorsGroup ?? 'processors',
@@ -101,6 +105,12 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     }),
   };
   plane.registry.jobs.guard(createJobRights(plane));
+  if (plane.upkeep !== null && options.platformOnly !== true)
+    plane.registry.retention.undertake({
+      upkeep: plane.upkeep,
+      log: plane.log,
+      processorsGroup: plane.processorsGroup,
+    });
   if (plane.intake !== null) plane.registry.jobs.undertake('deadletters.replay', replayWork(plane));
   if (options.platformOnly !== true) plane.registry.imports.work(plane);
   const took = metrics.histogram(

@@ -17,6 +17,7 @@ import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
 import { readingRoutes } from '../readings/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
+import { retentionRoutes } from '../retention/index.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { messageRoutes } from './messages.ts';
 import { operationOf } from './operation.ts';
@@ -48,6 +49,7 @@ export const routes: readonly Route[] = [
     ...deadLetterRoutes,
     ...backupRoutes,
   ]),
+    ...retentionRoutes,
   ...platformRoutes,
 ];
 

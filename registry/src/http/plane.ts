@@ -11,6 +11,7 @@ import type {
   ReadingsStore,
   RequestContext,
   SnapshotSource,
+  StoreUpkeep,
   UserRecord,
 } from '@millrace/core';
 import type { Throttle } from '../people/throttle.ts';
@@ -34,6 +35,8 @@ export interface Plane {
   readonly questions: Questions;
   /** Of the readings, for backup; null: this node has none. */
   readonly snapshots: SnapshotSource | null;
+  /** Takes away what is stored; null: this node stores nothing. */
+  readonly upkeep: StoreUpkeep | null;
   /** Where messages wait that are not stored yet. */
   readonly log: Log | null;
   /** Puts messages on that log; null where there is none. */

@@ -42,6 +42,10 @@ export function refusalOf(error: unknown): Refusal | null {
     case 'REGISTRY_UNREACHABLE':
       return new Refusal(503, 'The registry database does not answer. Try again later.', { 'retry-after': '2' });
     case 'REGISTRY_CONFLICT':
+      if (error.facts.field === 'hold')
+        return new Refusal(409, `It is held (${error.facts.holds}): release that first, if you may.`);
+      if (error.facts.field === 'deletion')
+        return new Refusal(409, `Some of it is being deleted already: ${error.facts.deletion}.`);
       return new Refusal(409, CONFLICTS[String(error.facts.field)] ?? 'This exists already.');
     case 'REGISTRY_NOT_FOUND':
       return new Refusal(404, 'Something that the request refers to does not exist.');

@@ -31,6 +31,7 @@ export const profileAnswer = (profile: ChannelProfile) => ({
   fields: profile.fields,
   keep_raw: profile.keepRaw,
   retention_days: profile.retentionDays,
+  rollup_retention_days: profile.rollupRetentionDays,
 });
 export const limitsAnswer = (limits: ChannelLimits) => ({
   messages_per_second: limits.messagesPerSecond,
@@ -44,6 +45,7 @@ export function profileOf(body: NonNullable<Body['profile']>): ChannelProfile {
     fields: body.fields,
     keepRaw: body.keep_raw,
     retentionDays: body.retention_days,
+    rollupRetentionDays: body.rollup_retention_days,
   });
 }
 export function limitsOf(body: NonNullable<Body['limits']>): ChannelLimits {

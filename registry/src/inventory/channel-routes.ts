@@ -1,6 +1,6 @@
 import { deleted, etag, expectedVersion } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
-import { orgOf } from '../http/identity.ts';
+import { orgOf, permit } from '../http/identity.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { notFound } from '../http/refusal.ts';
 import { json, type Route, route } from '../http/route.ts';
@@ -10,7 +10,14 @@ import { channelFor, listOf, permitMove, permitNew } from './lookup.ts';
 import { pageAnswer } from './page.ts';
 import { matched, removed } from './problems.ts';
 import { reachOf } from './reach.ts';
-import { ChannelAnswer, ChannelListQuery, ChannelPatchBody, ChannelsPage, NewChannelBody } from './schemas.ts';
+import {
+  ChannelAnswer,
+  ChannelDeletionQuery,
+  ChannelListQuery,
+  ChannelPatchBody,
+  ChannelsPage,
+  NewChannelBody,
+} from './schemas.ts';
 
 const tag = 'channels';
 const one = { description: 'The channel.', schema: ChannelAnswer };
@@ -105,7 +112,7 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels/{id}',
       tag,
       summary: 'Change fields of a channel',
-      description: 'profile and limits are replaced as a whole; retention holds for messages from now on.',
+      description: 'profile and limits are replaced as a whole; retention holds also for what is stored already.',
       body: ChannelPatchBody,
       answers: { 200: one, ...matched },
       examples: [{ name: 'a limit', parameters: here, body: { limits: { messages_per_second: 5 } }, status: 200 }],
@@ -118,13 +125,19 @@ export const channelRoutes: readonly Route[] = [
       path: '/channels/{id}',
       tag,
       summary: 'Delete a channel',
-      description: 'Its connections and retained messages go with it.',
+      description:
+        'Its connections and retained messages go with it. What is stored of its messages stays for as long as it is kept, unless data=delete.',
+      query: ChannelDeletionQuery,
       answers: removed,
       examples: [{ name: 'a channel', parameters: { id: example.otherChannel }, status: 204 }],
     },
     async (call, plane) => {
-      const { id } = await channelFor(call, plane, 'delete');
-      const gone = await plane.registry.channels.remove(id, expectedVersion(call));
+      const { id, org } = await channelFor(call, plane, 'delete');
+      const withData = call.query.data === 'delete';
+      if (withData) await permit(call, plane, org, 'deletions', 'deletions.create');
+      const gone = withData
+        ? await plane.registry.retention.removeChannel({ id, org }, expectedVersion(call))
+        : await plane.registry.channels.remove(id, expectedVersion(call));
       if (gone === null) throw notFound('channel');
       return deleted(call, gone);
     },

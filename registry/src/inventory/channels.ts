@@ -1,6 +1,7 @@
 import { type ChannelLimits, type ChannelProfile, isUuid, uuidV7 } from '@millrace/core';
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
+import { wantSweep } from '../retention/wanted.ts';
 import { checkVersion, noteChange } from './change.ts';
 import { keepGroup } from './group-lock.ts';
 import { inBranch, within } from './group-scope.ts';
@@ -149,6 +150,7 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
     );
     if (channel === undefined) return null;
     tx.changed('channel', id, channel.org, [...new Set([...named(before), ...named(channel)])]);
+    if (isKeptOtherwise(before.profile, channel.profile)) await wantSweep(tx);
     noteChange(tx, 'channels', 'update', before, channel);
     return channel;
   }
@@ -210,6 +212,9 @@ export function createChannels(session: Session, feed: ChangeFeed): Channels {
     },
   };
 }
+
+const isKeptOtherwise = (before: ChannelProfile, after: ChannelProfile): boolean =>
+  before.retentionDays !== after.retentionDays || before.rollupRetentionDays !== after.rollupRetentionDays;
 
 /** What answers about a channel may be memoised under. */
 const named = ({ id, alias }: Channel): string[] => (alias === null ? [id] : [id, alias]);

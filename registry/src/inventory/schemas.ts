@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import { bulk, count, id, metadata, PageQuery, page, StatusListQuery, shared, tags, text } from '../http/schemas.ts';
+import { RETENTION_DAYS_MAX } from '../retention/config.ts';
 import { thingTypes } from './things.ts';
 
 const GIVEN_KEY_CHARACTERS_MIN = 8;
 const OVERLAP_SECONDS_MAX = 7 * 86_400;
-const RETENTION_DAYS_MAX = 36_500;
 const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
 const key = text(256)
@@ -89,7 +89,18 @@ const profile = z
       .optional()
       .describe('Names of readings that are kept; a * at the end stands for any rest. All if left out.'),
     keep_raw: z.boolean().optional().describe('Keep the payload too, whatever its content type.'),
-    retention_days: z.int().min(1).max(RETENTION_DAYS_MAX).optional().describe('Delete what is stored after so long.'),
+    retention_days: z
+      .int()
+      .min(1)
+      .max(RETENTION_DAYS_MAX)
+      .optional()
+      .describe('Delete what is stored after so long. Left out, what the organisation says holds.'),
+    rollup_retention_days: z
+      .int()
+      .min(1)
+      .max(RETENTION_DAYS_MAX)
+      .optional()
+      .describe('Keep rollups and last values so long, if that is longer.'),
   })
   .describe('How messages are read and kept.');
 const limits = z
@@ -112,6 +123,12 @@ export const NewChannelBody = z.strictObject({
   limits: limits.optional(),
 });
 export const ChannelPatchBody = NewChannelBody.omit({ id: true });
+export const ChannelDeletionQuery = z.object({
+  data: z
+    .enum(['keep', 'delete'])
+    .optional()
+    .describe('What becomes of what is stored of it: keep if left out; delete needs deletions.create.'),
+});
 export const ChannelAnswer = z
   .object({
     ...shared,

@@ -9,7 +9,7 @@ import {
   type LoraMember,
   type ThingRecord,
 } from '@millrace/core';
-import { CHANNEL, THING_RECORD } from '../access/directory.ts';
+import { channelRecord, THING_RECORD } from '../access/directory.ts';
 import type { ChangeFeed } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import type { CodecStore } from './codecs.ts';
@@ -17,6 +17,9 @@ import type { NetworkServers } from './network-servers.ts';
 import type { Provisioner } from './provisioning.ts';
 import type { ServerStates } from './server-states.ts';
 import { DEV_EUI, thingByDevEui } from './thing-records.ts';
+
+/** Nobody is told here how long anything is kept. */
+const CHANNEL = channelRecord(null);
 
 export interface LoraDirectoryOptions {
   readonly session: Session;

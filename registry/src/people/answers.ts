@@ -51,6 +51,8 @@ export const orgAnswer = (org: Org) => ({
   name: org.name,
   alias: org.alias,
   frozen: org.frozen,
+  retention_days: org.retentionDays,
+  rollup_retention_days: org.rollupRetentionDays,
   metadata: org.metadata,
   tags: org.tags,
   version: org.version,

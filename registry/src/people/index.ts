@@ -50,7 +50,7 @@ export function createPeople(parts: Parts): People {
     members: createMembers(database, feed, membersMax),
     roles: createRoles(database, feed),
     invitations: createInvitations({ session: database, feed, credentials, mails, publicUrl, membersMax }),
-    removal: createRemoval(feed),
+    removal: createRemoval(feed, config.MILLRACE_DELETED_ORG_DAYS),
     mails,
     slowness: createSlowness(),
     peopleLimits: config,

@@ -1,4 +1,5 @@
 import type { ControlAction } from '@millrace/core';
+import type { z } from 'zod';
 import { RegistryError } from '../error.ts';
 import { deleted, etag, expectedVersion } from '../http/entity.ts';
 import { example } from '../http/examples.ts';
@@ -33,7 +34,7 @@ export const orgRoutes: readonly Route[] = [
     async (call, plane) => {
       const user = await userOf(await unscoped(call));
       const { MILLRACE_ORGS_PER_USER_MAX: ownedMax } = plane.registry.peopleLimits;
-      const org = await unique(plane.registry.orgs.create(user.id, call.body, user.admin ? null : ownedMax));
+      const org = await unique(plane.registry.orgs.create(user.id, given(call.body), user.admin ? null : ownedMax));
       if (org === null)
         throw new Refusal(409, `You own ${ownedMax} organisations; there may be no more (MILLRACE_ORGS_PER_USER_MAX).`);
       return json(201, orgAnswer(org), { location: `/orgs/${org.id}`, ...etag(org.version) });
@@ -88,7 +89,7 @@ export const orgRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       const org = await orgFor(call, plane, 'orgs.update');
-      const updated = await unique(plane.registry.orgs.update(org.id, call.body, expectedVersion(call)));
+      const updated = await unique(plane.registry.orgs.update(org.id, given(call.body), expectedVersion(call)));
       if (updated === null) throw notFound('organisation');
       return answered(updated);
     },
@@ -144,6 +145,12 @@ export async function orgFor(call: Call<unknown, unknown>, plane: Plane, action:
   await permit(call, plane, org.id, `orgs/${org.id}`, action, { hidden: 'organisation' });
   return org;
 }
+
+const given = <B extends z.output<typeof OrgPatchBody>>({
+  retention_days: retentionDays,
+  rollup_retention_days: rollupRetentionDays,
+  ...rest
+}: B) => ({ ...rest, retentionDays, rollupRetentionDays });
 
 const answered = (org: Org): Response => json(200, orgAnswer(org), etag(org.version));
 

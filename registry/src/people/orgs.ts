@@ -2,6 +2,7 @@ import { isUuid } from '@millrace/core';
 import { changedFields } from '../audit/changed-fields.ts';
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
+import { wantSweep } from '../retention/wanted.ts';
 import { Conditions, containing, type ListRequest, listPage, type Page } from './listing.ts';
 import { atVersion, insertOrg, json } from './users.ts';
 
@@ -11,6 +12,9 @@ export interface Org {
   /** May stand for the id in the paths of organisations; unique in the installation. */
   readonly alias: string | null;
   readonly frozen: boolean;
+  /** Of what its channels store, where they do not say otherwise; null: as the installation does. */
+  readonly retentionDays: number | null;
+  readonly rollupRetentionDays: number | null;
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly tags: readonly string[];
   readonly version: number;
@@ -23,6 +27,8 @@ export interface NewOrg {
   readonly alias?: string | null | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   readonly tags?: readonly string[] | undefined;
+  readonly retentionDays?: number | null | undefined;
+  readonly rollupRetentionDays?: number | null | undefined;
 }
 export type OrgPatch = { readonly [K in keyof Omit<NewOrg, 'id'>]?: NewOrg[K] | undefined };
 export interface OrgFilter {
@@ -51,7 +57,7 @@ export interface Orgs {
   frozen(id: string): boolean | Promise<boolean>;
 }
 
-const COLUMNS = `orgs.id, orgs.name, orgs.alias, orgs.frozen, orgs.metadata, orgs.tags, orgs.version,
+const COLUMNS = `orgs.id, orgs.name, orgs.alias, orgs.frozen, orgs.retention_days AS "retentionDays", orgs.rollup_retention_days AS "rollupRetentionDays", orgs.metadata, orgs.tags, orgs.version,
   orgs.created_at AS "createdAt", orgs.updated_at AS "updatedAt"`;
 const SOURCE = {
   columns: COLUMNS,
@@ -117,11 +123,29 @@ export function createOrgs(session: Session, feed: ChangeFeed): Orgs {
         atVersion(before, version);
         const [after] = await tx.query<Org>(
           `UPDATE registry.orgs SET name = coalesce($2, name), alias = CASE WHEN $3 THEN $4 ELSE alias END,
-             metadata = coalesce($5::jsonb, metadata), tags = coalesce($6::text[], tags), version = version + 1, updated_at = now()
+             metadata = coalesce($5::jsonb, metadata), tags = coalesce($6::text[], tags),
+             retention_days = CASE WHEN $7 THEN $8::integer ELSE retention_days END,
+             rollup_retention_days = CASE WHEN $9 THEN $10::integer ELSE rollup_retention_days END, version = version + 1, updated_at = now()
            WHERE id = $1 RETURNING ${COLUMNS}`,
-          [id, patch.name, patch.alias !== undefined, patch.alias, json(patch.metadata), patch.tags],
+          [
+            id,
+            patch.name,
+            patch.alias !== undefined,
+            patch.alias,
+            json(patch.metadata),
+            patch.tags,
+            patch.retentionDays !== undefined,
+            patch.retentionDays,
+            patch.rollupRetentionDays !== undefined,
+            patch.rollupRetentionDays,
+          ],
         );
-        // No rule speaks of any of this: nothing is voided, no session cut.
+        // No rule speaks of any of this: nothing is voided, no session cut. But who stores its messages has to hear how long
+        // they are kept.
+        if (patch.retentionDays !== undefined || patch.rollupRetentionDays !== undefined) {
+          tx.changed('org', id, id, []);
+          await wantSweep(tx);
+        }
         tx.audit({ action: 'orgs.update', entity: 'orgs', id, org: id, detail: changedFields(before, patch) });
         return after ?? null;
       }),

@@ -1,6 +1,7 @@
 import type { ChangeFeed, ChangeSession } from '../changes.ts';
 import type { Session } from '../database/database.ts';
 import { RegistryError } from '../error.ts';
+import { insertOrgDeletion } from '../retention/deletions.ts';
 import { lockAdmins, type UserRefusal } from './users.ts';
 
 /** What went with what was deleted, by what it is. */
@@ -19,7 +20,8 @@ const BATCH = 2_000;
 /** What an organisation has, and what is deleted in turn: each statement stays short, however large it is. */
 const OWNED = ['things', 'channels', 'groups', 'policies', 'roles', 'api_keys'] as const;
 
-export function createRemoval(feed: ChangeFeed): Removal {
+/** @param graceDays how long the stored data of an organisation outlives it */
+export function createRemoval(feed: ChangeFeed, graceDays: number): Removal {
   return {
     org: (id, cascade) =>
       feed.transaction(async (tx) => {
@@ -28,7 +30,7 @@ export function createRemoval(feed: ChangeFeed): Removal {
         const counts = await countsOf(tx, id);
         const used = Object.entries(counts).filter(([what, count]) => count > (what === 'members' ? 1 : 0));
         if (used.length > 0 && !cascade) throw new RegistryError('REGISTRY_IN_USE', 'never', Object.fromEntries(used));
-        await removeOrg(tx, id, org.name, counts);
+        await removeOrg(tx, id, org.name, counts, graceDays);
         return counts;
       }),
 
@@ -53,7 +55,7 @@ export function createRemoval(feed: ChangeFeed): Removal {
           things += counts.things ?? 0;
           channels += counts.channels ?? 0;
           members += others;
-          await removeOrg(tx, org.id, org.name, counts);
+          await removeOrg(tx, org.id, org.name, counts, graceDays);
         }
         const keys = await tx.query<{ id: string }>('DELETE FROM registry.api_keys WHERE user_id = $1 RETURNING id', [
           id,
@@ -76,7 +78,13 @@ async function countsOf(tx: Session, org: string): Promise<Record<string, number
   return counts ?? {};
 }
 
-async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Counts): Promise<void> {
+async function removeOrg(
+  tx: ChangeSession,
+  id: string,
+  name: string,
+  counts: Counts,
+  graceDays: number,
+): Promise<void> {
   const keys = await tx.query<{ id: string }>('DELETE FROM registry.api_keys WHERE org = $1 RETURNING id', [id]);
   const grants = await tx.query<{ id: string }>(
     `DELETE FROM registry.oauth_grants USING registry.apps WHERE apps.id = app AND apps.org = $1 RETURNING oauth_grants.id`,
@@ -89,6 +97,7 @@ async function removeOrg(tx: ChangeSession, id: string, name: string, counts: Co
       count = (await tx.query(sql, [id])).length;
     }
   }
+  await insertOrgDeletion(tx, id, graceDays);
   await tx.query('DELETE FROM registry.orgs WHERE id = $1', [id]);
   // Of the organisation itself all nodes void everything, also what its people were told in it; their keys are named, and
   // what others elsewhere let its applications do.

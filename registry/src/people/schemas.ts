@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { orgRoles } from '@millrace/core';
 import { id, ListQuery, metadata, page, shared, tags, text } from '../http/schemas.ts';
+import { RETENTION_DAYS_MAX } from '../retention/config.ts';
 import { invitationStates } from './invitations.ts';
 import { isAction } from './roles.ts';
 
@@ -53,12 +54,19 @@ export const ProfileBody = z.strictObject({
 export const UserPatchBody = ProfileBody.extend({
   admin: z.boolean().optional().describe('Makes an administrator of the installation, or none.'),
 });
+const days = z.int().min(1).max(RETENTION_DAYS_MAX).nullable();
 export const NewOrgBody = z.strictObject({
   id: id.optional(),
   name: name.min(1),
   alias: alias.nullable().optional().describe('May stand for the id in paths; unique in the installation.'),
   metadata: metadata.optional(),
   tags: tags.optional(),
+  retention_days: days
+    .optional()
+    .describe(
+      'Delete what is stored after so long, where a channel does not say otherwise; null: as the installation does.',
+    ),
+  rollup_retention_days: days.optional().describe('Keep rollups and last values so long, if that is longer.'),
 });
 export const OrgPatchBody = NewOrgBody.omit({ id: true }).partial();
 const roleChoice = {
@@ -161,6 +169,8 @@ export const OrgAnswer = z
     name: z.string(),
     alias: z.string().nullable(),
     frozen: z.boolean().describe('Nothing gets in or out; nothing is lost.'),
+    retention_days: z.int().nullable(),
+    rollup_retention_days: z.int().nullable(),
     metadata: shared.metadata,
     tags: shared.tags,
     version: z.int(),

@@ -219,16 +219,23 @@ export async function insertOrg(
     readonly alias?: string | null | undefined;
     readonly metadata?: Readonly<Record<string, unknown>> | undefined;
     readonly tags?: readonly string[] | undefined;
+    readonly retentionDays?: number | null | undefined;
+    readonly rollupRetentionDays?: number | null | undefined;
   } = {},
 ): Promise<string> {
   const org = more.id?.toLowerCase() ?? uuidV7();
-  await tx.query('INSERT INTO registry.orgs (id, name, alias, metadata, tags) VALUES ($1, $2, $3, $4, $5)', [
-    org,
-    name,
-    more.alias ?? null,
-    JSON.stringify(more.metadata ?? {}),
-    more.tags ?? [],
-  ]);
+  await tx.query(
+    'INSERT INTO registry.orgs (id, name, alias, metadata, tags, retention_days, rollup_retention_days) VALUES ($1, $2, $3, $4, $5, $6, $7)',
+    [
+      org,
+      name,
+      more.alias ?? null,
+      JSON.stringify(more.metadata ?? {}),
+      more.tags ?? [],
+      more.retentionDays ?? null,
+      more.rollupRetentionDays ?? null,
+    ],
+  );
   const role: OrgRole = 'owner';
   await tx.query('INSERT INTO registry.memberships (user_id, org, role) VALUES ($1, $2, $3)', [owner, org, role]);
   // Nothing is known of it yet that could be void, but what its owner may: no node looks through all that it remembers.
