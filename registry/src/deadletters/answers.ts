@@ -51,6 +51,8 @@ function textOf(bytes: Buffer, cut: boolean): string | null {
 }
 
 const NEAR_CHARACTERS = 30;
+/** It is read some twenty times. */
+const SEARCHED_CHARACTERS_MAX = 256 * 1024;
 
 /** A payload as JSON, or why it is none and where.  @returns nothing where it is not meant to be JSON */
 export function inspected(letter: DeadLetter): { json?: unknown; json_error?: object } {
@@ -65,20 +67,38 @@ export function inspected(letter: DeadLetter): { json?: unknown; json_error?: ob
   }
 }
 
-/** Where the engine says that JSON ends to be JSON. It tells the place of most faults, but not of all. */
+/** Where a text ends to be JSON.  @shape position: in characters, from 0; line and column from 1 */
 export function placeOf(text: string, message: string): Record<string, unknown> {
-  const [, told] = /at position (\d+)/.exec(message) ?? [];
-  const position = told !== undefined ? Number(told) : /end of JSON/i.test(message) ? text.length : undefined;
   // What is quoted of the payload stands in `near`.
   const said = message.replace(/ in JSON at position.*$| at position.*$|, (?:"|\.\.\.).*$/s, '');
-  if (position === undefined) return { message: said };
+  if (text.length > SEARCHED_CHARACTERS_MAX) return { message: said };
+  // A beginning that holds the fault is broken, a shorter one is only not whole.
+  let [whole, broken] = [0, text.length + 1];
+  while (broken - whole > 1) {
+    const middle = (whole + broken) >>> 1;
+    if (isBroken(text.slice(0, middle))) broken = middle;
+    else whole = middle;
+  }
+  const position = broken - 1;
   const before = text.slice(0, position);
-  const line = before.split('\n').length;
   return {
     message: said,
     position,
-    line,
+    line: before.split('\n').length,
     column: position - (before.lastIndexOf('\n') + 1) + 1,
     near: text.slice(Math.max(0, position - NEAR_CHARACTERS), position + NEAR_CHARACTERS),
   };
+}
+
+/** The engine does not tell the place of all faults, but whether it came to the end. */
+function isBroken(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return false;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : '';
+    if (/end of JSON|Unterminated/i.test(message)) return false;
+    const [, told] = /at position (\d+)/.exec(message) ?? [];
+    return told === undefined || Number(told) < text.length;
+  }
 }
