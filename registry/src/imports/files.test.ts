@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Entry, RowEntry } from './entries.ts';
+import type { Entry, RejectedEntry, RowEntry } from './entries.ts';
 import { CsvSplitter } from './files/csv.ts';
 import { entriesOf } from './files/file.ts';
 import { parsePoint } from './files/line-protocol.ts';
@@ -323,7 +323,9 @@ describe('SenML', () => {
     const endless = Buffer.from('9fbf00617802 01ffff'.replaceAll(' ', ''), 'hex');
     const entries = await read(Buffer.concat([one, endless, one.subarray(0, 4)]), { format: 'senml' });
     expect(
-      entries.map((entry) => (entry.kind === 'pack' ? [entry.contentType, Buffer.from(entry.payload)] : entry.reason)),
+      entries.map((entry) =>
+        entry.kind === 'pack' ? [entry.contentType, Buffer.from(entry.payload)] : (entry as RejectedEntry).reason,
+      ),
     ).toEqual([
       ['application/senml+cbor', one],
       ['application/senml+cbor', endless],

@@ -30,10 +30,12 @@ export interface ImportWorkOptions {
   readonly lagMessagesMax: number;
 }
 
-/** A file that is read, and how far. @shape at: entries that have been taken */
+/** A file that is read, and how far.
+ *  @shape at: entries that have been taken; share: of its bytes that have been read, above 0 to 1 */
 interface Reader {
   readonly stretches: AsyncGenerator<Stretch>;
   at: number;
+  readonly share: () => number;
 }
 
 /** Reads files of imports and puts their readings on the log.
@@ -54,8 +56,18 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
     await close(found.id);
     const file = await imports.file(found.id);
     await checkFile(file, found);
-    const entries = entriesOf(file, found.request.mapping, bytesMax * UNFOLDED_FACTOR);
-    const reader = { stretches: stretchesOf(entries, found.entries), at: found.entries };
+    let readTo = 1;
+    const watched: FileSlices = {
+      size: file.size,
+      read(from, to) {
+        // The end of a Parquet file is read first.
+        if (from <= readTo || to < file.size) readTo = Math.max(readTo, to);
+        return file.read(from, to);
+      },
+    };
+    const entries = entriesOf(watched, found.request.mapping, bytesMax * UNFOLDED_FACTOR);
+    const share = (): number => readTo / Math.max(1, file.size);
+    const reader = { stretches: stretchesOf(entries, found.entries), at: found.entries, share };
     readers.set(found.id, reader);
     return reader;
   }
@@ -82,7 +94,7 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
         current = kept;
         run.forget();
         keptMs = performance.now();
-        told({ done: current.entries });
+        told({ done: current.entries, total: Math.ceil(current.entries / reader.share()) });
       };
       for (;;) {
         signal.throwIfAborted();

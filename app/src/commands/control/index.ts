@@ -4,6 +4,7 @@ import { channels } from './channels.ts';
 import { commands } from './commands.ts';
 import { connect, connections, disconnect } from './connections.ts';
 import { groups } from './groups.ts';
+import { importing, imports } from './imports.ts';
 import { codecs, networkServers } from './lorawan.ts';
 import { lwm2m } from './lwm2m.ts';
 import { manifest } from './manifest.ts';
@@ -19,11 +20,11 @@ export function registerControl(program: Command): void {
   program.commandsGroup('Log in:');
   for (const command of session) registerCommand(program, command);
   program.commandsGroup('Messages:');
-  for (const command of messages) registerCommand(program, command);
+  for (const command of [...messages, importing]) registerCommand(program, command);
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [networkServers, codecs, commands, lwm2m, jobs]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, jobs]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }
