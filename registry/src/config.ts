@@ -5,6 +5,7 @@ import { applicationsConfig } from './applications/config.ts';
 import { auditConfig } from './audit/config.ts';
 import { certificatesConfig } from './certificates/config.ts';
 import { commandsConfig } from './commands/config.ts';
+import { exportsConfig } from './exports/config.ts';
 import { importsConfig } from './imports/config.ts';
 import { inventoryConfig } from './inventory/config.ts';
 import { jobsConfig } from './jobs/config.ts';
@@ -63,6 +64,7 @@ export const RegistryConfig = z.object({
   ...certificatesConfig,
   ...auditConfig,
   ...jobsConfig,
+  ...exportsConfig,
   ...importsConfig,
   ...loraConfig,
   ...commandsConfig,

@@ -36,6 +36,7 @@ import { type Database, openDatabase } from './database/database.ts';
 import { LOCKS, migrate } from './database/migrate.ts';
 import { createLetterStates, type LetterStates } from './deadletters/index.ts';
 import { RegistryError } from './error.ts';
+import { createExports, type Exports } from './exports/index.ts';
 import { createImportTopic, type ImportTopic } from './imports/index.ts';
 import { createInventory, type Inventory } from './inventory/index.ts';
 import type { Things } from './inventory/things.ts';
@@ -91,6 +92,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly access: Access;
   readonly applications: Applications;
   readonly jobs: Jobs;
+  readonly exports: Exports;
   readonly imports: ImportTopic;
   readonly manifests: Manifests;
   readonly lora: LoraDirectory;
@@ -175,6 +177,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const access = createAccess(parts);
     const applications = createApplications(parts);
     const jobs = createJobs(parts);
+    const exports = createExports(parts);
     const manifests = createManifests(parts);
     const lora = createLora(parts, inventory);
     const commands = createCommands(parts);
@@ -188,6 +191,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       access,
       applications,
       jobs,
+      exports,
       manifests,
       commands,
       lwm2m,
@@ -242,6 +246,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         access,
         applications,
         jobs,
+        exports,
         imports: createImportTopic(parts),
         manifests,
         lora: lora.directory,

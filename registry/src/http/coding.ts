@@ -8,7 +8,7 @@ import { streamOf } from './streamed.ts';
 type Parts = AsyncIterable<Uint8Array>;
 
 /** Of equals the first. Each takes other threads' time, not this one's. */
-const CODINGS: Readonly<Record<string, (parts: Parts) => Parts>> = {
+export const CODINGS: Readonly<Record<string, (parts: Parts) => Parts>> = {
   zstd: zstdFrames,
   gzip: (parts) => through(parts, createGzip({ level: 1 })),
   br: (parts) => through(parts, createBrotliCompress({ params: { [zlib.BROTLI_PARAM_QUALITY]: 1 } })),

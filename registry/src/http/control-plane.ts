@@ -17,6 +17,7 @@ import {
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { replayWork } from '../deadletters/index.ts';
+import { createExportWork } from '../exports/work.ts';
 import { createJobRights } from '../jobs/rights.ts';
 import { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
@@ -105,6 +106,8 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     }),
   };
   plane.registry.jobs.guard(createJobRights(plane));
+  if (options.platformOnly !== true && plane.registry.exports.place() !== null)
+    plane.registry.jobs.undertake('exports.create', createExportWork(plane));
   if (plane.upkeep !== null && options.platformOnly !== true)
     plane.registry.retention.undertake({
       upkeep: plane.upkeep,

@@ -7,6 +7,7 @@ import { authorityRoutes } from '../certificates/index.ts';
 import { commandRoutes } from '../commands/index.ts';
 import { deadLetterRoutes } from '../deadletters/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
+import { exportRoutes } from '../exports/export-routes.ts';
 import { fateRoutes } from '../fate/index.ts';
 import { importRoutes } from '../imports/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
@@ -38,6 +39,7 @@ export const routes: readonly Route[] = [
     ...applicationRoutes,
     ...auditRoutes,
     ...jobRoutes,
+    ...exportRoutes,
     ...importRoutes,
     ...loraRoutes,
     ...manifestRoutes,

@@ -42,6 +42,7 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'manifest', description: 'An organisation as one document: plan, apply, write back.' },
   { name: 'imports', description: 'Readings from files: CSV, NDJSON, Parquet, line protocol, SenML.' },
   { name: 'jobs', description: 'What takes longer than a request.' },
+  { name: 'exports', description: 'Answers of any size, as files.' },
   { name: 'retention', description: 'How long stored data is kept: deletions with proof, and legal holds.' },
   { name: 'audit', description: 'Who changed what, and what was denied.' },
   { name: 'platform', description: 'Health, version, metrics and this document.' },

@@ -79,7 +79,7 @@ export const jobRoutes: readonly Route[] = [
 ];
 
 /** Keys and applications of the same user carry a part of their rights: only the one that asked for it counts. */
-const isOwn = ({ actor }: Job, { subject, scope }: Principal): boolean =>
+export const isOwn = ({ actor }: Pick<Job, 'actor'>, { subject, scope }: Principal): boolean =>
   actor.id === subject.id && (scope === null || scope.id === actor.via);
 
 /** Who asked for a job may see and stop it, whatever their role is now.  @throws Refusal 404, 403 */

@@ -77,8 +77,9 @@ const OPEN_PER_ORG_MAX = 10;
 const RESULTS_KEPT = `interval '24 hours'`;
 const JOBS_KEPT = `interval '30 days'`;
 const SWEPT_MAX = 200;
-const STATUS = `CASE WHEN status <> 'stepping' THEN status WHEN started THEN 'running' ELSE 'waiting' END`;
-const LIST_COLUMNS = `id, org, kind, ${STATUS} AS status, unit, total, done, failed, actor, groups, reason, result,
+export const STATUS_OF_JOB = `CASE WHEN status <> 'stepping' THEN status WHEN started THEN 'running' ELSE 'waiting' END`;
+export const isOpen = (status: JobStatus): boolean => status === 'waiting' || status === 'running';
+const LIST_COLUMNS = `id, org, kind, ${STATUS_OF_JOB} AS status, unit, total, done, failed, actor, groups, reason, result,
   created_at AS "createdAt", finished_at AS "finishedAt"`;
 export const JOB_COLUMNS = `${LIST_COLUMNS}, input, state`;
 /** Of what makes lines: the rest is the steps' own (step-store.ts). */
@@ -118,7 +119,7 @@ export function createJobStore(session: Session, feed: ChangeFeed, credentials: 
     async list({ org, offset, limit, status }) {
       const clauses = new Clauses();
       clauses.add('org = ?', org);
-      if (status !== undefined) clauses.add(`${STATUS} = ?`, status);
+      if (status !== undefined) clauses.add(`${STATUS_OF_JOB} = ?`, status);
       const { where, values } = clauses;
       const [items, [count]] = await Promise.all([
         session.query<Job>(

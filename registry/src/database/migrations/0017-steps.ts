@@ -1,4 +1,4 @@
-/** Jobs that are carried out step by step, under a lease. */
+/** Jobs that are carried out step by step, under a lease; exports. */
 export const name = 'steps';
 export const expands = true;
 export const sql = `
@@ -29,4 +29,36 @@ ALTER TABLE registry.jobs
     'imports.create', 'deletions.create', 'deadletters.replay')),
   ADD CONSTRAINT jobs_status_check CHECK (status IN ('waiting', 'running', 'stepping', 'done', 'failed', 'cancelled'));
 CREATE INDEX jobs_unsettled ON registry.jobs (created_at) WHERE unsettled;
+CREATE TABLE registry.exports (
+  id uuid PRIMARY KEY REFERENCES registry.jobs ON DELETE CASCADE,
+  org uuid NOT NULL REFERENCES registry.orgs ON DELETE CASCADE,
+  name text NOT NULL,
+  -- As it was asked: {"query": …} or {"sql": …}.
+  question jsonb NOT NULL,
+  -- What that came to when it was asked: channels, publishers, the instant; later, the parts that it is cut into.
+  plan jsonb NOT NULL,
+  format text NOT NULL,
+  compression text,
+  spreadsheet boolean NOT NULL,
+  destination text NOT NULL CHECK (destination IN ('download', 's3')),
+  prefix text NOT NULL,
+  -- So long after it is done.
+  kept_seconds integer NOT NULL
+);
+CREATE INDEX exports_org ON registry.exports (org, id);
+CREATE TABLE registry.export_files (
+  export uuid NOT NULL REFERENCES registry.exports ON DELETE CASCADE,
+  part integer NOT NULL,
+  name text NOT NULL,
+  -- The directory that it lies in, of one node or shared by several; null: it lies at url.
+  place uuid,
+  url text,
+  bytes double precision NOT NULL,
+  rows double precision NOT NULL,
+  -- Hex.
+  sha256 text NOT NULL,
+  made_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (export, part)
+);
+CREATE INDEX export_files_place ON registry.export_files (place);
 `;
