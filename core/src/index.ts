@@ -34,5 +34,6 @@ export * from './ports/questions.ts';
 export * from './ports/readings-store.ts';
 export * from './ports/rules.ts';
 export * from './ports/sessions.ts';
+export * from './ports/sql.ts';
 export * from './sibling.ts';
 export * from './uuid.ts';

@@ -11,13 +11,14 @@ import {
   type Started,
   StoreError,
   type StoreUpkeep,
+  type TenantSql,
   type WriteOptions,
 } from '@millrace/core';
 import { takeSnapshot } from './backup/snapshot.ts';
 import type { StorageConfig } from './config.ts';
 import { openCluster } from './engine/cluster.ts';
 import { entryPoints } from './engine/connection.ts';
-import type { Engine } from './engine/engine.ts';
+import type { Engine, Guests } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
@@ -27,6 +28,7 @@ import { readActivity } from './read/health.ts';
 import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
 import { readReadings } from './read/readings.ts';
 import { migrate, setDurability } from './schema/migrate.ts';
+import { createTenantSql } from './sql/tenant-sql.ts';
 import { createUpkeep } from './upkeep/upkeep.ts';
 import { Writer } from './write/writer.ts';
 
@@ -43,6 +45,8 @@ export interface StoreOptions {
 export interface Store extends ReadingsStore, SnapshotSource {
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
+  /** What tenants write themselves. */
+  readonly sql: TenantSql;
 }
 
 /** Batches that wait for an insert to end; a processor waits for its write, so there are never more than partitions. */
@@ -70,15 +74,46 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
           config.MILLRACE_STORE_QUERIES_WAITING_MAX,
         ),
       };
+      const limits = {
+        secondsMax: config.MILLRACE_STORE_QUERY_SECONDS_MAX,
+        bytesMax: config.MILLRACE_STORE_QUERY_BYTES_MAX,
+        backgroundSecondsMax: config.MILLRACE_STORE_BACKGROUND_SECONDS_MAX,
+        stalledSecondsMax: config.MILLRACE_STORE_STALLED_SECONDS_MAX,
+      };
+      // Statements of tenants take long: they have places of their own.
+      const guestPlaces = {
+        ...places,
+        interactive: new Turnstile(
+          'sql',
+          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX),
+          config.MILLRACE_STORE_QUERIES_WAITING_MAX,
+        ),
+      };
+      const database = config.MILLRACE_CLICKHOUSE_DATABASE;
+      let guests: Promise<Asker> | null = null;
+      let guestEngine: Guests | null = null;
+      const asGuest = (): Promise<Asker> => {
+        guests ??= engine
+          .guests(`${database}_guests`)
+          .then((asked) => {
+            guestEngine = asked;
+            return new Asker(asked, guestPlaces, options.metrics, limits);
+          })
+          .catch((cause: unknown) => {
+            guests = null;
+            throw queryError(cause, 'sql');
+          });
+        return guests;
+      };
       const store = new ClickHouseStore(
         engine,
         new Writer(engine, inserts, options.metrics, config.MILLRACE_STORE_INSERT_SECONDS_MAX * 1_000),
-        new Asker(engine, places, options.metrics, {
-          secondsMax: config.MILLRACE_STORE_QUERY_SECONDS_MAX,
-          bytesMax: config.MILLRACE_STORE_QUERY_BYTES_MAX,
-          backgroundSecondsMax: config.MILLRACE_STORE_BACKGROUND_SECONDS_MAX,
-          stalledSecondsMax: config.MILLRACE_STORE_STALLED_SECONDS_MAX,
-        }),
+        new Asker(engine, places, options.metrics, limits),
+        (check) =>
+          createTenantSql(async () => {
+            check();
+            return asGuest();
+          }, database),
       );
       const prepare = async (): Promise<void> => {
         await engine.createDatabase();
@@ -114,13 +149,21 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       let closed: Promise<void> | null = null;
       const close = (): Promise<void> => {
         store.state = 'closed';
-        closed ??= engine.close();
+        closed ??= (async () => {
+          await guestEngine?.close();
+          await engine.close();
+        })();
         return closed;
       };
       return {
         value: store,
         async drain(deadlineMs: number): Promise<void> {
-          const gone = Promise.all([inserts.idle(), places.interactive.idle(), places.background.idle()]);
+          const gone = Promise.all([
+            inserts.idle(),
+            guestPlaces.interactive.idle(),
+            places.interactive.idle(),
+            places.background.idle(),
+          ]);
           await Promise.race([gone, sleep(deadlineMs, undefined, { ref: false })]);
         },
         stop: close,
@@ -187,13 +230,15 @@ class ClickHouseStore implements Store {
   readonly #asker: Asker;
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
+  readonly sql: TenantSql;
 
-  constructor(engine: Engine, writer: Writer, asker: Asker) {
+  constructor(engine: Engine, writer: Writer, asker: Asker, sql: (check: () => void) => TenantSql) {
     this.#engine = engine;
     this.#writer = writer;
     this.#asker = asker;
     this.upkeep = createUpkeep(engine, () => this.#check());
     this.questions = createQuestions(asker, () => this.#check());
+    this.sql = sql(() => this.#check());
   }
   #check(): void {
     if (this.state === 'closed') throw new StoreError('STORE_CLOSED', 'never');

@@ -5,7 +5,7 @@ import { Connection } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
 import type { Engine, EngineStreamOptions, Look, QueryParameters, Shard } from './engine.ts';
 import { isElsewhere } from './errors.ts';
-import { createDatabase, type ServerOptions } from './server.ts';
+import { createDatabase, guestsAt, type ServerOptions } from './server.ts';
 import { Topology } from './topology.ts';
 
 export interface ClusterOptions extends ServerOptions {
@@ -80,6 +80,10 @@ export function openCluster(options: ClusterOptions): Engine {
       createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${database} ON CLUSTER '${cluster}'`, DDL),
     rows,
     command,
+    async guests(from: string) {
+      await createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${from} ON CLUSTER '${cluster}'`, DDL);
+      return guestsAt({ ...options, database: from });
+    },
     async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
       const connection = await entries.ask(async (each) => each, favourite);
       yield* connection.stream(statement, options);

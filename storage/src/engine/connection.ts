@@ -33,7 +33,8 @@ export class Connection {
   #heardMs = Number.NEGATIVE_INFINITY;
   #pinging: Promise<boolean> | null = null;
 
-  constructor(url: string, access: Access) {
+  /** @param settings of all that is asked here */
+  constructor(url: string, access: Access, settings: ClickHouseSettings = {}) {
     this.url = url;
     this.#client = createClient({
       url,
@@ -43,6 +44,7 @@ export class Connection {
       max_open_connections: access.connectionsMax,
       request_timeout: access.requestMsMax,
       application: 'millrace',
+      clickhouse_settings: settings,
       // What goes wrong is told by whoever asked.
       log: { level: ClickHouseLogLevel.OFF },
     });

@@ -6,6 +6,7 @@ import {
   alone,
   type Engine,
   type EngineStreamOptions,
+  GUEST_STATEMENT_BYTES_MAX,
   insertSettings,
   type QueryParameters,
   type Shard,
@@ -66,7 +67,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
   await mkdir(spool, { mode: 0o700 });
 
   const endYielding = yieldEngineThreads();
-  const sessions = new Sessions(directory, session);
+  const sessions = new Sessions(directory, spool, session);
   const { database } = options;
 
   const insert = (target: string, format: string, bytes: Uint8Array, token: string): Promise<void> =>
@@ -79,10 +80,10 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
       );
     });
 
-  const rows = async <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> => {
-    const text = Buffer.from((await sessions.query(statement, parameters, signal)).bytes()).toString('utf8');
-    return JSON.parse(`[${text.trimEnd().replaceAll('\n', ',')}]`) as Row[];
-  };
+  const rows = <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> =>
+    rowsOf<Row>(sessions, statement, parameters, signal);
+  // A page of 1,000 asks for one row more, and its offset counts too.
+  const querySettings = ', query_plan_max_limit_for_top_k_optimization=10000';
   const shard: Shard = {
     blockNumbers: 'table',
     async insertBlock(table: TableName, bytes: Uint8Array, token: string, fence?: () => Promise<void>): Promise<void> {
@@ -95,8 +96,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
   return {
     name: 'embedded',
     ...alone,
-    // A page of 1,000 asks for one row more, and its offset counts too.
-    querySettings: ', query_plan_max_limit_for_top_k_optimization=10000',
+    querySettings,
     async createDatabase(): Promise<void> {
       await sessions.query(`CREATE DATABASE IF NOT EXISTS ${database}`);
       await sessions.use(database);
@@ -111,6 +111,19 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
       await sessions.query(statement);
     },
     stream: (statement: string, streamed: EngineStreamOptions) => sessions.stream(statement, streamed),
+    async guests(from: string) {
+      await sessions.query(`CREATE DATABASE IF NOT EXISTS ${from}`);
+      const own = new Sessions(directory, new Session(directory));
+      await own.use(from, `max_query_size=${GUEST_STATEMENT_BYTES_MAX}`);
+      return {
+        name: 'embedded' as const,
+        querySettings,
+        rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
+          rowsOf<Row>(own, statement, parameters, signal),
+        stream: (statement: string, streamed: EngineStreamOptions) => own.stream(statement, streamed),
+        close: () => own.close(),
+      };
+    },
     insertText: (target: string, bytes: Uint8Array, token: string) => insert(target, 'TabSeparated', bytes, token),
     async close(): Promise<void> {
       endYielding();
@@ -118,6 +131,16 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
       await rm(spool, { recursive: true, force: true });
     },
   };
+}
+
+async function rowsOf<Row>(
+  sessions: Sessions,
+  statement: string,
+  parameters?: QueryParameters,
+  signal?: AbortSignal,
+): Promise<Row[]> {
+  const text = Buffer.from((await sessions.query(statement, parameters, signal)).bytes()).toString('utf8');
+  return JSON.parse(`[${text.trimEnd().replaceAll('\n', ',')}]`) as Row[];
 }
 
 const quoted = (text: string): string => text.replaceAll('\\', '\\\\').replaceAll("'", "\\'");

@@ -30,6 +30,9 @@ export interface Engine {
    *  @param statement without a FORMAT of its own
    *  @throws what the engine says, also after the first bytes; the signal's reason */
   stream(statement: string, options: EngineStreamOptions): AsyncIterable<Uint8Array>;
+  /** Who asks from here finds no table by its name alone: the database is empty. For statements that others wrote.
+   *  @holds called once the database is there */
+  guests(database: string): Promise<Guests>;
   /** Inserts rows of TabSeparated as `insertBlock` does a block.  @param target a table, with its columns in parentheses */
   insertText(target: string, bytes: Uint8Array, token: string): Promise<void>;
   /** The table that has the rows of this one, on the server that is asked. */
@@ -50,6 +53,12 @@ export interface Engine {
   /** What is wrong with a part of it, though the rest answers; or null. */
   health(): Promise<string | null>;
   /** Waits for what runs; nothing may be asked afterwards. */
+  close(): Promise<void>;
+}
+
+/** Bytes of a statement with rows of the registry in it. */
+export const GUEST_STATEMENT_BYTES_MAX = 128 * 1024 * 1024;
+export interface Guests extends Pick<Engine, 'name' | 'querySettings' | 'rows' | 'stream'> {
   close(): Promise<void>;
 }
 

@@ -1,7 +1,16 @@
 import type { TableName } from '@millrace/core';
 import { type Access, Connection } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
-import { alone, type Engine, type EngineStreamOptions, type QueryParameters, type Shard } from './engine.ts';
+import {
+  alone,
+  type Engine,
+  type EngineStreamOptions,
+  GUEST_STATEMENT_BYTES_MAX,
+  type Guests,
+  type QueryParameters,
+  type Shard,
+} from './engine.ts';
+import { engineCode } from './errors.ts';
 
 export interface ServerOptions extends Access {
   /** Of one and the same server. */
@@ -30,6 +39,10 @@ export function openServer(options: ServerOptions): Engine {
       const connection = await endpoints.ask(async (each) => each);
       yield* connection.stream(statement, options);
     },
+    async guests(database: string) {
+      await createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${database}`);
+      return guestsAt({ ...options, database });
+    },
     insertText: (target: string, bytes: Uint8Array, token: string) =>
       endpoints.ask((connection) => connection.insert(target, 'TabSeparated', bytes, token)),
     everywhere: async <Row>(statement: string) => [
@@ -42,6 +55,38 @@ export function openServer(options: ServerOptions): Engine {
     },
   };
 }
+
+/** Connections of guests. What they ask for and is not there says nothing of the server. */
+export function guestsAt(options: ServerOptions): Guests {
+  const settings = { max_query_size: String(GUEST_STATEMENT_BYTES_MAX) };
+  const connections = options.urls.map((url) => new Connection(url, options, settings));
+  const endpoints = new Endpoints(connections, options.requestMsMax);
+  return {
+    name: 'server',
+    querySettings: '',
+    async rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> {
+      const answer = await endpoints.ask(async (connection) => {
+        try {
+          return { rows: await connection.rows<Row>(statement, parameters, signal) };
+        } catch (error) {
+          if (!NOT_THERE.has(engineCode(error) ?? 0)) throw error;
+          return { error };
+        }
+      });
+      if ('error' in answer) throw answer.error;
+      return answer.rows;
+    },
+    async *stream(statement: string, streamed: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+      const connection = await endpoints.ask(async (each) => each);
+      yield* connection.stream(statement, streamed);
+    },
+    async close(): Promise<void> {
+      await Promise.all(connections.map((connection) => connection.close()));
+    },
+  };
+}
+/** UNKNOWN_TABLE, UNKNOWN_DATABASE */
+const NOT_THERE = new Set([60, 81]);
 
 /** By connections of its own: those of the engine name a database that may not exist yet. */
 export async function createDatabase(

@@ -24,7 +24,8 @@ export class Sessions {
   readonly #free: Lane[] = [];
   readonly #running = new Set<AbortController>();
   #made = 0;
-  #database: string | null = null;
+  /** What each session is told first. */
+  #first: string | null = null;
   #closed = false;
 
   constructor(directory: string, first: Session) {
@@ -33,9 +34,9 @@ export class Sessions {
   }
 
   /** Those that are opened from now on start in it, and those that are free. */
-  async use(database: string): Promise<void> {
-    this.#database = database;
-    for (const { session } of this.#free) await session.queryAsync(`USE ${database}`);
+  async use(database: string, settings = ''): Promise<void> {
+    this.#first = `USE ${database}${settings === '' ? '' : `; SET ${settings}`}`;
+    for (const { session } of this.#free) await session.queryAsync(this.#first);
   }
 
   /** Does something with a session of one's own. @param work is told the session's number too: no two have the same at once */
@@ -116,7 +117,7 @@ export class Sessions {
     const free = this.#free.pop();
     if (free !== undefined) return free;
     const lane = { session: new Session(this.#directory), held: new Set<string>(), number: this.#made++ };
-    if (this.#database !== null) await lane.session.queryAsync(`USE ${this.#database}`);
+    if (this.#first !== null) await lane.session.queryAsync(this.#first);
     return lane;
   }
   #give(lane: Lane): void {

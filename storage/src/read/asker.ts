@@ -50,14 +50,16 @@ export interface AskerLimits extends QueryLimits {
 /** A streamed answer holds its place so long at most, whoever reads. @units s */
 const HELD_SECONDS_MAX = 86_400;
 
+type Asked = Pick<Engine, 'querySettings' | 'rows' | 'stream'>;
+
 /** Asks the engine within limits: so many at a time, so long, so much memory. */
 export class Asker {
-  readonly #engine: Engine;
+  readonly #engine: Asked;
   readonly #places: Readonly<Record<Urgency, Turnstile>>;
   readonly #limits: AskerLimits;
   readonly #seconds: Histogram<'question' | 'outcome'>;
 
-  constructor(engine: Engine, places: Readonly<Record<Urgency, Turnstile>>, metrics: Metrics, limits: AskerLimits) {
+  constructor(engine: Asked, places: Readonly<Record<Urgency, Turnstile>>, metrics: Metrics, limits: AskerLimits) {
     this.#engine = engine;
     this.#places = places;
     this.#limits = limits;
@@ -143,6 +145,8 @@ export class Asker {
       const answer = this.#engine
         .stream(`${statement} ${settings}`, { format, parameters, signal: own.signal })
         [Symbol.asyncIterator]();
+      // Nobody may ever ask for more: the place is not theirs any longer.
+      const drop = (): void => void answer.return?.().then(leave ?? undefined, leave ?? undefined);
       let workedMs = 0;
       let size = 0;
       try {
@@ -157,16 +161,16 @@ export class Asker {
           if (within.resultBytesMax !== undefined && size > within.resultBytesMax)
             tooMuch('result', within.resultBytesMax);
           own.signal.throwIfAborted();
-          const { stalledSecondsMax } = this.#limits;
-          const stalled = setTimeout(() => {
-            tooMuch('reader', stalledSecondsMax);
-            // Nobody may ever ask for more: the place is not theirs any longer.
-            answer.return?.().then(leave ?? undefined, leave ?? undefined);
-          }, stalledSecondsMax * 1_000).unref();
+          const stalled = setTimeout(
+            () => tooMuch('reader', this.#limits.stalledSecondsMax),
+            this.#limits.stalledSecondsMax * 1_000,
+          ).unref();
+          own.signal.addEventListener('abort', drop, { once: true });
           try {
             yield part.value;
           } finally {
             clearTimeout(stalled);
+            own.signal.removeEventListener('abort', drop);
           }
           own.signal.throwIfAborted();
         }

@@ -1,0 +1,237 @@
+import {
+  isUuid,
+  type SqlAnswer,
+  SqlFailed,
+  type SqlFormat,
+  type SqlLimits,
+  type SqlRefusalReason,
+  type SqlRefused,
+  type SqlStatement,
+  type SqlStream,
+  type SqlTable,
+  StoreError,
+  type TenantSql,
+} from '@millrace/core';
+import { engineCode } from '../engine/errors.ts';
+import type { QueryLimits } from '../engine/limits.ts';
+import type { Asker } from '../read/asker.ts';
+import { meaningOf } from './meaning.ts';
+import { namesOf } from './names.ts';
+import { readStatement, type Statement } from './statement.ts';
+import { emptyTables, isInventory, isShared, orgTables, schema } from './views.ts';
+
+const FORMATS: Readonly<Record<SqlFormat, string>> = {
+  ndjson: 'JSONEachRow',
+  csv: 'CSVWithNames',
+  arrow: 'ArrowStream',
+  parquet: 'Parquet',
+};
+/** What a statement may take while it is looked at, over tables without rows. */
+const LOOK: Partial<QueryLimits> = { secondsMax: 5, bytesMax: 512 * 1024 * 1024 };
+const INVENTORY_BYTES_MAX = 64 * 1024 * 1024;
+
+/** A statement that passed every check. */
+interface Checked {
+  readonly statement: Statement;
+  readonly tables: readonly SqlTable[];
+  readonly isWalled: boolean;
+}
+
+/** Runs tenants' statements. One is looked at three times before it meets a row: by our own reading of its words, by what
+ *  the engine's parser makes of it, and by what its names mean over tables that are empty, in a database that is empty.
+ *  Then the very same text runs where the names of the tables stand for the org's rows.
+ *  @param guests asks from the empty database, once it is there  @source docs/adr/0031 */
+export function createTenantSql(guests: () => Promise<Asker>, database: string): TenantSql {
+  const check = async (asked: SqlStatement): Promise<Checked | SqlRefused> => {
+    const read = readStatement(asked.query, asked.parameters, database);
+    if (read.kind === 'refused') return read;
+    const { org, parameters, signal } = asked;
+    const asker = await guests();
+    const options = { org, limits: LOOK, ...(signal === undefined ? {} : { signal }) };
+    try {
+      const lines = async (statement: string): Promise<string[]> =>
+        (await asker.ask<{ explain: string }>('sql', statement, parameters, options)).map(({ explain }) => explain);
+      const names = namesOf(
+        await lines(`SELECT explain FROM (EXPLAIN QUERY TREE run_passes = 0 ${read.text})`),
+        read.ownTables,
+      );
+      if (names.forbidden !== null) return refusedFor(names.forbidden);
+      const empty = `${emptyTables(read.tables)}SELECT * FROM (${read.text})`;
+      const meaning = meaningOf(await lines(`SELECT explain FROM (EXPLAIN QUERY TREE ${empty})`));
+      if (meaning.forbidden !== null) return refusedFor(meaning.forbidden);
+      const isTotal = names.hasScalar ? names.isTotal : meaning.isTotal;
+      return { statement: read, tables: read.tables, isWalled: !isTotal };
+    } catch (error) {
+      return lookedAt(error, read);
+    }
+  };
+
+  const bytesOf = async (
+    asked: SqlStatement,
+    { statement, tables, isWalled }: Checked,
+    format: string,
+  ): Promise<AsyncIterable<Uint8Array> | SqlRefused> => {
+    const { org, parameters, limits, signal } = asked;
+    if (!isUuid(org)) throw new TypeError('an org is a UUID');
+    const inventory = new Map<SqlTable, string>();
+    for (const table of tables) {
+      if (!isInventory(table)) continue;
+      const rows = await asked.inventory(table);
+      if (Buffer.byteLength(rows) > INVENTORY_BYTES_MAX)
+        return refused(
+          'too_expensive',
+          `${table} is larger than ${INVENTORY_BYTES_MAX} bytes: it can not be asked by SQL`,
+        );
+      inventory.set(table, rows);
+    }
+    const select = `${orgTables(tables, { database, org, isWalled, inventory })}SELECT * FROM (${statement.text})`;
+    const text = statement.isExplain
+      ? `SELECT explain FROM (EXPLAIN ${select}) WHERE NOT match(explain, '${OF_OTHERS}')`
+      : select;
+    const asker = await guests();
+    return asker.stream('sql', text, parameters, {
+      format,
+      org,
+      limits: limitsOf(limits),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  };
+
+  return {
+    schema,
+    async check(asked) {
+      const checked = await check(asked);
+      return 'kind' in checked ? checked : null;
+    },
+    async ask(asked) {
+      const checked = await check(asked);
+      if ('kind' in checked) return checked;
+      try {
+        const bytes = await bytesOf(asked, checked, 'JSON');
+        if ('kind' in bytes) return bytes;
+        const parts: Uint8Array[] = [];
+        for await (const part of bytes) parts.push(part);
+        return answerOf(Buffer.concat(parts).toString('utf8'), checked);
+      } catch (error) {
+        return ranInto(error);
+      }
+    },
+    async stream(asked, format): Promise<SqlStream | SqlRefused> {
+      const checked = await check(asked);
+      if ('kind' in checked) return checked;
+      const bytes = await bytesOf(asked, checked, FORMATS[format]);
+      if ('kind' in bytes) return bytes;
+      // What fails at once is an answer; later, it breaks the stream.
+      const parts = bytes[Symbol.asyncIterator]();
+      try {
+        const first = await parts.next();
+        return { kind: 'stream', bytes: rest(first, parts) };
+      } catch (error) {
+        return ranInto(error);
+      }
+    },
+  };
+}
+
+async function* rest(first: IteratorResult<Uint8Array>, parts: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let ended = false;
+  try {
+    for (let part = first; !part.done; part = await parts.next()) yield part.value;
+    ended = true;
+  } catch (error) {
+    ended = true;
+    throw new SqlFailed(ranInto(error));
+  } finally {
+    if (!ended) await parts.return?.();
+  }
+}
+
+/** How many granules there are on others' behalf. */
+const OF_OTHERS = '^[^A-Za-z]*(Parts|Granules|Ranges|Marks):';
+
+interface JsonFormat {
+  readonly meta: readonly { readonly name: string; readonly type: string }[];
+  readonly data: readonly Record<string, unknown>[];
+  readonly statistics: { readonly elapsed: number; readonly rows_read: number; readonly bytes_read: number };
+}
+/** @param text one document, or, of the embedded engine, one for each block: each ends with a line of its own */
+function answerOf(text: string, { tables }: Checked): SqlAnswer {
+  const documents = text.split(/(?<=^\}\n)/m).map((each) => JSON.parse(each) as JsonFormat);
+  const told = (of: 'elapsed' | 'rows_read' | 'bytes_read'): number =>
+    documents.reduce((most, { statistics }) => Math.max(most, statistics[of]), 0);
+  const isTold = !tables.some(isShared);
+  return {
+    kind: 'answer',
+    columns: (documents[0]?.meta ?? []).map(({ name, type }) => ({ name, type })),
+    data: documents.flatMap(({ data }) => data),
+    elapsedSeconds: told('elapsed'),
+    rowsRead: isTold ? told('rows_read') : null,
+    bytesRead: isTold ? told('bytes_read') : null,
+  };
+}
+
+const limitsOf = (limits: SqlLimits): Partial<QueryLimits> => ({
+  secondsMax: limits.seconds,
+  bytesMax: limits.memoryBytes,
+  rowsReadMax: limits.rowsRead,
+  resultRowsMax: limits.resultRows,
+  resultBytesMax: limits.resultBytes,
+});
+
+const refused = (reason: SqlRefusalReason, detail: string): SqlRefused => ({ kind: 'refused', reason, detail });
+const refusedFor = (what: string): SqlRefused => refused('forbidden', `${what} can not be used here`);
+
+/** SYNTAX_ERROR and what else the parser says. */
+const SYNTAX = new Set([62, 6, 25, 26, 72]);
+
+/** What the engine said of a statement that met no row: all its words are about the statement.
+ *  @throws StoreError that is not the statement's fault */
+function lookedAt(error: unknown, { shown }: Statement): SqlRefused {
+  const { code, message } = causeOf(error);
+  if (code === null) throw error;
+  if (isTooMuch(error)) return refused('too_expensive', 'the statement is too large to be looked at: make it smaller');
+  return refused(SYNTAX.has(code) ? 'syntax' : 'invalid', shown(wordsOf(message)));
+}
+
+/** The same of one that met rows: what the engine says may quote them.
+ *  @throws StoreError that is not the statement's fault */
+function ranInto(error: unknown): SqlRefused {
+  if (isTooMuch(error)) return refused('too_expensive', limitWords(error));
+  const { code, type } = causeOf(error);
+  if (code === null || isElsewhereCode(code)) throw error;
+  return refused(
+    'failed',
+    `a value could not be computed while the statement ran (${type}): use functions that end with OrNull, or leave such rows out`,
+  );
+}
+
+const isTooMuch = (error: unknown): error is StoreError =>
+  error instanceof StoreError && error.code === 'STORE_QUERY_TOO_EXPENSIVE';
+const limitWords = ({ facts }: StoreError): string => {
+  const { limit, limitMax, advice } = facts;
+  return `the statement ran into a limit: ${limit}${limitMax === undefined ? '' : ` ${limitMax}`}${advice === undefined ? '' : `. ${advice}`}`;
+};
+
+/** The engine's own error, below ours. */
+function causeOf(error: unknown): { code: number | null; message: string; type: string } {
+  const cause = error instanceof StoreError && error.cause !== undefined ? error.cause : error;
+  const message = cause instanceof Error ? cause.message : '';
+  const code = engineCode(cause);
+  const type = /\(([A-Z][A-Z0-9_]+)\)\s*\.?\s*(?:\(version [^)]*\))?\s*$/.exec(message)?.[1] ?? `code ${code}`;
+  return { code, message, type };
+}
+
+/** Not here, not now: the server's own trouble. */
+const ELSEWHERE = new Set([198, 202, 203, 209, 210, 225, 236, 242, 243, 254, 265, 279, 285, 286, 394, 999, 1000]);
+const isElsewhereCode = (code: number): boolean => ELSEWHERE.has(code);
+
+/** Without what the engine says of itself. */
+const wordsOf = (message: string): string =>
+  message
+    .replace(/^[\s\S]*?DB::Exception: /, '')
+    .replace(/ \(version [^)]*\)/, '')
+    .replace(/\s*\([A-Z][A-Z0-9_]+\)\s*$/, '')
+    .replace(/:? ?In scope [\s\S]*$/, '')
+    .replace(/ in scope [\s\S]*$/, '')
+    .slice(0, 500)
+    .trim();
