@@ -2,19 +2,12 @@ import type { Questions } from '@millrace/core';
 import type { Asker } from '../read/asker.ts';
 import { readLatest } from './latest.ts';
 import { streamRows } from './rows.ts';
-import { invalid } from './selection.ts';
+import { createSeries } from './series.ts';
 import { createSlices } from './slices.ts';
 
 /** Everything that can be asked of readings.  @param check throws where nothing can be asked */
 export function createQuestions(asker: Asker, check: () => void): Questions {
-  const series: Pick<Questions, 'series' | 'seriesRows'> = {
-    series: async () => {
-      throw invalid('series can not be asked for yet');
-    },
-    seriesRows: () => {
-      throw invalid('series can not be asked for yet');
-    },
-  };
+  const series = createSeries(asker);
   const slices = createSlices(asker);
   return {
     async series(question) {

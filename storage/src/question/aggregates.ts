@@ -1,0 +1,79 @@
+import type { Aggregation } from '@millrace/core';
+import { invalid } from './selection.ts';
+
+/** What a bucket's numbers are made to, in the engine. Numbers of a series are in the order of time, and of equal times in
+ *  that of the log. NaN is no number here: it stands for a value that a device did not have. Infinities are reckoned with
+ *  as IEEE 754 does. Nothing comes from outside the question's selection, so the first reading has none before it.
+ *  Expressions are of
+ *  - `v` the number (null where the reading has none), `ns` its time, `lp lo li` its place in the log, `b` its bucket
+ *  - for those that look at neighbours also `pv pns` of the number before it and `nv nns` of the one after it, in whatever
+ *    bucket; `rest` ns to the end of the bucket; `past` ns since its start if the number before lies before it, else 0. */
+interface Aggregate {
+  readonly sql: string;
+  /** Columns that it reads. */
+  readonly needs: 'value' | 'position' | 'neighbours';
+}
+
+const step = 'if(isNull(pv), NULL, if(v >= pv, v - pv, v))';
+const stepSeconds = 'if(isNull(pv), NULL, (ns - pns) / 1e9)';
+/** Of the time until the next number, what lies in the bucket. */
+const ahead = 'if(isNull(nv), 0, if(nns - ns < rest, nns - ns, rest))';
+
+/** Each value until the next, from the bucket's start if there is one before. */
+const held = `if(ahead > 0, v * (ahead / 1e9), 0) + if(past > 0, pv * (past / 1e9), 0)`;
+
+/** The trapezoid to the next number, and that from the one before, cut at the bucket's borders. */
+const trapezoids = `if(ahead > 0, (v + if(ahead = nns - ns, nv, v + (nv - v) * (ahead / (nns - ns)))) / 2 * (ahead / 1e9), 0)
+  + if(past > 0, (v + (pv - v) * (past / (ns - pns)) + v) / 2 * (past / 1e9), 0)`;
+
+const first = 'argMinIf(v, (ns, lp, lo, li), isNotNull(v))';
+const last = 'argMaxIf(v, (ns, lp, lo, li), isNotNull(v))';
+
+const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}`>, Aggregate>> = {
+  min: { sql: 'min(v)', needs: 'value' },
+  max: { sql: 'max(v)', needs: 'value' },
+  avg: { sql: 'avg(v)', needs: 'value' },
+  sum: { sql: 'sum(v)', needs: 'value' },
+  /** Of readings of any kind, NaN too. */
+  count: { sql: 'count()', needs: 'value' },
+  first: { sql: first, needs: 'position' },
+  last: { sql: last, needs: 'position' },
+  /** The middle one, or the mean of the two. */
+  median: { sql: 'quantileExactInclusive(0.5)(v)', needs: 'value' },
+  /** Of a sample: by n − 1; a single number has none. */
+  stddev: { sql: 'if(count(v) < 2, NULL, stddevSampStable(v))', needs: 'value' },
+  variance: { sql: 'if(count(v) < 2, NULL, varSampStable(v))', needs: 'value' },
+  /** The steps that end in the bucket by the time that they took. */
+  rate: { sql: `if(sum(${stepSeconds}) > 0, sum(${step}) / sum(${stepSeconds}), NULL)`, needs: 'neighbours' },
+  /** The sum of the steps that end in the bucket: of all buckets, that of the range. */
+  delta: { sql: `sum(${step})`, needs: 'neighbours' },
+  /** Of the straight lines between numbers, as far as they lie in the bucket. */
+  integral: {
+    sql: `if(countIf(isNotNull(pv) OR isNotNull(nv)) = 0, NULL, sum(if(isNull(v), 0, ${trapezoids})))`,
+    needs: 'neighbours',
+  },
+  /** Over the part of the bucket that lies between numbers; where that is nothing, the last number. */
+  twa: {
+    sql: `if(sum(if(isNull(v), 0, ahead + past)) > 0, sum(if(isNull(v), 0, ${held})) / (sum(if(isNull(v), 0, ahead + past)) / 1e9), ${last})`,
+    needs: 'neighbours',
+  },
+  /** Counts by bin, as a map; what is outside the bounds is in none. */
+  histogram: {
+    sql: `toJSONString(sumMapIf(map(least({bins:UInt32} - 1, if({bin_high:Float64} > {bin_low:Float64},
+  toUInt32(floor((assumeNotNull(v) - {bin_low:Float64}) * {bins:UInt32} / ({bin_high:Float64} - {bin_low:Float64}))), 0)), toUInt64(1)),
+  isNotNull(v) AND v >= {bin_low:Float64} AND v <= {bin_high:Float64}))`,
+    needs: 'value',
+  },
+};
+
+export const AHEAD = ahead;
+export const PAST = 'if(isNull(pv) OR pns >= b, 0, ns - b)';
+
+/** @throws StoreError STORE_QUERY_INVALID */
+export function aggregateOf(aggregation: Aggregation): Aggregate {
+  if (Object.hasOwn(AGGREGATES, aggregation)) return AGGREGATES[aggregation as keyof typeof AGGREGATES];
+  const percent = /^p(\d{1,3}(?:\.\d{1,6})?)$/.exec(aggregation)?.[1];
+  if (percent === undefined || Number(percent) > 100) throw invalid('an aggregation is not known');
+  // Between two numbers linearly, as PERCENTILE_CONT.
+  return { sql: `quantileExactInclusive(${Number(percent) / 100})(v)`, needs: 'value' };
+}

@@ -1,0 +1,123 @@
+import type { SeriesQuestion } from '@millrace/core';
+import type { QueryParameters } from '../engine/engine.ts';
+import { bucketsOf } from './buckets.ts';
+import { convertedTo, keyColumns, keysOf, type SeriesPlan } from './plan.ts';
+import { instant, nsOf, selectReadings, selectSeries } from './selection.ts';
+
+/** What rows of rollups are merged to: `n` numbers from `low` to `high`, together `total`. */
+const MERGED: Readonly<Record<string, string>> = {
+  min: 'min(low)',
+  max: 'max(high)',
+  sum: 'sum(total)',
+  count: 'sum(n)',
+  avg: 'sum(total) / sum(n)',
+};
+
+/** Points from rollups, with the ragged ends of the range from the readings; or why that would not be exact.
+ *
+ *  `first` and `last` of rollups do not know the log's order of equal times. Rollups hold numbers alone, so `count` is
+ *  exact only where there is nothing else: `latest_others` tells, and who asks must look there. A sum that is NaN may be of
+ *  a NaN, which is left out of the readings' own aggregates: such points are `torn`.
+ *  @throws StoreError STORE_QUERY_INVALID  @source docs/adr/0030 */
+export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly why: string } {
+  const { aggregations, interval, timeZone, fromUs, toUs } = question;
+  if (question.rollups === 'raw') return { why: 'rollups were not wanted' };
+  if (aggregations.length === 0) return { why: 'readings are asked for as they are' };
+  const other = aggregations.find((aggregation) => !Object.hasOwn(MERGED, aggregation));
+  if (other !== undefined) return { why: `rollups do not hold ${other}` };
+  const { protocols, value, stringValue, boolValue, dataValue } = question;
+  if ([protocols, value, stringValue, boolValue, dataValue].some((filter) => filter !== undefined))
+    return { why: 'rollups know neither protocols nor single values' };
+  const buckets = bucketsOf(interval, timeZone, fromUs, toUs);
+  if (buckets.start === null) return { why: 'without a beginning, it is the first reading that tells it' };
+  const widthS = [3_600, 60].find((width) => interval === undefined || buckets.isOn(width));
+  if (widthS === undefined) return { why: 'the intervals do not begin with whole minutes' };
+  const range = wholeOf(fromUs, toUs, widthS) ?? wholeOf(fromUs, toUs, 60);
+  if (range === null) return { why: 'the range has no whole minute' };
+
+  const keys = keysOf(question);
+  const unit = convertedTo(question.unit, 'unit');
+  const parameters: Record<string, QueryParameters[string]> = { ...buckets.parameters, ...unit.parameters };
+  const series = selectSeries(question, 'rollups');
+  Object.assign(parameters, series.parameters);
+  const where = [...series.where, `rollups.width = ${range.widthS}`];
+  const edges: string[] = [];
+  if (range.fromS !== undefined) {
+    where.push(`rollups.bucket >= toDateTime64({whole_from:Int64}, 0, 'UTC')`);
+    parameters.whole_from = String(range.fromS);
+    if (range.raggedFrom) {
+      edges.push(`readings.time < ${instant('edge_from')}`);
+      parameters.edge_from = nsOf(range.fromS * 1_000_000n);
+    }
+  }
+  if (range.toS !== undefined) {
+    where.push(`rollups.bucket < toDateTime64({whole_to:Int64}, 0, 'UTC')`);
+    parameters.whole_to = String(range.toS);
+    if (range.raggedTo) {
+      edges.push(`readings.time >= ${instant('edge_to')}`);
+      parameters.edge_to = nsOf(range.toS * 1_000_000n);
+    }
+  }
+  const fields = (table: string): string[] => [...new Set([...keys, 'unit'])].map((key) => `${table}.${key} AS ${key}`);
+  const parts = [
+    `SELECT ${fields('rollups').join(', ')}, toInt64(rollups.bucket) * 1000000000 AS ns, rollups.count AS count,
+    toFloat64(rollups.minimum) AS minimum, toFloat64(rollups.maximum) AS maximum, toFloat64(rollups.sum) AS sum
+  FROM rollups WHERE ${where.join(' AND ')}`,
+  ];
+  for (const edge of edges) {
+    const readings = selectReadings(question);
+    Object.assign(parameters, readings.parameters);
+    const one = 'assumeNotNull(readings.value)';
+    parts.push(`SELECT ${fields('readings').join(', ')}, toUnixTimestamp64Nano(readings.time) AS ns, toUInt64(1) AS count,
+    ${one} AS minimum, ${one} AS maximum, ${one} AS sum
+  FROM readings WHERE ${[...readings.where, edge, 'isNotNull(readings.value)'].join(' AND ')}`);
+  }
+  const source = `SELECT ${[
+    ...keys.map((key) => `${key} AS k_${key}`),
+    `${buckets.start} AS b`,
+    `${unit.unknown} AS u`,
+    'count AS n',
+    `${unit.of('minimum')} AS low`,
+    `${unit.of('maximum')} AS high`,
+    `sum * ${unit.factor} + count * ${unit.offset} AS total`,
+  ].join(', ')} FROM (${parts.join('\n  UNION ALL ')})`;
+  const points = `SELECT ${[
+    ...keyColumns(keys),
+    'b',
+    'max(u) AS unknown',
+    'max(isNaN(total)) AS torn',
+    ...aggregations.map((aggregation, index) => `${MERGED[aggregation]} AS a${index}`),
+  ].join(', ')} FROM (${source}) GROUP BY ${[...keyColumns(keys), 'b'].join(', ')}`;
+  return {
+    source: range.widthS === 60 ? 'rollups_1m' : 'rollups_1h',
+    why:
+      edges.length === 0
+        ? 'the rollups answer it exactly'
+        : 'the rollups answer it exactly, with the ends of the range from the readings',
+    keys,
+    buckets,
+    columns: aggregations,
+    order: ['b'],
+    points,
+    parameters,
+  };
+}
+
+const clamped = (us: bigint): bigint => BigInt(nsOf(us)) / 1_000n;
+
+/** The part of a range that is whole buckets of a width; null if there is none. */
+function wholeOf(fromUs: bigint | undefined, toUs: bigint | undefined, widthS: number) {
+  const width = BigInt(widthS);
+  const widthUs = width * 1_000_000n;
+  const floor = (us: bigint): bigint => (us - (((us % widthUs) + widthUs) % widthUs)) / 1_000_000n;
+  const fromS = fromUs === undefined ? undefined : floor(clamped(fromUs) + widthUs - 1n);
+  const toS = toUs === undefined ? undefined : floor(clamped(toUs));
+  if (fromS !== undefined && toS !== undefined && fromS >= toS) return null;
+  return {
+    widthS,
+    fromS,
+    toS,
+    raggedFrom: fromS !== undefined && fromS * 1_000_000n !== fromUs,
+    raggedTo: toS !== undefined && toS * 1_000_000n !== toUs,
+  };
+}

@@ -1,0 +1,234 @@
+import type {
+  AnswerBytes,
+  Questions,
+  Series,
+  SeriesAnswer,
+  SeriesField,
+  SeriesPoint,
+  SeriesQuestion,
+  StreamOptions,
+} from '@millrace/core';
+import type { QueryParameters } from '../engine/engine.ts';
+import type { Asker } from '../read/asker.ts';
+import { BUCKETS_MAX, tooMany } from './buckets.ts';
+import { filled } from './fill.ts';
+import { LINES_SETTINGS } from './lines.ts';
+import { checkQuestion, convertedTo, keyColumns, planReadings, type SeriesPlan } from './plan.ts';
+import { planRollups } from './rollups.ts';
+import { FORMATS } from './rows.ts';
+import { invalid, nsOf, selectReadings, selectSeries } from './selection.ts';
+import { rowColumns, seriesLines } from './series-lines.ts';
+
+/** Answers for series: aggregated in buckets, or as they are.  @see Questions.series */
+export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesRows'> {
+  const ask = async (question: SeriesQuestion): Promise<SeriesAnswer> => {
+    checkQuestion(question);
+    const found = await answered(asker, question);
+    if (question.fill === 'none' || question.interval === undefined) return found.answer;
+    return fillAnswer(asker, question, found);
+  };
+  return {
+    series: ask,
+    seriesRows: (question, options) => ({
+      async *[Symbol.asyncIterator]() {
+        checkQuestion(question);
+        const made = question.fill !== 'none' || question.aggregations.includes('histogram');
+        if (!made) yield* streamed(asker, question, options);
+        else if (options.format === 'ndjson' || options.format === 'csv')
+          yield* seriesLines(await ask(question), options);
+        else throw invalid('filled buckets and histograms are written as ndjson and csv only');
+      },
+    }),
+  };
+}
+
+interface Found {
+  readonly answer: SeriesAnswer;
+  readonly plan: SeriesPlan;
+  /** Of the question with the one point more that tells whether there is more. */
+  readonly rows: readonly (readonly SeriesPoint[])[];
+}
+
+interface Row {
+  readonly unknown: number;
+  readonly torn: number;
+  readonly points: readonly (readonly (string | null)[])[];
+  readonly [key: `k_${string}`]: string;
+}
+
+async function answered(asker: Asker, question: SeriesQuestion): Promise<Found> {
+  const plan = await chosen(asker, question);
+  const rows = await asker.ask<Row>('series', statementOf(plan, question), plan.parameters, { org: question.org });
+  if (rows.some(({ torn }) => torn !== 0))
+    return answered(asker, { ...question, rollups: 'raw' }).then((found) => saying(found, 'a rollup holds NaN'));
+  const shown = rows.slice(0, question.seriesMax);
+  if (shown.some(({ unknown }) => unknown !== 0)) throw otherDimension(question.unit);
+  const histogram = plan.columns.indexOf('histogram');
+  const points = shown.map((row) =>
+    row.points.map(
+      ([timeNs, ...texts]): SeriesPoint => ({
+        timeNs: timeNs as string,
+        values: texts.map((text, column) => (column === histogram ? binsOf(text, plan.parameters) : numberOf(text))),
+      }),
+    ),
+  );
+  const series = shown.map((row, index): Series => {
+    const all = points[index] as SeriesPoint[];
+    return { ...labelsOf(row, plan, question), points: all.slice(0, question.limit), cut: all.length > question.limit };
+  });
+  const used = { source: plan.source, why: plan.why };
+  return { answer: { columns: plan.columns, series, cut: rows.length > shown.length, used }, plan, rows: points };
+}
+
+const saying = (found: Found, why: string): Found => ({
+  ...found,
+  answer: { ...found.answer, used: { ...found.answer.used, why } },
+});
+const otherDimension = (unit = '') =>
+  invalid(`a series has a unit that cannot be converted to ${unit}: ask for fewer series, or without a unit`);
+
+function labelsOf(row: Row, plan: SeriesPlan, question: SeriesQuestion): Partial<Series> {
+  const labels: Record<string, string> = {};
+  for (const key of plan.keys)
+    labels[key] = key === 'unit' && question.unit !== undefined ? question.unit : (row[`k_${key}`] as string);
+  return labels;
+}
+
+/** From rollups where they answer exactly, else from the readings. */
+async function chosen(asker: Asker, question: SeriesQuestion): Promise<SeriesPlan> {
+  const rolled = planRollups(question);
+  if (!('source' in rolled)) return planReadings(question, rolled.why, await binsFor(asker, question));
+  if (question.aggregations.includes('count')) {
+    const { where, parameters } = selectSeries(question, 'latest_others');
+    const statement = `SELECT 1 FROM latest_others WHERE ${where.join(' AND ')} LIMIT 1`;
+    const [other] = await asker.ask('series', statement, parameters, { org: question.org });
+    if (other !== undefined) return planReadings(question, 'rollups count numbers, and there are other readings');
+  }
+  return rolled;
+}
+
+/** Bounds of the histogram: one pair for all series, so that they can be compared. */
+async function binsFor(asker: Asker, question: SeriesQuestion): Promise<QueryParameters> {
+  if (!question.aggregations.includes('histogram')) return {};
+  const { bins = 10, min, max } = question.histogram ?? {};
+  const parameters = (low: number, high: number): QueryParameters => ({ bins, bin_low: low, bin_high: high });
+  if (min !== undefined && max !== undefined) return parameters(min, max);
+  const { where, parameters: selected } = selectReadings(question);
+  const unit = convertedTo(question.unit, 'readings.unit');
+  const value = unit.of('assumeNotNull(readings.value)');
+  const [row] = await asker.ask<{ low: string; high: string }>(
+    'series',
+    `SELECT toString(min(v)) AS low, toString(max(v)) AS high FROM (
+  SELECT ${value} AS v FROM readings WHERE ${where.join(' AND ')} AND isNotNull(readings.value)) WHERE isFinite(v)`,
+    { ...selected, ...unit.parameters },
+    { org: question.org },
+  );
+  const low = min ?? numberOf(row?.low ?? '0') ?? 0;
+  return parameters(low, Math.max(low, max ?? numberOf(row?.high ?? '0') ?? 0));
+}
+
+/** One row a series: its points, sorted, and one more than asked for. */
+function statementOf(plan: SeriesPlan, question: SeriesQuestion): string {
+  const keys = keyColumns(plan.keys);
+  const values = plan.columns.map((_, index) => `toString(a${index})`);
+  const sort = question.direction === 'desc' ? 'arrayReverseSort' : 'arraySort';
+  const key = plan.order.length === 1 ? plan.order[0] : `(${plan.order.join(', ')})`;
+  return `SELECT ${[
+    ...keys.map((each) => `toString(${each}) AS ${each}`),
+    'max(unknown) AS unknown',
+    'max(torn) AS torn',
+    `arraySlice(${sort}((point, at) -> at, groupArray((${['toString(b)', ...values].join(', ')})), groupArray(${key})), 1, ${question.limit + 1}) AS points`,
+  ].join(', ')}
+FROM (${plan.points})
+${keys.length === 0 ? '' : `GROUP BY ${keys.join(', ')}`} HAVING count() > 0
+${keys.length === 0 ? '' : `ORDER BY ${keys.join(', ')}`} LIMIT ${question.seriesMax + 1}`;
+}
+
+async function* streamed(
+  asker: Asker,
+  question: SeriesQuestion,
+  options: StreamOptions,
+): AnswerBytes & AsyncGenerator<Uint8Array> {
+  const { org, unit } = question;
+  const { format, signal, urgency } = options;
+  let plan = await chosen(asker, question);
+  if (plan.source !== 'readings') {
+    // What is begun cannot be taken back: whether a rollup holds NaN is asked first.
+    const statement = `SELECT 1 FROM (${plan.points}) WHERE torn LIMIT 1`;
+    const [torn] = await asker.ask('series', statement, plan.parameters, { org, signal, urgency });
+    if (torn !== undefined) plan = planReadings(question, 'a rollup holds NaN');
+  }
+  if (unit !== undefined) {
+    const statement = `SELECT 1 FROM (${plan.points}) WHERE unknown LIMIT 1`;
+    const [unknown] = await asker.ask('series', statement, plan.parameters, { org, signal, urgency });
+    if (unknown !== undefined) throw otherDimension(unit);
+  }
+  const keys = keyColumns(plan.keys);
+  const labels = plan.keys.map((key): [SeriesField, string] => [
+    key,
+    key === 'unit' && unit !== undefined ? '{unit_shown:String}' : `k_${key}`,
+  ]);
+  const sorted = [...keys, ...plan.order.map((column) => `${column} ${question.direction}`)].join(', ');
+  const ranked = keys.length === 0 ? '1' : `dense_rank() OVER (ORDER BY ${keys.join(', ')})`;
+  const rows = `SELECT ${rowColumns(labels, plan.columns, options)}
+FROM (SELECT *, ${ranked} AS series_rank FROM (${plan.points})) WHERE series_rank <= ${question.seriesMax}
+ORDER BY ${sorted} LIMIT ${question.limit}${keys.length === 0 ? '' : ` BY ${keys.join(', ')}`}`;
+  const statement = format === 'ndjson' ? `SELECT line FROM (${rows} ${LINES_SETTINGS})` : rows;
+  const parameters = unit === undefined ? plan.parameters : { ...plan.parameters, unit_shown: unit };
+  yield* asker.stream('series', statement, parameters, { format: FORMATS[format], org, signal, urgency });
+}
+
+/** Fills what was found, from `from` to `to`, or as far as any series reaches. */
+async function fillAnswer(
+  asker: Asker,
+  question: SeriesQuestion,
+  { answer, plan, rows }: Found,
+): Promise<SeriesAnswer> {
+  const { fill, fromUs, toUs, limit, direction } = question;
+  if (fill === 'none' || answer.series.length === 0) return answer;
+  const times = rows.flat().map((point) => BigInt(point.timeNs));
+  const extent = (pick: (a: bigint, b: bigint) => boolean): bigint => times.reduce((a, b) => (pick(a, b) ? a : b));
+  const first = fromUs === undefined ? extent((a, b) => a < b) : BigInt(nsOf(fromUs));
+  const last = toUs === undefined ? extent((a, b) => a > b) : BigInt(nsOf(toUs)) - 1n;
+  const all = plan.buckets.between(first, last);
+  const starts = direction === 'asc' ? all.slice(0, limit) : all.slice(-limit);
+  if (starts.length * answer.series.length > BUCKETS_MAX) throw tooMany();
+  const before =
+    fill === 'previous' && fromUs !== undefined ? await lookBack(asker, question, all[0], last - first) : null;
+  return {
+    ...answer,
+    series: answer.series.map((series, index) => {
+      const points = (rows[index] as SeriesPoint[]).toSorted((a, b) => (BigInt(a.timeNs) < BigInt(b.timeNs) ? -1 : 1));
+      const made = filled(points, starts, fill, plan.columns.length, before?.get(keyOf(series)));
+      return { ...series, points: direction === 'asc' ? made : made.reverse(), cut: all.length > limit };
+    }),
+  };
+}
+
+/** What each series had last before a range, looked for as far back as the range is long. */
+async function lookBack(asker: Asker, question: SeriesQuestion, start: bigint | undefined, rangeNs: bigint) {
+  if (start === undefined) return null;
+  const toUs = start / 1_000n;
+  const fromUs = toUs - rangeNs / 1_000n - 1n;
+  const { answer } = await answered(asker, { ...question, fromUs, toUs, direction: 'desc', limit: 1, fill: 'none' });
+  return new Map(answer.series.map((series) => [keyOf(series), series.points[0]?.values ?? []]));
+}
+const keyOf = ({ channel, publisher, name, subtopic, unit }: Series): string =>
+  JSON.stringify([channel, publisher, name, subtopic, unit]);
+
+function numberOf(text: string | null | undefined): number | null {
+  if (text === null || text === undefined) return null;
+  if (text === 'inf') return Number.POSITIVE_INFINITY;
+  return text === '-inf' ? Number.NEGATIVE_INFINITY : Number(text);
+}
+
+function binsOf(text: string | null | undefined, parameters: QueryParameters): (readonly [number, number, number])[] {
+  const counts = JSON.parse(text ?? '{}') as Readonly<Record<string, number | string>>;
+  const [bins, low, high] = [Number(parameters.bins), Number(parameters.bin_low), Number(parameters.bin_high)];
+  const bound = (index: number): number => (index === bins ? high : low + ((high - low) * index) / bins);
+  return Array.from({ length: low === high ? 1 : bins }, (_, index) => [
+    bound(index),
+    low === high ? high : bound(index + 1),
+    Number(counts[index] ?? 0),
+  ]);
+}
