@@ -1,48 +1,24 @@
 import type { Interval } from '@millrace/core';
 
-const FIXED_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-const CALENDAR: Readonly<Record<string, 'day' | 'week' | 'month' | 'quarter' | 'year'>> = {
-  d: 'day',
-  w: 'week',
-  mo: 'month',
-  q: 'quarter',
-  y: 'year',
-};
-/** Words of PostgreSQL, as the classic dialect takes them. */
-const WORDS: Readonly<Record<string, string>> = {
-  ms: 'ms',
-  millisecond: 'ms',
-  milliseconds: 'ms',
-  s: 's',
-  sec: 's',
-  second: 's',
-  seconds: 's',
-  m: 'm',
-  min: 'm',
-  minute: 'm',
-  minutes: 'm',
-  h: 'h',
-  hour: 'h',
-  hours: 'h',
-  d: 'd',
-  day: 'd',
-  days: 'd',
-  w: 'w',
-  week: 'w',
-  weeks: 'w',
-  mo: 'mo',
-  M: 'mo',
-  mon: 'mo',
-  month: 'mo',
-  months: 'mo',
-  q: 'q',
-  Q: 'q',
-  quarter: 'q',
-  quarters: 'q',
-  y: 'y',
-  year: 'y',
-  years: 'y',
-};
+type CalendarUnit = Extract<Interval, { kind: 'calendar' }>['unit'];
+
+/** Units by their letters and by the words of PostgreSQL, as the classic dialect takes them: ms of a fixed one, or the
+ *  calendar's. */
+const UNITS: ReadonlyMap<string, number | CalendarUnit> = new Map(
+  (
+    [
+      [['ms', 'millisecond', 'milliseconds'], 1],
+      [['s', 'sec', 'second', 'seconds'], 1_000],
+      [['m', 'min', 'minute', 'minutes'], 60_000],
+      [['h', 'hour', 'hours'], 3_600_000],
+      [['d', 'day', 'days'], 'day'],
+      [['w', 'week', 'weeks'], 'week'],
+      [['M', 'mo', 'mon', 'month', 'months'], 'month'],
+      [['q', 'Q', 'quarter', 'quarters'], 'quarter'],
+      [['y', 'year', 'years'], 'year'],
+    ] as const
+  ).flatMap(([words, unit]) => words.map((word) => [word, unit] as const)),
+);
 const FORM = /^(\d{1,12}) ?([A-Za-z]{1,12})$/;
 const FIXED_MS_MAX = 366 * 86_400_000;
 const CALENDAR_COUNT_MAX = 1_000;
@@ -53,11 +29,11 @@ export const INTERVAL = 'a number and a unit: 100ms, 5m, 1h, 1d, 1w, 1mo, 1q, 1y
  *  @returns null if it is none, 0, or longer than can be asked for */
 export function parseInterval(text: string): Interval | null {
   const [, digits, word = ''] = FORM.exec(text) ?? [];
-  const unit = WORDS[word] ?? WORDS[word.toLowerCase()];
+  // One letter tells minutes and months apart by its case.
+  const unit = UNITS.get(word) ?? (word.length > 1 ? UNITS.get(word.toLowerCase()) : undefined);
   const count = Number(digits);
   if (unit === undefined || !(count >= 1)) return null;
-  const calendar = CALENDAR[unit];
-  if (calendar !== undefined) return count > CALENDAR_COUNT_MAX ? null : { kind: 'calendar', count, unit: calendar };
-  const everyMs = count * (FIXED_MS[unit] as number);
+  if (typeof unit === 'string') return count > CALENDAR_COUNT_MAX ? null : { kind: 'calendar', count, unit };
+  const everyMs = count * unit;
   return everyMs > FIXED_MS_MAX ? null : { kind: 'fixed', everyMs };
 }
