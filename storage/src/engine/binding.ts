@@ -23,7 +23,8 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 /** Everything else is written as its bytes in hexadecimal: neither a quote nor a backslash is ever a client's. */
 const NOT_PLAIN = /[^A-Za-z0-9_ .,:;/=+@()[\]{}-]+/gu;
 
-const literal = (text: string): string =>
+/** Text as a literal that ends where it should, whatever it is. */
+export const literal = (text: string): string =>
   `'${text.replace(NOT_PLAIN, (run) => Buffer.from(run, 'utf8').toString('hex').replace(/../g, '\\x$&'))}'`;
 
 const ESCAPES: Readonly<Record<string, string>> = {

@@ -113,7 +113,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     stream: (statement: string, streamed: EngineStreamOptions) => sessions.stream(statement, streamed),
     async guests(from: string) {
       await sessions.query(`CREATE DATABASE IF NOT EXISTS ${from}`);
-      const own = new Sessions(directory, new Session(directory));
+      const own = new Sessions(directory, spool, new Session(directory));
       await own.use(from, `max_query_size=${GUEST_STATEMENT_BYTES_MAX}`);
       return {
         name: 'embedded' as const,

@@ -4,6 +4,7 @@ import { StoreError } from '@millrace/core';
 import { type ChdbResult, drainPending, Session } from 'chdb';
 import { bindingStatement } from './binding.ts';
 import type { EngineStreamOptions, QueryParameters } from './engine.ts';
+import { formatted } from './formatted.ts';
 
 /** One connection to the embedded engine: its own current database and parameters. */
 interface Lane {
@@ -21,6 +22,7 @@ const KILL_AGAIN_MS = 100;
  *  were ever needed at once; what is asked at once is bounded by who asks. */
 export class Sessions {
   readonly #directory: string;
+  readonly #spool: string;
   readonly #free: Lane[] = [];
   readonly #running = new Set<AbortController>();
   #made = 0;
@@ -28,8 +30,10 @@ export class Sessions {
   #first: string | null = null;
   #closed = false;
 
-  constructor(directory: string, first: Session) {
+  /** @param spool a directory for files that last no longer than a statement */
+  constructor(directory: string, spool: string, first: Session) {
     this.#directory = directory;
+    this.#spool = spool;
     this.#free.push({ session: first, held: new Set(), number: this.#made++ });
   }
 
@@ -88,9 +92,10 @@ export class Sessions {
       if (binding !== null) await lane.session.queryAsync(binding);
       if (signal?.aborted) end();
       own.signal.throwIfAborted();
-      for await (const part of lane.session.queryStream(mark + statement, { format })) {
+      const parts = formatted(lane.session, mark + statement, format, this.#spool, kill);
+      for await (const part of parts) {
         own.signal.throwIfAborted();
-        if (part.numBytes > 0) yield part.raw();
+        if (part.length > 0) yield part;
         own.signal.throwIfAborted();
       }
     } catch (error) {

@@ -1,9 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { drainPending, Session } from 'chdb';
+import { literal } from '../engine/binding.ts';
+import { formatted } from '../engine/formatted.ts';
 import { clusterConfig, type PlayedCluster, playedDatabase, playedStatements } from './played-cluster.ts';
 
 /** The program behind `startClickHouseShell`. @shape argv: directory, ports, what it plays of a cluster as JSON */
@@ -46,7 +51,18 @@ const give = (session: Session): void => {
   else next(session);
 };
 
+const killing = (mark: string): string =>
+  `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
+async function kill(mark: string): Promise<void> {
+  const session = await take();
+  await session.queryAsync(killing(mark)).catch(() => {});
+  give(session);
+}
+
 class ProtocolError extends Error {}
+/** What stands before a statement, so that it can be found by its id. */
+const markOf = (id: string): string => (/^[\w-]+$/.test(id) ? `/*${id}*/ ` : '');
+const KILL = /^\s*KILL QUERY WHERE query_id = '([\w-]+)' ASYNC/;
 
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -60,26 +76,12 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   return request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
 }
 
-/** Values come as ClickHouse's own escaped text. */
-const unescaped = (text: string): string =>
-  text.replace(/\\(.)/gs, (_, character: string) =>
-    character === 't'
-      ? '\t'
-      : character === 'n'
-        ? '\n'
-        : character === 'r'
-          ? '\r'
-          : character === '0'
-            ? '\0'
-            : character,
-  );
-
 async function run(
   session: Session,
   shard: number,
   url: URL,
   body: Buffer,
-): Promise<{ bytes: Uint8Array; rowsRead: number }> {
+): Promise<{ bytes: Uint8Array; rowsRead: number } | { parts: AsyncIterable<Uint8Array> }> {
   for (const name of url.searchParams.keys())
     if (!PROTOCOL_PARAMETERS.has(name) && !name.startsWith('param_') && !(played && CLUSTER_SETTINGS.has(name)))
       throw new ProtocolError(`Code: 115. DB::Exception: the shell knows no setting ${name}. (UNKNOWN_SETTING)`);
@@ -101,15 +103,46 @@ async function run(
   const asked = inUrl === null ? body.toString('utf8') : `${inUrl}\n${body.toString('utf8')}`;
   const [statement = '', ...others] = played === null ? [asked] : playedStatements(played, shard, asked);
   for (const each of others) await session.queryAsync(each);
-  const parameters: Record<string, string> = {};
-  for (const [name, value] of url.searchParams)
-    if (name.startsWith('param_')) parameters[name.slice('param_'.length)] = here(unescaped(value));
+  const bound = [...url.searchParams].filter(([name]) => name.startsWith('param_'));
+  if (bound.length > 0)
+    await session.queryAsync(`SET ${bound.map(([name, value]) => `${name}=${literal(here(value))}`).join(', ')}`);
   const format = url.searchParams.get('default_format') ?? 'TabSeparated';
-  const answer =
-    Object.keys(parameters).length === 0
-      ? await session.queryAsync(statement, { format })
-      : await session.queryBindAsync(statement, parameters, { format });
+  const id = url.searchParams.get('query_id') ?? '';
+  const killed = KILL.exec(statement)?.[1];
+  const told = killed === undefined ? markOf(id) + statement : killing(markOf(killed));
+  // Who wants to hear of progress reads what comes as it comes.
+  if (url.searchParams.has('send_progress_in_http_headers')) {
+    const [, plain = told, named = format] = /^(.*)\sFORMAT (\w+)\s*$/s.exec(told) ?? [];
+    return { parts: formatted(session, plain, named, spool, () => void kill(markOf(id))) };
+  }
+  const answer = await session.queryAsync(told, { format });
   return { bytes: answer.bytes(), rowsRead: answer.rowsRead };
+}
+
+/** Sends an answer as it comes, and says a late failure as ClickHouse 25.11 and later do. */
+async function send(answered: AsyncIterable<Uint8Array>, response: ServerResponse): Promise<void> {
+  const iterator = answered[Symbol.asyncIterator]();
+  const tag = randomBytes(8).toString('hex');
+  const first = await iterator.next();
+  response.writeHead(200, { 'X-ClickHouse-Exception-Tag': tag });
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    try {
+      for (let part = first; !part.done; part = await iterator.next()) yield part.value;
+    } catch (error) {
+      const text = `${textOf(error)}\n`;
+      const size = Buffer.byteLength(text);
+      yield Buffer.from(`\r\n__exception__\r\n${tag}\r\n${text}${size} ${tag}\r\n__exception__\r\n`);
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  // Who asked may leave.
+  await pipeline(Readable.from(parts()), response).catch(() => {});
+}
+
+function textOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.slice(Math.max(0, text.indexOf('Code: ')));
 }
 
 async function answer(shard: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -122,7 +155,12 @@ async function answer(shard: number, request: IncomingMessage, response: ServerR
   try {
     const body = await bodyOf(request);
     session = await take();
-    const { bytes, rowsRead } = await run(session, shard, url, body);
+    const ran = await run(session, shard, url, body);
+    if ('parts' in ran) {
+      await send(ran.parts, response);
+      return;
+    }
+    const { bytes, rowsRead } = ran;
     const zipped = url.searchParams.get('enable_http_compression') === '1' && bytes.length > 0;
     response.writeHead(200, {
       'X-ClickHouse-Summary': JSON.stringify({ read_rows: String(rowsRead), written_rows: '0', elapsed_ns: '0' }),
@@ -131,8 +169,7 @@ async function answer(shard: number, request: IncomingMessage, response: ServerR
     });
     response.end(zipped ? gzipSync(bytes) : bytes);
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    const told = text.slice(Math.max(0, text.indexOf('Code: ')));
+    const told = textOf(error);
     response.writeHead(500, { 'X-ClickHouse-Exception-Code': /Code: (\d+)/.exec(told)?.[1] ?? '1002' });
     response.end(told);
   } finally {

@@ -1,0 +1,46 @@
+import { execFile } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Bytes that somebody writes to a path, as they come: a named pipe. What nobody takes is not written.
+ *  @param path where nothing is yet
+ *  @param write writes to the path until it settles; what it throws is thrown
+ *  @param stop ends the writer, which does not hear that its reader left
+ *  @holds the writer has settled when the iteration is over */
+export async function* throughFifo(
+  path: string,
+  write: () => Promise<unknown>,
+  stop: () => void,
+): AsyncGenerator<Uint8Array> {
+  await run('mkfifo', ['-m', '600', path]);
+  let reader: Socket | null = null;
+  let own: number | null = null;
+  let written: Promise<unknown> | null = null;
+  const letGo = (): void => {
+    if (own !== null) closeSync(own);
+    own = null;
+  };
+  let over = false;
+  try {
+    // Without a thread that waits.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    reader = new Socket({ fd, readable: true, writable: false });
+    // A writer's end of our own, or it would be over before the writer has begun.
+    own = openSync(path, constants.O_WRONLY);
+    written = write().finally(letGo);
+    written.catch(() => {});
+    yield* reader as AsyncIterable<Uint8Array>;
+    over = true;
+    await written;
+  } finally {
+    reader?.destroy();
+    letGo();
+    if (!over) stop();
+    await written?.catch(() => {});
+    await rm(path, { force: true });
+  }
+}
