@@ -45,7 +45,7 @@ CREATE INDEX deletions_org ON registry.deletions (org, asked_at DESC);
 CREATE INDEX deletions_due ON registry.deletions (due_at) WHERE by_platform AND finished_at IS NULL;
 -- Which node looks after the stored data, and when it shall do so next.
 CREATE TABLE registry.store_upkeep (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only),
+  single boolean PRIMARY KEY DEFAULT true CHECK (single),
   wanted_at timestamptz NOT NULL DEFAULT now(),
   swept_at timestamptz,
   holder uuid,
