@@ -3,6 +3,8 @@ import { audit, keys, policies } from './access.ts';
 import { channels } from './channels.ts';
 import { commands } from './commands.ts';
 import { connect, connections, disconnect } from './connections.ts';
+import { deadLetters } from './dead-letters.ts';
+import { explain } from './explain.ts';
 import { groups } from './groups.ts';
 import { importing, imports } from './imports.ts';
 import { codecs, networkServers } from './lorawan.ts';
@@ -20,7 +22,8 @@ export function registerControl(program: Command): void {
   program.commandsGroup('Log in:');
   for (const command of session) registerCommand(program, command);
   program.commandsGroup('Messages:');
-  for (const command of [...messages, importing]) registerCommand(program, command);
+  for (const command of [...messages, importing, explain]) registerCommand(program, command);
+  registerTopics(program, [deadLetters]);
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);

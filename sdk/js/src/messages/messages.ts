@@ -1,5 +1,5 @@
 import { everyItem } from '../pages.ts';
-import type { Json, Page, QueryOf, Schema } from '../schema.ts';
+import type { BodyOf, Json, Page, QueryOf, Schema } from '../schema.ts';
 import type { Session } from '../session.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
 import { eventStreamFeed } from './event-stream.ts';
@@ -96,10 +96,49 @@ export class Messages {
     return this.#transport.call('GET', `/messages/${segment(id)}`, options);
   }
 
+  /** How a channel is: rates, lag, what is lost and why, who publishes; `findings` says it in plain words.
+   *  @param channel id or alias */
+  health(channel: string, options: CallOptions = {}): Promise<Schema<'ChannelHealth'>> {
+    return this.#transport.call('GET', `/channels/${segment(channel)}/health`, options);
+  }
+
+  /** What could not be processed, the newest first; the open ones unless `state` says otherwise. */
   deadLetters(query: Query = {}, options: CallOptions = {}): AsyncGenerator<Json, void, undefined> {
     return everyItem(query, 'dead_letters', (page) =>
       this.#transport.call('GET', '/dead-letters', { ...options, query: page }),
     );
+  }
+
+  /** @param id as the list gives it: of the message, with `.<index>` of a record */
+  deadLetter(id: string, options: CallOptions = {}): Promise<Schema<'InspectedDeadLetter'>> {
+    return this.#transport.call('GET', `/dead-letters/${segment(id)}`, options);
+  }
+
+  /** Publishes what a dead letter holds anew, edited if an edit is given. The very same again does nothing. */
+  replay(
+    id: string,
+    edit: BodyOf<'/dead-letters/{id}/replay', 'post'> = {},
+    options: CallOptions = {},
+  ): Promise<Schema<'Replay'>> {
+    return this.#transport.call('POST', `/dead-letters/${segment(id)}/replay`, { ...options, body: edit });
+  }
+
+  /** Has all open dead letters replayed that the filter covers.  @returns the job that does it */
+  replayAll(filter: Query = {}, options: CallOptions = {}): Promise<Schema<'Job'>> {
+    return this.#transport.call('POST', '/dead-letters/replay', { ...options, body: { filter } });
+  }
+
+  /** How many open dead letters a filter covers. */
+  matchingDeadLetters(filter: Query = {}, options: CallOptions = {}): Promise<Schema<'MatchingDeadLetters'>> {
+    return this.#transport.call('POST', '/dead-letters/replay', { ...options, body: { filter, dry_run: true } });
+  }
+
+  /** Puts dead letters aside that nobody will replay. */
+  discard(
+    which: { readonly ids: readonly string[] } | { readonly filter: Query },
+    options: CallOptions = {},
+  ): Promise<Schema<'Discarded'>> {
+    return this.#transport.call('POST', '/dead-letters/discard', { ...options, body: which });
   }
 
   /** Ends the connections that publishing opened. */
