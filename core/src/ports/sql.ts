@@ -53,15 +53,14 @@ export interface SqlColumn {
   readonly name: string;
   readonly type: string;
 }
-/** @units elapsed s; rowsRead, bytesRead: null where they would tell of others' traffic */
+/** How much the engine read for it is not told: it reads others' rows of the same granules. */
 export interface SqlAnswer {
   readonly kind: 'answer';
   readonly columns: readonly SqlColumn[];
   /** Objects by column. 64-bit integers, decimals, NaN and infinities are text. */
   readonly data: readonly Readonly<Record<string, unknown>>[];
   readonly elapsedSeconds: number;
-  readonly rowsRead: number | null;
-  readonly bytesRead: number | null;
+  readonly resultBytes: number;
 }
 export interface SqlStream {
   readonly kind: 'stream';

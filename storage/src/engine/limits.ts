@@ -34,7 +34,8 @@ export type Urgency = 'interactive' | 'background';
 /** Settings of ClickHouse's formats that readers elsewhere count on. */
 export const FORMAT_SETTINGS: Readonly<Record<string, string>> = {
   // What a number of JSON cannot hold is text.
-  JSON: ', output_format_json_quote_64bit_integers=1, output_format_json_quote_denormals=1, output_format_json_quote_decimals=1, output_format_json_validate_utf8=1',
+  JSONCompactEachRowWithNamesAndTypes:
+    ', output_format_json_quote_64bit_integers=1, output_format_json_quote_denormals=1, output_format_json_quote_decimals=1, output_format_json_validate_utf8=1',
   // Nothing stands for nothing, and times are RFC 3339.
   CSVWithNames: ", format_csv_null_representation='', date_time_output_format='iso'",
   // Many readers of Arrow know no compression inside; HTTP's own does it as well.

@@ -82,6 +82,7 @@ export class Sessions {
     const lane = await this.#take();
     const mark = markOf();
     let settled = false;
+    let whole = false;
     const end = (): void => own.abort(signal?.reason);
     const kill = (): void => void this.#kill(mark, () => settled);
     signal?.addEventListener('abort', end, { once: true });
@@ -98,6 +99,7 @@ export class Sessions {
         if (part.length > 0) yield part;
         own.signal.throwIfAborted();
       }
+      whole = true;
     } catch (error) {
       own.signal.throwIfAborted();
       throw error;
@@ -105,7 +107,8 @@ export class Sessions {
       settled = true;
       signal?.removeEventListener('abort', end);
       this.#running.delete(own);
-      this.#give(lane);
+      if (whole) this.#give(lane);
+      else await this.#replace(lane);
     }
   }
 
@@ -121,9 +124,19 @@ export class Sessions {
     if (this.#closed) throw new StoreError('STORE_CLOSED', 'never');
     const free = this.#free.pop();
     if (free !== undefined) return free;
+    return this.#open();
+  }
+  async #open(): Promise<Lane> {
     const lane = { session: new Session(this.#directory), held: new Set<string>(), number: this.#made++ };
     if (this.#first !== null) await lane.session.queryAsync(this.#first);
     return lane;
+  }
+  /** A session whose stream did not come to its end may give what is left of it to who asks next, whoever that is.
+   *  @holds another is open before it closes: with the last session the engine itself would close */
+  async #replace(lane: Lane): Promise<void> {
+    const fresh = this.#closed ? null : await this.#open().catch(() => null);
+    lane.session.close();
+    if (fresh !== null) this.#give(fresh);
   }
   #give(lane: Lane): void {
     if (this.#closed || lane.held.size > HELD_MAX) lane.session.close();

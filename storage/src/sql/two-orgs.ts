@@ -14,6 +14,7 @@ import {
 import { StorageConfig } from '../config.ts';
 import { openStore } from '../store.ts';
 import { batchOf, type GivenReading, RECEIVED_US } from '../testing/batches.ts';
+import { rowsOf } from '../testing/rows.ts';
 
 /** Ours, and a neighbour whose rows lie in the same granules, before and after. */
 export const OURS = '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0001';
@@ -28,10 +29,12 @@ export interface TwoOrgs {
   readonly sql: TenantSql;
   ask(query: string, parameters?: Readonly<Record<string, SqlParameter>>): Promise<SqlAnswer | SqlRefused>;
   statement(query: string, parameters?: Readonly<Record<string, SqlParameter>>): SqlStatement;
+  addNeighbours(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function openTwoOrgs(): Promise<TwoOrgs> {
+/** @param neighbours false: they move in when `addNeighbours` is called */
+export async function openTwoOrgs(neighbours = true): Promise<TwoOrgs> {
   const directory = await mkdtemp(join(tmpdir(), 'millrace-sql-'));
   const options = { directory, metrics: createMetrics(), logger: createLogger({ level: 'silent' }) };
   const started = await openStore(readConfig(StorageConfig, {}), options).start();
@@ -48,10 +51,11 @@ export async function openTwoOrgs(): Promise<TwoOrgs> {
     payload: payload(text),
     deadLetters: dead(text),
   });
-  const messages = [];
+  const ours = [];
+  const others = [];
   for (let minute = 0; minute < MINUTES; minute++) {
     const timeUs = at(minute);
-    messages.push(
+    ours.push(
       message(
         OURS,
         minute,
@@ -65,7 +69,7 @@ export async function openTwoOrgs(): Promise<TwoOrgs> {
       ),
     );
     for (const org of [BEFORE, AFTER])
-      messages.push(
+      others.push(
         message(
           org,
           minute,
@@ -80,7 +84,15 @@ export async function openTwoOrgs(): Promise<TwoOrgs> {
         ),
       );
   }
-  await store.write('sql', batchOf(0, messages), { verify: false });
+  await store.write('sql', batchOf(0, ours), { verify: false });
+  const rows = rowsOf(directory, 'millrace');
+  const addNeighbours = async (): Promise<void> => {
+    await store.write('sql', batchOf(1_000, others), { verify: false });
+    // Into the same granules.
+    for (const table of ['readings', 'rollups', 'latest_others', 'messages', 'message_log', 'dead_letters'])
+      await rows(`OPTIMIZE TABLE ${table} FINAL`);
+  };
+  if (neighbours) await addNeighbours();
   const things = ['device-0', 'device-1', 'device-2'].map((id, index) =>
     JSON.stringify({
       id,
@@ -102,6 +114,7 @@ export async function openTwoOrgs(): Promise<TwoOrgs> {
   });
   return {
     sql: store.sql,
+    addNeighbours,
     statement,
     ask: (query, parameters) => store.sql.ask(statement(query, parameters)),
     async close() {

@@ -9,8 +9,6 @@ interface View {
   readonly from: string | null;
   /** Brings together what merges have not yet. */
   readonly groupBy?: string;
-  /** Its rows do not lie together by org: how many are read tells of others. */
-  readonly isShared?: true;
 }
 
 const LOW = 'LowCardinality(String)';
@@ -97,7 +95,6 @@ const VIEWS: Readonly<Record<SqlTable, View>> = {
   message_log: {
     comment: 'What became of each message',
     from: 'message_log',
-    isShared: true,
     columns: [
       ...MESSAGE,
       ['size', 'UInt32', 'Bytes'],
@@ -149,7 +146,6 @@ const VIEWS: Readonly<Record<SqlTable, View>> = {
 
 export const isTable = (name: string): name is SqlTable => (sqlTables as readonly string[]).includes(name);
 export const isInventory = (table: SqlTable): table is SqlInventory => VIEWS[table].from === null;
-export const isShared = (table: SqlTable): boolean => VIEWS[table].isShared === true;
 
 const literal = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 const structure = (view: View): string => literal(view.columns.map(([name, type]) => `\`${name}\` ${type}`).join(', '));
