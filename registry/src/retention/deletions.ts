@@ -63,7 +63,11 @@ export type DeletionEnd =
 const COLUMNS = `id, org, by_platform AS "byPlatform", request, request_hash AS "requestHash", reason, actor, asked_at AS "askedAt",
   due_at AS "dueAt", status, state, before, remaining, error, finished_at AS "finishedAt"`;
 
-export function createDeletions(session: Session, feed: ChangeFeed): Deletions {
+export function createDeletions(
+  session: Session,
+  feed: ChangeFeed,
+  counted: (status: DeletionEnd['status'], by: 'people' | 'platform') => void,
+): Deletions {
   return {
     async get(id) {
       if (!isUuid(id)) return null;
@@ -114,8 +118,8 @@ export function createDeletions(session: Session, feed: ChangeFeed): Deletions {
         return holds;
       }),
 
-    finish: (id, end) =>
-      feed.transaction(async (tx) => {
+    async finish(id, end) {
+      const finished = await feed.transaction(async (tx) => {
         const [found] = await tx.query<DeletionRecord>(
           `UPDATE registry.deletions SET status = $2, remaining = $3::jsonb, error = $4, finished_at = now()
            WHERE id = $1 AND finished_at IS NULL RETURNING ${COLUMNS}`,
@@ -126,7 +130,7 @@ export function createDeletions(session: Session, feed: ChangeFeed): Deletions {
             end.status === 'done' ? null : end.error,
           ],
         );
-        if (found === undefined) return;
+        if (found === undefined) return null;
         const { org, requestHash: hash, before, remaining, error } = found;
         tx.audit({
           action: end.status === 'done' ? 'deletions.finish' : 'deletions.end',
@@ -135,7 +139,10 @@ export function createDeletions(session: Session, feed: ChangeFeed): Deletions {
           org,
           detail: end.status === 'done' ? { hash, before, remaining, rounds: end.rounds } : { hash, error },
         });
-      }),
+        return found;
+      });
+      if (finished !== null) counted(end.status, finished.byPlatform ? 'platform' : 'people');
+    },
   };
 }
 

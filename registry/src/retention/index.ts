@@ -34,7 +34,8 @@ const SETTLE_MS = 60_000;
 
 export function createRetention(parts: Parts, jobs: Jobs): Retention {
   const { database, feed, config, node, now, logger, metrics } = parts;
-  const deletions = createDeletions(database, feed);
+  const ends = metrics.counter('millrace_deletions_total', 'Deletions that have ended.', ['status', 'by']);
+  const deletions = createDeletions(database, feed, (status, by) => ends.inc({ status, by }));
   const channels: Channels = createChannels(database, feed);
   const rows = metrics.counter(
     'millrace_retention_rows_total',
