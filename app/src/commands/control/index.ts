@@ -5,6 +5,7 @@ import { commands } from './commands.ts';
 import { connect, connections, disconnect } from './connections.ts';
 import { deadLetters } from './dead-letters.ts';
 import { explain } from './explain.ts';
+import { exports } from './exports.ts';
 import { groups } from './groups.ts';
 import { importing, imports } from './imports.ts';
 import { codecs, networkServers } from './lorawan.ts';
@@ -27,7 +28,7 @@ export function registerControl(program: Command): void {
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, jobs]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, exports, jobs]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }
