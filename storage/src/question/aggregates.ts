@@ -29,6 +29,11 @@ const trapezoids = `if(ahead > 0, (v + if(ahead = nns - ns, nv, v + (nv - v) * (
 const first = 'argMinIf(v, (ns, lp, lo, li), isNotNull(v))';
 const last = 'argMaxIf(v, (ns, lp, lo, li), isNotNull(v))';
 
+const binned = '(isNotNull(v) AND v >= {bin_low:Float64} AND v <= {bin_high:Float64})';
+// What is in no bin is reckoned too, and must not be beyond an integer.
+const bin = `if({bin_high:Float64} > {bin_low:Float64}, toUInt32(least(toFloat64({bins:UInt32} - 1),
+  floor((if(${binned}, assumeNotNull(v), {bin_low:Float64}) - {bin_low:Float64}) * {bins:UInt32} / ({bin_high:Float64} - {bin_low:Float64})))), 0)`;
+
 const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}`>, Aggregate>> = {
   min: { sql: 'min(v)', needs: 'value' },
   max: { sql: 'max(v)', needs: 'value' },
@@ -59,9 +64,7 @@ const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}`>, Aggregate>
   },
   /** Counts by bin, as a map; what is outside the bounds is in none. */
   histogram: {
-    sql: `toJSONString(sumMapIf(map(least({bins:UInt32} - 1, if({bin_high:Float64} > {bin_low:Float64},
-  toUInt32(floor((assumeNotNull(v) - {bin_low:Float64}) * {bins:UInt32} / ({bin_high:Float64} - {bin_low:Float64}))), 0)), toUInt64(1)),
-  isNotNull(v) AND v >= {bin_low:Float64} AND v <= {bin_high:Float64}))`,
+    sql: `toJSONString(sumMapIf(map(${bin}, toUInt64(1)), ${binned}))`,
     needs: 'value',
   },
 };

@@ -111,7 +111,10 @@ async function chosen(asker: Asker, question: SeriesQuestion): Promise<SeriesPla
 async function binsFor(asker: Asker, question: SeriesQuestion): Promise<QueryParameters> {
   if (!question.aggregations.includes('histogram')) return {};
   const { bins = 10, min, max } = question.histogram ?? {};
-  const parameters = (low: number, high: number): QueryParameters => ({ bins, bin_low: low, bin_high: high });
+  const parameters = (low: number, high: number): QueryParameters => {
+    if (!Number.isFinite(high - low)) throw invalid('the bounds of the histogram are too far apart: say them');
+    return { bins, bin_low: low, bin_high: high };
+  };
   if (min !== undefined && max !== undefined) return parameters(min, max);
   const { where, parameters: selected } = selectReadings(question);
   const unit = convertedTo(question.unit, 'readings.unit');
