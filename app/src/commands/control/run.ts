@@ -27,7 +27,8 @@ export async function run(
   const opened: Client[] = [];
   try {
     await specification.run(callOf(words, options, stop.signal, opened));
-    return 0;
+    // A command may have told bad news, without having failed.
+    return process.exitCode === 1 ? 1 : 0;
   } catch (error) {
     const failure = failureOf(error);
     process.stderr.write(tell(failure));
