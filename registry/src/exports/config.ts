@@ -12,6 +12,13 @@ export const exportsConfig = {
     .describe(
       'Where files of exports are kept. Several nodes that share it all answer for all of them. Unset: exports in the data directory.',
     ),
+  MILLRACE_EXPORTS_FILE_ROWS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(100_000_000)
+    .default(1_000_000)
+    .describe('Rows of one file, about: so much is made again when a node dies, and sorted at a time.'),
   MILLRACE_EXPORTS_BYTES_MAX: bytes(10 * GIB).describe('Bytes that the files of one organisation may take.'),
   MILLRACE_EXPORTS_TOTAL_BYTES_MAX: bytes(50 * GIB).describe(
     'Bytes that all files of exports may take in a directory.',

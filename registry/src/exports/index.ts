@@ -10,6 +10,8 @@ export interface Exports extends Topic {
   /** Where this node keeps files, and what room there is; null: nowhere. */
   readonly place: () => { readonly place: Place; readonly room: Room } | null;
   readonly bucket: Bucket | null;
+  /** Rows of one file, about. */
+  readonly fileRows: number;
 }
 
 const SWEEP_MS = 60_000;
@@ -35,6 +37,7 @@ export function createExports({ database, feed, config, directory, logger }: Par
     store,
     place: () => opened,
     bucket,
+    fileRows: config.MILLRACE_EXPORTS_FILE_ROWS,
     async start() {
       if (own === null) return;
       try {

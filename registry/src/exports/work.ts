@@ -14,8 +14,6 @@ import { ExportFailure } from './failure.ts';
 import { contentTypeOf, nameOf } from './files.ts';
 import { writePart } from './part-file.ts';
 
-/** Rows of one part: what is lost when a node dies, and what the engine sorts at a time. */
-const PART_ROWS = 1_000_000;
 /** Parts at most: beyond, each has more rows. */
 const PARTS_MAX = 1_000;
 
@@ -26,9 +24,8 @@ interface State {
 }
 
 /** Makes an export part by part: first it is cut into parts, then each becomes a file. A part that was made is not made
- *  again, whichever node goes on.
- *  @param partRows for tests */
-export function createExportWork(plane: Plane, partRows = PART_ROWS): JobWork {
+ *  again, whichever node goes on. */
+export function createExportWork(plane: Plane): JobWork {
   const { exports } = plane.registry;
 
   async function step(job: Job, signal: AbortSignal, told: (rows: number) => void): Promise<StepOutcome> {
@@ -62,7 +59,7 @@ export function createExportWork(plane: Plane, partRows = PART_ROWS): JobWork {
       await exports.store.keepParts(found.id, [{}]);
       return { kind: 'more', state: { next: 0, rows: 0 } };
     }
-    let slices = await plane.questions.slices(rows, partRows, signal);
+    let slices = await plane.questions.slices(rows, exports.fileRows, signal);
     if (slices.length > PARTS_MAX) {
       const total = slices.reduce((sum, slice) => sum + slice.rows, 0);
       slices = await plane.questions.slices(rows, Math.ceil((2 * total) / PARTS_MAX), signal);
