@@ -39,7 +39,6 @@ export const example = {
   codec: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d0',
   otherCodec: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d1',
   command: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00c0',
-  hold: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00f0',
   message: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0',
   refreshToken: '3yTq1mF0d8Vb5nZxkR7sWcJ2aLhE9uPg6oYtM4iDQwX',
   resetToken: 'h2Vw8nQ0tYxKb6cRsJ4mZ1pLdFgE7uAi5oT9yXkW3Bc',

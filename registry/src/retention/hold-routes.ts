@@ -14,7 +14,7 @@ import { HoldAnswer, HoldListQuery, HoldsPage, instantText, NewHoldBody } from '
 
 const tag = 'retention';
 const one = { description: 'The hold.', schema: HoldAnswer };
-const examples = [{ name: 'a hold', parameters: { id: example.hold }, status: 200 }];
+const examples = [{ name: 'one that never was', parameters: { id: example.message }, status: 404 }];
 
 export const holdRoutes: readonly Route[] = [
   route(
