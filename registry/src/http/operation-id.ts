@@ -87,6 +87,8 @@ const NAMES: Readonly<Record<string, string>> = {
   'get /channels/{id}/messages': 'listMessages',
   'get /channels/{id}/payloads': 'listPayloads',
   'get /dead-letters': 'listDeadLetters',
+  'post /dead-letters/replay': 'replayDeadLetters',
+  'post /dead-letters/discard': 'discardDeadLetters',
   'get /openapi.json': 'getOpenapi',
   'post /channels/{id}/messages': 'publish',
   'post /channels/{id}/messages/{subtopic}': 'publishToSubtopic',

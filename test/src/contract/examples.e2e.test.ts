@@ -40,6 +40,10 @@ const TRACELESS = new Set([
   'POST /orgs/{id}/unfreeze',
   'DELETE /things/{id}/key/previous',
   'POST /jobs/{id}/cancel',
+  // Of dead letters that there are none of.
+  'POST /dead-letters/{id}/replay',
+  'POST /dead-letters/replay',
+  'POST /dead-letters/discard',
 ]);
 
 let plane: ControlPlane;
