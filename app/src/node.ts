@@ -119,6 +119,7 @@ export async function startNode(
       gate,
       store,
       snapshots: store,
+      sql: store.sql,
       upkeep: store.upkeep,
       log: log.messages,
       intake: messageIntake({ log: log.messages, gate, metrics }),

@@ -11,8 +11,9 @@ import { inventoryConfig } from './inventory/config.ts';
 import { jobsConfig } from './jobs/config.ts';
 import { loraConfig } from './lora/config.ts';
 import { peopleConfig } from './people/config.ts';
-
 import { retentionConfig } from './retention/config.ts';
+import { sqlConfig } from './sql/config.ts';
+
 export const RegistryConfig = z.object({
   MILLRACE_POSTGRES_URL: z
     .string()
@@ -58,6 +59,7 @@ export const RegistryConfig = z.object({
     .default(100_000)
     .describe('Topics of one organisation whose retained message is kept; further ones are delivered, but not kept.'),
   ...peopleConfig,
+  ...sqlConfig,
   ...inventoryConfig,
   ...accessConfig,
   ...applicationsConfig,
@@ -68,6 +70,6 @@ export const RegistryConfig = z.object({
   ...importsConfig,
   ...loraConfig,
   ...commandsConfig,
+  ...retentionConfig,
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;
-  ...retentionConfig,

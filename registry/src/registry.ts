@@ -47,8 +47,9 @@ import { createManifests, type Manifests } from './manifest/index.ts';
 import type { Parts, Topic } from './parts.ts';
 import { createPeople, type People } from './people/index.ts';
 import { insertOrg, insertUser, normaliseEmail } from './people/users.ts';
-import { createLogShards } from './shards/log-shards.ts';
 import { createRetention, type Retention } from './retention/index.ts';
+import { createLogShards } from './shards/log-shards.ts';
+import { createSql, type Sql } from './sql/index.ts';
 
 /** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
 export interface CredentialsFactory {
@@ -95,11 +96,12 @@ export interface Registry extends People, Inventory, Authority {
   readonly exports: Exports;
   readonly imports: ImportTopic;
   readonly manifests: Manifests;
+  readonly retention: Retention;
   readonly lora: LoraDirectory;
   readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
-  readonly retention: Retention;
   readonly codecs: Lora['codecs'];
   readonly commands: CommandStore;
+  readonly sql: Sql;
   readonly lwm2m: Lwm2m;
   readonly deviceKeys: DeviceKeys;
   /** What was done about dead letters. */
@@ -179,10 +181,10 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const jobs = createJobs(parts);
     const exports = createExports(parts);
     const manifests = createManifests(parts);
+    const retention = createRetention(parts, jobs);
     const lora = createLora(parts, inventory);
     const commands = createCommands(parts);
     const lwm2m = createLwm2m(parts);
-    const retention = createRetention(parts, jobs);
     const topics: readonly Topic[] = [
       audit,
       people,
@@ -193,11 +195,11 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       jobs,
       exports,
       manifests,
+      retention,
       commands,
       lwm2m,
       lora,
     ];
-      retention,
     const upkeep = new Upkeep({
       database,
       node,
@@ -238,23 +240,24 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
           certificates: authority.certificates,
           applicationToken: (digest) => applications.holder(digest),
           apiKeyUsed: (id) => access.keys.used(id, now()),
+          retentionDays: config.MILLRACE_RETENTION_DAYS ?? null,
           now,
         }),
         credentials,
         audit,
-          retentionDays: config.MILLRACE_RETENTION_DAYS ?? null,
         access,
         applications,
         jobs,
         exports,
         imports: createImportTopic(parts),
         manifests,
+        retention,
         lora: lora.directory,
         networkServers: lora,
         codecs: lora.codecs,
         commands,
+        sql: createSql(parts),
         lwm2m,
-        retention,
         deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
         letters: createLetterStates(parts),
         sessions: createSessionStore({ session: database, feed, node, perOwnerMax, now }),

@@ -72,6 +72,9 @@ export const scopeMeanings: readonly ScopeMeaning[] = [
   writes('commands', 'give your things commands, and read from them'),
   reads('codecs', 'see the codecs of your devices'),
   writes('codecs', 'make, change, try and delete codecs'),
+  reads('sql', 'ask of all your data by SQL'),
+  reads('queries', 'see saved queries'),
+  writes('queries', 'make, change and delete saved queries'),
   reads('networkservers', 'see your LoRaWAN network servers (not their passwords)'),
   writes('networkservers', 'make, change and delete LoRaWAN network servers'),
 ];

@@ -17,6 +17,7 @@ import * as deviceKeys from './migrations/0014-device-keys.ts';
 import * as logShards from './migrations/0015-log-shards.ts';
 import * as nodes from './migrations/0016-nodes.ts';
 import * as steps from './migrations/0017-steps.ts';
+import * as savedQueries from './migrations/0018-saved-queries.ts';
 import * as imports from './migrations/0019-imports.ts';
 import * as retention from './migrations/0020-retention.ts';
 import * as deadLetters from './migrations/0021-dead-letters.ts';
@@ -48,6 +49,7 @@ export const MIGRATIONS: readonly Migration[] = [
   logShards,
   nodes,
   steps,
+  savedQueries,
   imports,
   retention,
   deadLetters,

@@ -14,6 +14,7 @@ import {
   type ReadingsStore,
   type SnapshotSource,
   type StoreUpkeep,
+  type TenantSql,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { replayWork } from '../deadletters/index.ts';
@@ -37,6 +38,8 @@ export interface ControlPlaneOptions {
   readonly store: ReadingsStore & { readonly questions: Questions };
   /** Of the readings, for backup. */
   readonly snapshots?: SnapshotSource;
+  /** Of the readings, for who writes SQL. */
+  readonly sql?: TenantSql;
   /** Takes away what is stored: for retention and deletions. */
   readonly upkeep?: StoreUpkeep;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
@@ -81,6 +84,7 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
     store: options.store,
     questions: options.store.questions,
     snapshots: options.snapshots ?? null,
+    sql: options.sql ?? null,
     upkeep: options.upkeep ?? null,
     log: options.log ?? null,
     intake: options.intake ?? null,

@@ -17,8 +17,9 @@ import { lwm2mRoutes } from '../lwm2m/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
 import { peopleRoutes } from '../people/index.ts';
 import { readingRoutes } from '../readings/index.ts';
-import { dataPlanePaths } from './data-plane.ts';
 import { retentionRoutes } from '../retention/index.ts';
+import { savedQueryRoutes, sqlRoutes } from '../sql/index.ts';
+import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { messageRoutes } from './messages.ts';
 import { operationOf } from './operation.ts';
@@ -45,13 +46,15 @@ export const routes: readonly Route[] = [
     ...manifestRoutes,
     ...commandRoutes,
     ...lwm2mRoutes,
-    ...messageRoutes,
     ...readingRoutes,
+    ...messageRoutes,
+    ...sqlRoutes,
+    ...savedQueryRoutes,
     ...fateRoutes,
     ...deadLetterRoutes,
+    ...retentionRoutes,
     ...backupRoutes,
   ]),
-    ...retentionRoutes,
   ...platformRoutes,
 ];
 

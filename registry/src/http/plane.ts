@@ -12,6 +12,7 @@ import type {
   RequestContext,
   SnapshotSource,
   StoreUpkeep,
+  TenantSql,
   UserRecord,
 } from '@millrace/core';
 import type { Throttle } from '../people/throttle.ts';
@@ -31,6 +32,8 @@ export interface Plane {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly store: ReadingsStore;
+  /** Runs what users write; null: this node has none. */
+  readonly sql: TenantSql | null;
   /** What is asked of many series. */
   readonly questions: Questions;
   /** Of the readings, for backup; null: this node has none. */

@@ -23,6 +23,10 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'messages', description: 'Publishing by HTTP, payloads as they came, and what became of a message.' },
   { name: 'readings', description: 'What was stored: pages, many series at once, aggregated, and the latest values.' },
   {
+    name: 'sql',
+    description: 'Questions in ClickHouse’s SQL over the organisation’s own rows, and saved ones.',
+  },
+  {
     name: 'policies',
     description: 'Documents of statements that allow or deny, with conditions; simulation of a decision.',
   },

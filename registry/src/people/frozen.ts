@@ -16,6 +16,7 @@ const INVENTORY = new Set([
   'commands',
   'codecs',
   'networkservers',
+  'queries',
 ]);
 
 /** @param action that the gate has allowed  @throws Refusal 403 messages, 409 changes of what a frozen one has */
