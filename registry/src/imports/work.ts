@@ -20,6 +20,8 @@ const LOG_WAIT_MS = 500;
 const LAG_POLL_MS = 100;
 /** Bytes that a packed file may become, against the largest file. */
 const UNFOLDED_FACTOR = 20;
+/** Stretches that are on their way to the log: a commit of it takes as long for one as for many. */
+const IN_FLIGHT_MAX = 16;
 const HASHED_BYTES = 1_048_576;
 
 export interface ImportWorkOptions {
@@ -98,21 +100,30 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
       };
       for (;;) {
         signal.throwIfAborted();
-        const next = await reader.stretches.next();
+        const next = await reader.stretches.next().catch(async (error: unknown) => {
+          // What stands before the fault is on its way, and counts.
+          await run.settled();
+          if (run.progress.entries !== current.entries) await keep();
+          throw error;
+        });
         if (next.done === true) {
+          await run.settled();
           if (run.progress.entries !== current.entries) await keep();
           await close(id);
           await imports.end(id, 'done', null);
           return { kind: 'done', ...figures(current), total: current.entries, result: resultOf(current) };
         }
         await run.put(next.value);
-        reader.at = run.progress.entries;
+        reader.at = next.value.ordinal + next.value.entries.length;
         await paced(found, run.rowsTaken, performance.now() - beganMs, signal);
         const now = performance.now();
         if (now - keptMs < KEPT_MS) continue;
         await keep();
         await caughtUp(current, signal);
-        if (now - beganMs > STEP_MS) return { kind: 'more', ...figures(current) };
+        if (now - beganMs < STEP_MS) continue;
+        await run.settled();
+        await keep();
+        return { kind: 'more', ...figures(current) };
       }
     } catch (error) {
       await close(id);
@@ -152,6 +163,18 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
   };
 }
 
+/** Of a stretch that is on its way to the log. */
+interface InFlight {
+  readonly stretch: Stretch;
+  readonly messages: readonly ImportMessage[];
+  readonly bad: RejectedEntry[];
+  readonly appended: Promise<(Place | RejectedEntry[] | null)[]>;
+}
+interface Place {
+  readonly partition: number;
+  readonly offset: number;
+}
+
 /** One step's work, and what it has come to since it was kept last. */
 class Run {
   readonly #import: Import;
@@ -160,6 +183,7 @@ class Run {
   readonly #signal: AbortSignal;
   #progress: ImportProgress & { rejected: RejectedEntry[] };
   rowsTaken = 0;
+  readonly #inFlight: InFlight[] = [];
 
   constructor(found: Import, intake: MessageIntake, publishers: Publishers, signal: AbortSignal) {
     this.#import = found;
@@ -178,10 +202,27 @@ class Run {
     this.#progress = nothingSince(this.#progress.entries);
   }
 
-  /** @returns once all of it is durable */
+  /** @returns once there is room for another; what is durable counts as progress, in the order of the file */
   async put(stretch: Stretch): Promise<void> {
     const { messages, rejected: bad } = messagesOf(stretch);
-    const done = await Promise.all(messages.map((message) => this.#message(message)));
+    const appended = Promise.all(messages.map((message) => this.#message(message)));
+    // Heard when its turn comes; until then it is nobody's fault.
+    appended.catch(() => undefined);
+    this.#inFlight.push({ stretch, messages, bad, appended });
+    this.rowsTaken += stretch.entries.length;
+    if (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#settleFirst();
+  }
+
+  /** @returns once all of it is durable */
+  async settled(): Promise<void> {
+    while (this.#inFlight.length > 0) await this.#settleFirst();
+  }
+
+  async #settleFirst(): Promise<void> {
+    const first = this.#inFlight.shift();
+    if (first === undefined) return;
+    const { stretch, messages, bad, appended } = first;
+    const done = await appended;
     let { rows, readings, messages: count, partition, firstOffset, lastOffset } = this.#progress;
     for (const [index, message] of messages.entries()) {
       const place = done[index];
@@ -197,7 +238,6 @@ class Run {
       firstOffset = Math.min(firstOffset ?? place.offset, place.offset);
       lastOffset = Math.max(lastOffset ?? place.offset, place.offset);
     }
-    this.rowsTaken += stretch.entries.length;
     bad.sort((a, b) => a.line - b.line);
     this.#progress = {
       entries: stretch.ordinal + stretch.entries.length,
@@ -212,7 +252,7 @@ class Run {
   }
 
   /** @returns where it stands; null if it was only tried; its rows if they are rejected */
-  async #message(message: ImportMessage): Promise<{ partition: number; offset: number } | RejectedEntry[] | null> {
+  async #message(message: ImportMessage): Promise<Place | RejectedEntry[] | null> {
     const { id, org, channel, request } = this.#import;
     const subtopic = message.subtopic ?? request.subtopic;
     const spoken = await this.#publishers.judge(message.publisher ?? request.publisher, subtopic);

@@ -153,7 +153,7 @@ async function told(call: Call, client: Client, found: Import): Promise<void> {
     throw new Failure(
       1,
       found.reason ?? 'The import failed.',
-      'Mend it and run the same again: it goes on where it was.',
+      'The same again goes on where it was. What a mended file holds besides is stored beside what there is.',
     );
   if (found.status === 'cancelled') throw new Failure(1, 'The import was cancelled.');
 }

@@ -159,7 +159,8 @@ export async function* csvEntries(parts: AsyncIterable<string>, mapping: Mapping
 function checkedHeader(cells: readonly string[], line: number): readonly string[] {
   const wrong = unreadable(cells.join(''));
   if (wrong !== null) throw new FileFault(wrong, line);
-  const double = cells.find((cell, index) => cells.indexOf(cell) !== index);
+  const seen = new Set<string>();
+  const double = cells.find((cell) => seen.size === seen.add(cell).size);
   if (double !== undefined) throw new FileFault(`two columns are called "${double.slice(0, 80)}"`, line);
   return cells;
 }
