@@ -15,6 +15,7 @@ import { messages } from './messages.ts';
 import { invitations, members, orgs, roles, users } from './people.ts';
 import { apps, certs, jobs } from './platform.ts';
 import { registerCommand, registerTopics } from './register.ts';
+import { deletions, holds } from './retention.ts';
 import { session } from './session.ts';
 import { things } from './things.ts';
 
@@ -28,7 +29,7 @@ export function registerControl(program: Command): void {
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, exports, jobs]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, exports, jobs, deletions, holds]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }

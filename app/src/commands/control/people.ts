@@ -87,6 +87,18 @@ export const orgs = entityTopic({
       member: 'alias',
       kind: 'nullable',
     },
+    {
+      flags: '--retention-days <days>',
+      description: 'so long its stored data is kept; null: as the installation says',
+      member: 'retention_days',
+      kind: 'json',
+    },
+    {
+      flags: '--rollup-retention-days <days>',
+      description: 'the same of rollups and last values, if that is longer',
+      member: 'rollup_retention_days',
+      kind: 'json',
+    },
   ],
   verbs: ['list', 'get', 'create', 'update', 'delete'],
   example: { id: ORG, create: '--name "Green houses"', update: '--alias green' },
