@@ -55,6 +55,8 @@ describe('what a dead letter is replayed as', () => {
       '[{"n":"a","v":1}]',
       'application/senml+json',
     ]);
+    expect(shown(replayOf(lost, { payload: '{"n":"a","v":1}\n' }))[0]).toBe('[{"n":"a","v":1}\n]');
+    expect(shown(replayOf(lost, { payload: '[{}]' }))[0]).toBe('[{}]');
     const raw = replayOf(letter({ reason: 'codec_failed' }), {
       payload: 'AAE=',
       encoding: 'base64',

@@ -54,7 +54,7 @@ function isSenml({ contentType }: DeadLetter, value: object): boolean {
   return typeof n === 'string' || typeof bn === 'string';
 }
 
-function parsed({ payload }: DeadLetter): unknown {
+function parsed({ payload }: Pick<DeadLetter, 'payload'>): unknown {
   try {
     return JSON.parse(Buffer.from(payload).toString('utf8'));
   } catch {
@@ -64,16 +64,17 @@ function parsed({ payload }: DeadLetter): unknown {
 
 function edited(letter: DeadLetter, { payload, encoding = 'utf8', content_type: type }: Edit): Replayed {
   const contentType = type ?? (letter.index === null ? letter.contentType : SENML);
+  // One record, mended, is a pack of its own, also where it comes as text.
+  const packed = (value: unknown): boolean =>
+    letter.index !== null && contentType === SENML && typeof value === 'object' && !Array.isArray(value);
   if (typeof payload === 'string') {
     const bytes = Buffer.from(payload, encoding);
     if (encoding === 'base64' && bytes.toString('base64').replace(/=+$/, '') !== payload.replace(/=+$/, ''))
       throw new Refusal(422, 'The body is wrong: payload: is no base64.');
-    return bounded({ payload: bytes, contentType });
+    return bounded({ payload: packed(parsed({ payload: bytes })) ? Buffer.from(`[${bytes}]`) : bytes, contentType });
   }
   if (encoding !== 'utf8') throw new Refusal(422, 'The body is wrong: payload: base64 is a text.');
-  // One record, mended, is a pack of its own.
-  const isRecord = letter.index !== null && contentType === SENML && !Array.isArray(payload);
-  return bounded({ payload: Buffer.from(JSON.stringify(isRecord ? [payload] : payload)), contentType });
+  return bounded({ payload: Buffer.from(JSON.stringify(packed(payload) ? [payload] : payload)), contentType });
 }
 
 function bounded(replayed: Replayed): Replayed {
