@@ -15,11 +15,12 @@ const PROBE_MS = 10 * DAY_MS;
  *  Days and weeks are counted from Monday 29 December 1969, months and longer from the year 0.
  *  @units ms since 1970  @throws StoreError STORE_QUERY_INVALID for an unknown time zone */
 export function calendarStarts({ unit, count }: Calendar, timeZone: string, fromMs: number, toMs: number): number[] {
-  const clock = clockOf(timeZone);
   const [low, high] = [Math.max(fromMs, MS_MIN), Math.min(toMs, MS_MAX)];
   const monthCount =
     unit === 'day' || unit === 'week' ? 0 : count * (unit === 'month' ? 1 : unit === 'quarter' ? 3 : 12);
   const dayCount = count * (unit === 'week' ? 7 : 1);
+  const marginMs = (2 * (dayCount + 31 * monthCount) + 2) * DAY_MS;
+  const clock = clockOf(timeZone, low - marginMs, high + marginMs);
   const startOf = (index: number): number =>
     monthCount > 0
       ? clock.startOfDay(new Date(0).setUTCFullYear(0, index * monthCount, 1))
@@ -45,10 +46,15 @@ interface Clock {
   startOfDay(localMs: number): number;
 }
 
-/** By the zones' proper names, as many as there are. */
+/** A zone's changes are looked for so far at a time, and remembered. */
+const BLOCK_MS = 20 * 366 * DAY_MS;
+/** By the zones' proper names, as many as there are, and by blocks. */
 const clocks = new Map<string, Clock>();
 
-function clockOf(timeZone: string): Clock {
+/** Right from one instant to the other. */
+function clockOf(timeZone: string, fromMs: number, toMs: number): Clock {
+  const first = Math.max(MS_MIN, Math.floor(fromMs / BLOCK_MS) * BLOCK_MS);
+  const last = Math.min(MS_MAX, Math.ceil(toMs / BLOCK_MS) * BLOCK_MS);
   let format: Intl.DateTimeFormat;
   try {
     format = new Intl.DateTimeFormat('en-US', {
@@ -64,7 +70,7 @@ function clockOf(timeZone: string): Clock {
   } catch {
     throw invalid('the time zone is not known: use an IANA name as Europe/Berlin');
   }
-  const name = format.resolvedOptions().timeZone;
+  const name = `${format.resolvedOptions().timeZone} ${first} ${last}`;
   const known = clocks.get(name);
   if (known !== undefined) return known;
   const offsetAt = (ms: number): number => {
@@ -74,9 +80,9 @@ function clockOf(timeZone: string): Clock {
     return Date.UTC(year, month - 1, day, hour, minute, second) - Math.floor(ms / 1_000) * 1_000;
   };
   // Where the offset changes, and to what.
-  const changesMs = [MS_MIN];
-  const offsetsMs = [offsetAt(MS_MIN)];
-  for (let ms = MS_MIN; ms < MS_MAX; ms += PROBE_MS) {
+  const changesMs = [first];
+  const offsetsMs = [offsetAt(first)];
+  for (let ms = first; ms < last; ms += PROBE_MS) {
     const before = offsetsMs.at(-1);
     const after = offsetAt(ms + PROBE_MS);
     if (after === before) continue;
@@ -103,7 +109,8 @@ function clockOf(timeZone: string): Clock {
     startOfDay(localMs) {
       // No zone is more than a day away.
       for (let index = indexAt(localMs - DAY_MS); ; index++) {
-        const begins = changesMs[index] as number;
+        // Before what is known, clocks are taken to show what they showed first.
+        const begins = index === 0 ? Number.NEGATIVE_INFINITY : (changesMs[index] as number);
         const ends = changesMs[index + 1] ?? Number.POSITIVE_INFINITY;
         const start = Math.max(begins, localMs - (offsetsMs[index] as number));
         if (start < ends) return start;
