@@ -1,10 +1,19 @@
 import type { Comparator } from './readings-store.ts';
 
 /** What one number (or none) is made of a bucket of readings.
- *  `min max avg sum count first last median stddev variance`: of the numbers of the bucket, `count` of readings of any kind.
- *  `rate`: per second, `delta`: the difference, of a counter; both heed resets (a fall counts from 0).
- *  `integral`: trapezoids, value × s. `twa`: time-weighted average, each value holding until the next.
- *  `p<0…100>`: a quantile, as `p50`, `p99.9`; exact. `histogram` answers bounds and counts instead of one number. */
+ *
+ *  Numbers of a series are in the order of time, and of equal times in that of the log. NaN stands for a value that a device
+ *  did not have: it is left out. Infinities are reckoned with as IEEE 754 does. Only what the question selects counts: the
+ *  first reading of a range has none before it.
+ *  - `min max avg sum first last median`: of the bucket's numbers; `stddev variance`: of a sample (n − 1), null for one
+ *  - `count`: of readings of any kind, NaN too. Without it, a bucket or series without a number is not in the answer.
+ *  - `p<0…100>`: a quantile, as `p50`, `p99.9`: exact, between two numbers linearly
+ *  - `delta`: of a counter, the sum of the steps that end in the bucket, also of that from the bucket before; a fall is a
+ *    reset and counts from 0. `rate`: that by the seconds which these steps took. Null where no step ends.
+ *  - `integral`: value × s under straight lines between numbers; `twa`: the average over time, each value holding until the
+ *    next. Both take of a line across a border what lies in the bucket, and nothing before the first and after the last
+ *    number; buckets without a number have none. Where nothing lies between numbers, `twa` is the last number.
+ *  - `histogram`: bounds and counts instead of one number; the last bin has its upper bound too */
 export const aggregations = [
   'min',
   'max',
@@ -24,13 +33,17 @@ export const aggregations = [
 ] as const;
 export type Aggregation = (typeof aggregations)[number] | `p${number}`;
 
-/** Width of a bucket. Fixed ones are aligned to the epoch, calendar ones to the calendar of the question's time zone.
- *  @units every in ms, from 1 */
+/** Width of a bucket. Fixed ones are aligned to the epoch, also before it; calendar ones begin when the clocks of the
+ *  question's time zone first show the day: days last 23 or 25 hours, and a day that the zone skipped is none. Several days or weeks are
+ *  counted from Monday 29 December 1969, months and longer from the year 0.
+ *  @units every in ms, from 1 to ten years */
 export type Interval =
   | { readonly kind: 'fixed'; readonly everyMs: number }
   | { readonly kind: 'calendar'; readonly count: number; readonly unit: 'day' | 'week' | 'month' | 'quarter' | 'year' };
 
-/** What a bucket without readings is given. `none`: it is left out. `null`: it stands there without values. */
+/** What a bucket without a value is given, between `from` and `to` or as far as any series of the answer reaches. `none`: it
+ *  is left out. `null`: it stands there without values. `previous`: those of the last bucket that has one, looked for before
+ *  `from` as far back as the range is long. `linear`: on the line between its neighbours, of the answer alone. */
 export const fills = ['none', 'null', 'previous', 'linear'] as const;
 export type Fill = (typeof fills)[number];
 
@@ -65,7 +78,7 @@ export type SeriesField = (typeof seriesFields)[number];
 export interface SeriesQuestion extends ReadingsSelection {
   /** Empty: the numbers as they are. */
   readonly aggregations: readonly Aggregation[];
-  /** Absent: one bucket from `from` to `to`. */
+  /** Absent: one bucket from `from` (or each series' first reading) to `to`. */
   readonly interval?: Interval;
   /** IANA name, of calendar intervals. */
   readonly timeZone: string;
@@ -75,9 +88,10 @@ export interface SeriesQuestion extends ReadingsSelection {
   /** Unit that values are converted to, where the series' own unit has the same dimension; a series of another dimension
    *  is refused (STORE_QUERY_INVALID). */
   readonly unit?: string;
-  /** Points of a series at most, chosen by largest triangles; only with no aggregation. */
+  /** Points of a series at most, from 2, chosen by largest triangles, to the µs; only with no aggregation. */
   readonly thin?: number;
-  /** Bounds and count of the histogram's bins; from the data's own minimum and maximum where absent. */
+  /** Bounds and count of the histogram's bins; from the minimum and maximum of all selected numbers where
+   *  absent, the same for all series. */
   readonly histogram?: { readonly bins: number; readonly min?: number; readonly max?: number };
   /** `desc`: the newest bucket first, and the newest are kept where `limit` cuts. */
   readonly direction: 'asc' | 'desc';

@@ -25,9 +25,9 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
   if (aggregations.length === 0) return { why: 'readings are asked for as they are' };
   const other = aggregations.find((aggregation) => !Object.hasOwn(MERGED, aggregation));
   if (other !== undefined) return { why: `rollups do not hold ${other}` };
-  const { protocols, value, stringValue, boolValue, dataValue } = question;
-  if ([protocols, value, stringValue, boolValue, dataValue].some((filter) => filter !== undefined))
-    return { why: 'rollups know neither protocols nor single values' };
+  const { protocols, receivedBeforeUs, value, stringValue, boolValue, dataValue } = question;
+  if ([protocols, receivedBeforeUs, value, stringValue, boolValue, dataValue].some((filter) => filter !== undefined))
+    return { why: 'rollups know neither protocols nor single values, nor when they came' };
   const buckets = bucketsOf(interval, timeZone, fromUs, toUs);
   if (buckets.start === null) return { why: 'without a beginning, it is the first reading that tells it' };
   const widthS = [3_600, 60].find((width) => interval === undefined || buckets.isOn(width));
