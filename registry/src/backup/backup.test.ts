@@ -60,6 +60,7 @@ test('a snapshot tells each table after those that it refers to, and sees nothin
       'mqtt_share_members',
       'nodes',
       'session_nodes',
+      'store_upkeep',
     ]);
     await query(postgres.url, `UPDATE registry.things SET name = 'changed meanwhile'`);
     const things = snapshot.tables.find(({ name }) => name === 'things');
