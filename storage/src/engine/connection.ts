@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client';
 import { type EngineStreamOptions, insertSettings, type QueryParameters } from './engine.ts';
 import { engineCode, isElsewhere } from './errors.ts';
@@ -20,6 +21,9 @@ const HEARD_MS_MAX = 5_000;
 /** A server that does not say in this time that it is there is asked nothing. */
 const PING_MS_MAX = 2_000;
 const REST_MS_MIN = 500;
+/** One that the server does not know of has ended, or has not begun: it is told again so often, for 6 s in all. */
+const KILL_TRIES_MAX = 6;
+const KILL_AGAIN_MS = 100;
 const REST_MS_MAX = 30_000;
 
 /** One server over HTTP. Nothing is asked before the first call. One that fails is left alone for a while: a random part
@@ -108,7 +112,7 @@ export class Connection {
       });
       return await answer.json<Row>();
     } catch (error) {
-      if (signal?.aborted) this.#kill(id);
+      if (signal?.aborted) void this.#kill(id);
       signal?.throwIfAborted();
       throw error;
     }
@@ -155,12 +159,16 @@ export class Connection {
       signal?.throwIfAborted();
       throw error;
     } finally {
-      if (!ended) this.#kill(id);
+      if (!ended) void this.#kill(id);
     }
   }
-  /** A server goes on with what nobody hears, unless it is told. */
-  #kill(id: string): void {
-    this.command(`KILL QUERY WHERE query_id = '${id}' ASYNC`).catch(() => {});
+  /** A server goes on with what nobody hears, unless it is told; it may not have begun yet. */
+  async #kill(id: string): Promise<void> {
+    for (let tries = 0; tries < KILL_TRIES_MAX; tries++) {
+      const found = await this.rows(`KILL QUERY WHERE query_id = '${id}' ASYNC`).catch(() => []);
+      if (found.length > 0) return;
+      await sleep(KILL_AGAIN_MS * 2 ** tries, undefined, { ref: false });
+    }
   }
   close(): Promise<void> {
     return this.#client.close();

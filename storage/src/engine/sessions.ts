@@ -4,7 +4,7 @@ import { StoreError } from '@millrace/core';
 import { type ChdbResult, drainPending, Session } from 'chdb';
 import { bindingStatement } from './binding.ts';
 import type { EngineStreamOptions, QueryParameters } from './engine.ts';
-import { formatted } from './formatted.ts';
+import { cleared, formatted } from './formatted.ts';
 
 /** One connection to the embedded engine: its own current database and parameters. */
 interface Lane {
@@ -48,6 +48,9 @@ export class Sessions {
     const lane = await this.#take();
     try {
       return await work(lane);
+    } catch (error) {
+      await cleared(lane.session);
+      throw error;
     } finally {
       this.#give(lane);
     }

@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { drainPending, Session } from 'chdb';
 import { literal } from '../engine/binding.ts';
-import { formatted } from '../engine/formatted.ts';
+import { cleared, formatted } from '../engine/formatted.ts';
 import { clusterConfig, type PlayedCluster, playedDatabase, playedStatements } from './played-cluster.ts';
 
 /** The program behind `startClickHouseShell`. @shape argv: directory, ports, what it plays of a cluster as JSON */
@@ -52,7 +52,7 @@ const give = (session: Session): void => {
 };
 
 const killing = (mark: string): string =>
-  `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
+  `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' AND query NOT LIKE '%system.processes%' ASYNC FORMAT JSONEachRow`;
 async function kill(mark: string): Promise<void> {
   const session = await take();
   await session.queryAsync(killing(mark)).catch(() => {});
@@ -169,6 +169,7 @@ async function answer(shard: number, request: IncomingMessage, response: ServerR
     });
     response.end(zipped ? gzipSync(bytes) : bytes);
   } catch (error) {
+    if (session !== null) await cleared(session);
     const told = textOf(error);
     response.writeHead(500, { 'X-ClickHouse-Exception-Code': /Code: (\d+)/.exec(told)?.[1] ?? '1002' });
     response.end(told);
