@@ -35,6 +35,9 @@ const CACHES_OFF = [
   'iceberg_metadata_files_cache_size',
 ];
 
+/** What is bound travels in the statement's text: a question may name 50,000 series. */
+const STATEMENT_BYTES_MAX = 16 * 1024 * 1024;
+
 /** ClickHouse in this process. A session runs one statement at a time, so each has one of its own: what is bound is who asks,
  *  not the engine. Blocks travel through a file: a session takes statements as text only.
  *  @throws StoreError STORE_UNREACHABLE (never) when another process has the directory */
@@ -99,7 +102,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     querySettings,
     async createDatabase(): Promise<void> {
       await sessions.query(`CREATE DATABASE IF NOT EXISTS ${database}`);
-      await sessions.use(database);
+      await sessions.use(database, `max_query_size=${STATEMENT_BYTES_MAX}`);
     },
     rows,
     everywhere: async <Row>(statement: string) => [await rows<Row>(statement)],
