@@ -13,11 +13,13 @@ import { isOwn } from '../jobs/job-routes.ts';
 import { questionOf } from '../readings/question.ts';
 import { readableChannels } from '../readings/rights.ts';
 import { resolveScope } from '../readings/scope.ts';
+import { analystOf } from '../sql/rights.ts';
 import { exportAnswer, listedAnswer } from './answers.ts';
 import { fileAnswer } from './download.ts';
-import { type Export, type ExportPlan, isUnderWay } from './export-store.ts';
+import { type Export, type ExportPlan, type ExportQuestion, isUnderWay } from './export-store.ts';
 import { contentTypeOf } from './files.ts';
 import { ExportAnswer, ExportListQuery, ExportsPage, KEPT_SECONDS, NewExportBody } from './schemas.ts';
+import { checkSql } from './sql-answer.ts';
 
 const tag = 'exports';
 const one = { description: 'The export.', schema: ExportAnswer };
@@ -50,14 +52,8 @@ export const exportRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       const { body } = call;
-      if (body.query === undefined) throw new Refusal(422, 'The body is wrong: sql: this node answers no SQL.');
-      const { query } = body;
-      const scope = await resolveScope(call, plane, query, () => orgOf(call, plane));
-      const { org, leftOut, nowMs, channels, publishers } = scope;
+      const { org, question, plan } = await asked(call, plane);
       await permit(call, plane, org, 'exports', 'exports.create');
-      const plan: ExportPlan = { channels, leftOut, nowMs, ...(publishers === undefined ? {} : { publishers }) };
-      // What is wrong with it is told now, and not by the job.
-      questionOf(query, scope);
       const { registry } = plane;
       const { destination = 'download' } = body;
       if (destination !== 'download' && registry.exports.bucket === null)
@@ -73,7 +69,7 @@ export const exportRoutes: readonly Route[] = [
           with: (tx, made) =>
             registry.exports.store.insert(tx, made, {
               name: body.name ?? 'export',
-              question: { query },
+              question,
               plan,
               format: body.format,
               compression: body.compression ?? null,
@@ -195,6 +191,25 @@ export const exportRoutes: readonly Route[] = [
   ),
 ];
 
+/** What is asked for, once rights are judged. What is wrong with it is told now, and not by the job.
+ *  @throws Refusal */
+async function asked(
+  call: Call<unknown, NewExportBody>,
+  plane: Plane,
+): Promise<{ org: string; question: ExportQuestion; plan: ExportPlan }> {
+  const { query, sql } = call.body;
+  if (query !== undefined) {
+    const scope = await resolveScope(call, plane, query, () => orgOf(call, plane));
+    questionOf(query, scope);
+    const { org, leftOut, nowMs, channels, publishers } = scope;
+    const plan = { channels, leftOut, nowMs, ...(publishers === undefined ? {} : { publishers }) };
+    return { org, question: { query }, plan };
+  }
+  if (sql === undefined) throw new Refusal(422, 'The body is wrong: query: give either query or sql.');
+  const org = await checkSql(call, plane, sql);
+  return { org, question: { sql }, plan: { channels: [], leftOut: 0, nowMs: call.context.nowMs } };
+}
+
 async function answerOf(id: string, plane: Plane) {
   const { store, place } = plane.registry.exports;
   const found = await store.get(id);
@@ -219,7 +234,10 @@ async function exportFor(
 
 /** @throws Refusal 403, 404 where some of it is none of theirs to read */
 async function mayRead(call: Call<unknown, unknown>, plane: Plane, { org, question, plan }: Export): Promise<void> {
-  if ('sql' in question) return permit(call, plane, org, 'sql', 'sql.read');
+  if ('sql' in question) {
+    await analystOf(call, plane, org);
+    return;
+  }
   const { subtopics } = question.query;
   await readableChannels(call, plane, { channels: plan.channels, subtopics, org: async () => org });
 }

@@ -13,6 +13,7 @@ import type { Export, ExportFile, Part } from './export-store.ts';
 import { ExportFailure } from './failure.ts';
 import { contentTypeOf, nameOf } from './files.ts';
 import { writePart } from './part-file.ts';
+import { sqlAnswer } from './sql-answer.ts';
 
 /** Parts at most: beyond, each has more rows. */
 const PARTS_MAX = 1_000;
@@ -126,13 +127,14 @@ export function createExportWork(plane: Plane): JobWork {
 
   async function answerOf(
     found: Export,
-    _asking: Asking,
+    asking: Asking,
     part: Part,
     rowsBefore: number,
     signal: AbortSignal,
   ): Promise<AnswerBytes> {
     const { question } = found;
-    if ('sql' in question) throw new ExportFailure('This node answers no SQL.');
+    if ('sql' in question)
+      return sqlAnswer(asking, plane, { org: found.org, question: question.sql }, found.format, signal);
     const { time } = question.query;
     const options: StreamOptions = {
       format: found.format,
