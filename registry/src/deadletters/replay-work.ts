@@ -31,6 +31,8 @@ interface State {
 }
 
 const LETTERS_A_STEP = 100;
+/** What is larger is read by itself. */
+const PAYLOAD_BYTES = 65_536;
 const PROBLEMS_MAX = 20;
 const KEPT_AWAY = 'A policy keeps its channel from who asked.';
 
@@ -52,7 +54,7 @@ export function replayWork(plane: Plane): JobWork {
           toUs: BigInt(to),
           ...(from === undefined ? {} : { fromUs: BigInt(from) }),
         },
-        { offset: 0, limit: LETTERS_A_STEP, cursor: before.cursor, payloadBytesMax: 0 },
+        { offset: 0, limit: LETTERS_A_STEP, cursor: before.cursor, payloadBytesMax: PAYLOAD_BYTES },
       );
       const may = letterRights(plane, asking, 'deadletters.replay');
       let { done, failed } = before;
@@ -88,7 +90,7 @@ async function replayed(
 ): Promise<string | null> {
   if (head.message === UNREADABLE) return 'It is no message.';
   try {
-    const letter = await letterOf(plane, letterId(keyOf(head)));
+    const letter = head.payload.length === head.size ? head : await letterOf(plane, letterId(keyOf(head)));
     if (letter === null || letter.org !== job.org) return 'It is gone.';
     const channel = await channelOf(plane, letter);
     await refuseForbidden(plane, letter, channel, asking);

@@ -23,7 +23,7 @@ export async function replay(
   const begun = await letters.begin(letter, digest);
   if (begun.appended) return { id: begun.id, repeated: true };
   // Begun before, and cut short: it may be stored already, longer ago than repeats are told by the log.
-  const isThere = (await plane.store.fate(begun.id)) !== null;
+  const isThere = !begun.fresh && (await plane.store.fate(begun.id)) !== null;
   if (!isThere) {
     try {
       await intake.append({

@@ -44,6 +44,8 @@ export interface LetterFacts extends LetterKey {
 export interface Replay {
   readonly id: string;
   readonly appended: boolean;
+  /** Nobody had begun it before. */
+  readonly fresh: boolean;
 }
 export interface ClosedQuery {
   readonly org: string | null;
@@ -124,7 +126,7 @@ export function createLetterStates({ database, feed }: Pick<Parts, 'database' | 
 
     async begin(letter, digest) {
       const sql = `INSERT INTO registry.dead_letter_replays (id, message, record, org, digest) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (message, record, digest) DO UPDATE SET digest = excluded.digest RETURNING id, appended`;
+        ON CONFLICT (message, record, digest) DO UPDATE SET digest = excluded.digest RETURNING id, appended, xmax = 0 AS fresh`;
       const values = [uuidV7(), letter.message, recordOf(letter), letter.org, digest];
       const [replay] = await database.query<Replay>(sql, values);
       return replay as Replay;
