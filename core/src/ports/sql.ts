@@ -95,7 +95,7 @@ export interface SqlSchema {
 export interface TenantSql {
   ask(statement: SqlStatement): Promise<SqlAnswer | SqlRefused>;
   stream(statement: SqlStatement, format: SqlFormat): Promise<SqlStream | SqlRefused>;
-  /** Whether it would be run, and if not why: for who saves one. */
+  /** Whether it would be run, and if not why: for who saves one. Parameters may have no value yet. */
   check(statement: SqlStatement): Promise<SqlRefused | null>;
   schema(): SqlSchema;
 }

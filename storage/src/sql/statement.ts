@@ -8,6 +8,8 @@ export interface Statement {
   /** What the engine is given: a SELECT, without comments. */
   readonly text: string;
   readonly isExplain: boolean;
+  /** A parameter that has no value. */
+  readonly missing: string | null;
   /** Of ours, what it may mean by some word of it. */
   readonly tables: readonly SqlTable[];
   /** Names that it gives to parts of itself: WITH … AS. */
@@ -64,13 +66,12 @@ export function readStatement(
   const depth = depthOf(tokens);
   if (depth === null) return refused('syntax', 'its parentheses and brackets do not match');
   if (depth > NESTED_MAX) return refused('syntax', `it is nested deeper than ${NESTED_MAX} levels`);
-  const missing = tokens.find(({ kind, value }) => kind === 'parameter' && !Object.hasOwn(parameters, value));
-  if (missing !== undefined) return refused('invalid', `the parameter {${missing.value}} has no value`);
   const text = textOf(tokens);
   return {
     kind: 'statement',
     text,
     isExplain,
+    missing: tokens.find(({ kind, value }) => kind === 'parameter' && !Object.hasOwn(parameters, value))?.value ?? null,
     tables: tablesOf(tokens),
     ownTables: ownTablesOf(tokens),
     shown: (words) => shown(words, query, text),

@@ -45,6 +45,7 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
   const check = async (asked: SqlStatement): Promise<Checked | SqlRefused> => {
     const read = readStatement(asked.query, asked.parameters, database);
     if (read.kind === 'refused') return read;
+    if (read.missing !== null) return refused('invalid', `the parameter {${read.missing}} has no value`);
     const { org, parameters, signal } = asked;
     const asker = await guests();
     const options = { org, limits: LOOK, ...(signal === undefined ? {} : { signal }) };
@@ -100,6 +101,9 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
   return {
     schema,
     async check(asked) {
+      const read = readStatement(asked.query, asked.parameters, database);
+      // Who runs it gives the others.
+      if (read.kind === 'statement' && read.missing !== null) return null;
       const checked = await check(asked);
       return 'kind' in checked ? checked : null;
     },

@@ -13,7 +13,7 @@ import {
 } from '@millrace/core';
 import { StorageConfig } from '../config.ts';
 import { openStore } from '../store.ts';
-import { batchOf, type GivenReading, RECEIVED_US } from '../testing/batches.ts';
+import { batchOf, type GivenMessage, type GivenReading, RECEIVED_US } from '../testing/batches.ts';
 import { rowsOf } from '../testing/rows.ts';
 
 /** Ours, and a neighbour whose rows lie in the same granules, before and after. */
@@ -51,8 +51,8 @@ export async function openTwoOrgs(neighbours = true): Promise<TwoOrgs> {
     payload: payload(text),
     deadLetters: dead(text),
   });
-  const ours = [];
-  const others = [];
+  const ours: GivenMessage[] = [];
+  const others: GivenMessage[] = [];
   for (let minute = 0; minute < MINUTES; minute++) {
     const timeUs = at(minute);
     ours.push(

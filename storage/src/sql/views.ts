@@ -81,10 +81,13 @@ const VIEWS: Readonly<Record<SqlTable, View>> = {
     comment: 'The last value of each series',
     from: 'latest',
     columns: [
-      ...SERIES,
-      ['time', NS, 'When it was measured'],
-      ['received', US, 'When the platform took it'],
-      ...VALUES,
+      ...[...SERIES, ...VALUES].map(
+        ([name, type, comment]): Column =>
+          // It is put together of two tables: their common type.
+          name === 'unit' || name === 'kind' ? [name, 'String', comment] : [name, type, comment],
+      ),
+      ['time', NS, 'When it was measured', '(source.time)'],
+      ['received', US, 'When the platform took it', '(source.received)'],
     ],
   },
   messages: {
@@ -172,10 +175,16 @@ export const orgTables = (tables: readonly SqlTable[], { database, org, isWalled
   withTables(tables, (table, view) => {
     if (view.from === null)
       return `SELECT * FROM format(JSONEachRow, ${structure(view)}, ${literal(inventory.get(table) ?? '')})`;
-    const columns = view.columns.map(([name, , , from]) => `${from ?? `source.\`${name}\``} AS \`${name}\``);
+    const columns = view.columns.map(
+      ([name, type, , from]) => `${computed(type, from) ?? from ?? `source.\`${name}\``} AS \`${name}\``,
+    );
     const group = view.groupBy === undefined ? '' : ` GROUP BY ${view.groupBy}`;
     return `SELECT ${columns.join(', ')} FROM ${database}.${view.from} AS source WHERE source.org = ${literal(org)}${group}${isWalled ? ` ${WALL}` : ''}`;
   });
+
+/** Types of the table itself would show through. */
+const computed = (type: string, from: string | undefined): string | null =>
+  from?.includes('(') === true ? `CAST(${from}, ${literal(type)})` : null;
 
 function withTables(tables: readonly SqlTable[], select: (table: SqlTable, view: View) => string): string {
   if (tables.length === 0) return '';

@@ -11,7 +11,14 @@ import {
 } from '@millrace/core';
 import { createCredentials, createGate, createSealer, generateSigningKey } from '@millrace/policy';
 import { CodecsConfig, codecRunner } from '@millrace/processors';
-import { createControlPlane, embeddedPostgres, openRegistry, type Registry, RegistryConfig } from '@millrace/registry';
+import {
+  type ControlPlaneOptions,
+  createControlPlane,
+  embeddedPostgres,
+  openRegistry,
+  type Registry,
+  RegistryConfig,
+} from '@millrace/registry';
 
 export const ADMIN = { email: 'admin@example.org', password: 'correct horse battery' };
 const SECRET = Buffer.alloc(32, 7);
@@ -103,13 +110,16 @@ export interface Node {
   stop(): Promise<void>;
 }
 
+/** Of readings, where a test has any. */
+export type Stores = Partial<Pick<ControlPlaneOptions, 'store' | 'sql'>>;
+
 export interface ControlPlane {
   /** Of PostgreSQL. */
   readonly url: string;
   readonly directory: string;
   /** A further node on the same database: registry, gate, codecs and control plane, all real.
    *  @param settings of RegistryConfig  @param url of another database */
-  node(settings?: Readonly<Record<string, unknown>>, url?: string): Promise<Node>;
+  node(settings?: Readonly<Record<string, unknown>>, url?: string, stores?: Stores): Promise<Node>;
   dispose(): Promise<void>;
 }
 
@@ -125,7 +135,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   return {
     url: postgres.value.url,
     directory,
-    async node(settings = {}, url = postgres.value.url) {
+    async node(settings = {}, url = postgres.value.url, stores = {}) {
       const metrics = createMetrics();
       const started = await openRegistry({
         url,
@@ -151,6 +161,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
         registry,
         gate,
         store: NO_STORE,
+        ...stores,
         codecs: codecs.value,
         selfRegister: true,
         version: '1.2.3',
