@@ -93,8 +93,7 @@ export const healthRoutes: readonly Route[] = [
       path: '/channels/{id}/health',
       tag: 'messages',
       summary: 'How a channel is: rates, lag, what is lost and why, who publishes',
-      description:
-        'What was refused for its rate or its size has no channel: the nodes count it, in GET /metrics.',
+      description: 'What was refused for its rate or its size has no channel: the nodes count it, in GET /metrics.',
       answers: { 200: { description: 'Its health.', schema: HealthAnswer } },
       examples: [{ name: 'of a channel', parameters: { id: example.channel }, status: 200 }],
     },
