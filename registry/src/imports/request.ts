@@ -35,16 +35,12 @@ export const ImportQuery = z.object({
     .optional()
     .describe('Thing (id, external id or name) in whose name rows are imported that name none; you, if left out.'),
   subtopic: text(256).optional().describe('Of rows that name none.'),
-  map: z
-    .string()
-    .max(8_192)
+  map: text(8_192)
     .optional()
     .describe(
       'Which column is what, as time=ts,name=sensor,value=val: of time, name, value, unit, publisher, subtopic.',
     ),
-  columns: z
-    .string()
-    .max(65_536)
+  columns: text(65_536)
     .optional()
     .describe(
       'Columns that are a reading each, and their names: temp=temperature[Cel],hum. All that mean nothing else, if left out.',
@@ -56,7 +52,10 @@ export const ImportQuery = z.object({
     .refine((zone) => DateTime.local({ zone }).isValid, 'is no time zone')
     .optional()
     .describe('Of times that say no offset, as Europe/Berlin (UTC).'),
-  delimiter: z.string().length(1).optional().describe('Of CSV; told by its first line, if left out.'),
+  delimiter: text(1)
+    .refine((one) => one.length === 1 && !'"\r\n'.includes(one), 'must be one character, and no quote')
+    .optional()
+    .describe('Of CSV; told by its first line, if left out.'),
   template: text(256)
     .optional()
     .describe('Of line protocol: how a name is made ({measurement}/{field}); {tag} is the value of a tag.'),

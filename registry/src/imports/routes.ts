@@ -94,7 +94,6 @@ export const importRoutes: readonly Route[] = [
       const sha256 = isWhole ? createHash('sha256').update(bytes).digest('hex') : (query.sha256 ?? '');
       if (query.sha256 !== undefined && query.sha256 !== sha256)
         throw new Refusal(422, 'The body is wrong: its SHA-256 is not the one that was announced.');
-      ready(plane);
       const { org } = channel;
       const { subject } = await call.principal();
       const digest = digestOf(request, subject.id);
@@ -140,7 +139,6 @@ export const importRoutes: readonly Route[] = [
     },
     async (call, plane) => {
       const { found, channel } = await importFor(call, plane, 'create');
-      ready(plane);
       if (found.status === 'running') return answered(202, found, plane);
       if (found.status !== 'uploading')
         throw new Refusal(409, `The import is over (${found.status}): POST /imports again.`);
@@ -236,11 +234,6 @@ export const importRoutes: readonly Route[] = [
     },
   ),
 ];
-
-/** @throws Refusal 503 where no log is */
-function ready(plane: Plane): void {
-  if (plane.intake === null) throw new Refusal(503, 'This node puts nothing on the log: ask another one.');
-}
 
 /** A channel that who asks may import into.  @throws Refusal 404, 403 */
 async function channelOf(call: Call<unknown, unknown>, plane: Plane, reference: string): Promise<Channel> {
