@@ -5,8 +5,8 @@ import { mutate } from './mutation.ts';
 import { heldRows, literal } from './selection.ts';
 
 const DAY_S = 86_400;
-/** Conditions that one mutation carries. */
-const PLACES_MAX = 500;
+/** Conditions that one mutation carries, twice at most: servers take statements of 256 KiB.  @units characters */
+const PLACES_CHARACTERS_MAX = 50_000;
 /** A partition is dropped as a whole only when it ended so long ago: nothing that comes late may still get into it.
  *  @units days */
 const DROPPED_AFTER_DAYS = 40;
@@ -28,6 +28,8 @@ interface Found {
   /** How soon after its reception a row expires, at least and at most. */
   readonly shortest: number;
   readonly longest: number;
+  /** 1: some of it expires. */
+  readonly ends: number;
 }
 
 const NEVER = `toDateTime(${EXPIRES_NEVER}, 'UTC')`;
@@ -43,7 +45,7 @@ export async function sweep(engine: Engine, rules: RetentionRules, options: Upke
       options.signal.throwIfAborted();
       const found = await engine.rows<Found>(
         `SELECT org, channel, toUnixTimestamp(min(received)) AS oldest, toUnixTimestamp(max(received)) AS newest,
-           min(toInt64(toUnixTimestamp(expires)) - toInt64(toUnixTimestamp(received)))::Float64 AS shortest,
+           toUInt8(max(expires < ${NEVER})) AS ends, min(toInt64(toUnixTimestamp(expires)) - toInt64(toUnixTimestamp(received)))::Float64 AS shortest,
            max(toInt64(toUnixTimestamp(expires)) - toInt64(toUnixTimestamp(received)))::Float64 AS longest
          FROM ${table} WHERE toYYYYMM(received) = ${part} GROUP BY org, channel ${BACKGROUND}${engine.querySettings}`,
       );
@@ -144,13 +146,12 @@ async function move(
   const early = found.flatMap((each) => {
     const place = placeOf(each, rules, false);
     const isKept = place.days === null || place.holds.length > 0;
-    if (!isKept && each.shortest >= (place.days ?? 0) * DAY_S) return [];
+    if (isKept ? each.ends === 0 : each.shortest >= (place.days ?? 0) * DAY_S) return [];
     const until = isKept ? NEVER : `least(${NEVER}, toDateTime(received, 'UTC') + ${(place.days ?? 0) * DAY_S})`;
     return [{ place: placeText(place), until }];
   });
   let moved = 0;
-  for (let from = 0; from < early.length; from += PLACES_MAX) {
-    const some = early.slice(from, from + PLACES_MAX);
+  for (const [index, some] of slices(early, (each) => each.place.length + each.until.length).entries()) {
     const until = `multiIf(${some.map((each) => `${each.place}, ${each.until}`).join(', ')}, expires)`;
     const condition = `${month} AND expires < ${until}`;
     const rows = await countOf(engine, table, condition);
@@ -158,7 +159,7 @@ async function move(
     moved += rows;
     await mutate(engine, table, `UPDATE expires = ${until}`, condition, {
       ...options,
-      mark: `${options.mark}-${from}`,
+      mark: `${options.mark}-${index}`,
     });
   }
   return moved;
@@ -178,18 +179,33 @@ async function remove(
     const place = placeOf(each, rules, made);
     const cutoffS = cutoffOf(place, rules.nowMs);
     if (cutoffS === null || each.oldest >= cutoffS) return [];
-    const held = place.holds.map((hold) => ` AND NOT (${heldRows(table, hold)})`).join('');
+    // Of the hold's channels this is one.
+    const held = place.holds.map(({ channels: _, ...hold }) => ` AND NOT (${heldRows(table, hold)})`).join('');
     return [`(${placeText(place)} AND ${received} < toDateTime(${cutoffS}, 'UTC')${held})`];
   });
   let deleted = 0;
-  for (let from = 0; from < conditions.length; from += PLACES_MAX) {
-    const condition = `${within} AND (${conditions.slice(from, from + PLACES_MAX).join(' OR ')})`;
+  for (const [index, some] of slices(conditions, (each) => each.length).entries()) {
+    const condition = `${within} AND (${some.join(' OR ')})`;
     const rows = await countOf(engine, table, condition);
     if (rows === 0) continue;
     deleted += rows;
-    await mutate(engine, table, 'DELETE', condition, { ...options, mark: `${options.mark}-${from}` });
+    await mutate(engine, table, 'DELETE', condition, { ...options, mark: `${options.mark}-${index}` });
   }
   return deleted;
 }
 
 const placeText = ({ org, channel }: Place): string => `(org = ${literal(org)} AND channel = ${literal(channel)})`;
+
+function slices<T>(all: readonly T[], charactersOf: (each: T) => number): T[][] {
+  const found: T[][] = [];
+  let characters = Number.POSITIVE_INFINITY;
+  for (const each of all) {
+    characters += charactersOf(each);
+    if (characters > PLACES_CHARACTERS_MAX) {
+      found.push([]);
+      characters = charactersOf(each);
+    }
+    found.at(-1)?.push(each);
+  }
+  return found;
+}
