@@ -586,14 +586,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a channel
-         * @description Its connections and retained messages go with it.
+         * @description Its connections and retained messages go with it. What is stored of its messages stays for as long as it is kept, unless data=delete.
          */
         delete: operations["deleteChannel"];
         options?: never;
         head?: never;
         /**
          * Change fields of a channel
-         * @description profile and limits are replaced as a whole; retention holds for messages from now on.
+         * @description profile and limits are replaced as a whole; retention holds also for what is stored already.
          */
         patch: operations["updateChannel"];
         trace?: never;
@@ -632,6 +632,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/channels/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a channel is: rates, lag, what is lost and why, who publishes
+         * @description What was refused for its rate or its size has no channel: the nodes count it, in GET /metrics.
+         */
+        get: operations["getChannelHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/channels/{id}/latest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The last value of each series of a channel
+         * @description The reading with the latest time of each channel, name, publisher and subtopic, whatever its kind, in the order of these. It tells neither protocol nor update_time. As JSON, or as NDJSON, which carries the cursor in the head Next-Cursor.
+         */
+        get: operations["getChannelLatest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/channels/{id}/messages": {
         parameters: {
             query?: never;
@@ -641,7 +681,7 @@ export interface paths {
         };
         /**
          * Readings of a channel, newest first
-         * @description For things with subscribe on the channel and for members of its organisation.
+         * @description For things with subscribe on the channel and for members of its organisation. With aggregation one value a bucket and series. Accept or format: JSON in pages, or NDJSON, CSV, Arrow and Parquet as a stream.
          */
         get: operations["listMessages"];
         put?: never;
@@ -930,8 +970,129 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Messages and records that could not be processed, newest first */
+        /**
+         * Messages and records that could not be processed, newest first
+         * @description With the beginning of their payloads; GET /dead-letters/{id} gives all of one.
+         */
         get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dead-letters/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One dead letter, with all of its payload */
+        get: operations["getDeadLetter"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dead-letters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Publish what a dead letter holds anew, edited if you like
+         * @description In the name of its publisher, with relative times counted from when it came first. The same content again is the same message.
+         */
+        post: operations["replayDeadLetter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dead-letters/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put dead letters aside that nobody will replay
+         * @description They are kept as long as before, and listed by ?state=discarded. At most 10000 a request.
+         */
+        post: operations["discardDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dead-letters/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay many dead letters, as they are
+         * @description A job: GET /jobs/{id} tells how far it is. It takes what is open now, the newest first.
+         */
+        post: operations["replayDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deletions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deletions, newest first
+         * @description They stay here when what they deleted is gone, also those of deleted channels.
+         */
+        get: operations["listDeletions"];
+        put?: never;
+        /**
+         * Delete stored data, physically
+         * @description What was accepted before it began is deleted, on every replica, and rollups and last values are corrected. GET /deletions/{id} proves it.
+         */
+        post: operations["createDeletion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deletions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of a deletion */
+        get: operations["getDeletion"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1004,6 +1165,85 @@ export interface paths {
         };
         /** This document, to read */
         get: operations["getDocs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List exports, newest first */
+        get: operations["listExports"];
+        put?: never;
+        /**
+         * Write the answer of a question to files
+         * @description A job writes them, in parts of about a million rows each. What the platform took after the request is not in them.
+         */
+        post: operations["createExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/exports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an export is, and its files */
+        get: operations["getExport"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an export and its files
+         * @description One that is under way is stopped. Objects in a bucket stay.
+         */
+        delete: operations["deleteExport"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/exports/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop an export; what it has made is removed */
+        post: operations["cancelExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/exports/{id}/files/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file of an export
+         * @description Takes Range, If-Range and If-None-Match. Who asks must be allowed to read all of what was asked for.
+         */
+        get: operations["getExportFile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1382,6 +1622,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/holds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List holds, newest first; released ones, too */
+        get: operations["listHolds"];
+        put?: never;
+        /**
+         * Hold stored data: it is neither deleted nor does it expire
+         * @description Holds for what is stored and for what comes, until it is released. What retention had already overtaken may be gone before it is in force.
+         */
+        post: operations["createHold"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/holds/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a hold */
+        get: operations["getHold"];
+        put?: never;
+        post?: never;
+        /**
+         * Release a hold
+         * @description Retention holds again for what it spoke of, but for what another one holds. It stays in the list.
+         */
+        delete: operations["deleteHold"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/identify": {
         parameters: {
             query?: never;
@@ -1430,6 +1712,121 @@ export interface paths {
         put?: never;
         /** Whether the owner of a key may publish to a channel or subscribe to it */
         post: operations["checkAccessByKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List imports, newest first */
+        get: operations["listImports"];
+        put?: never;
+        /**
+         * Import a file of readings into a channel
+         * @description The body is the file: CSV, NDJSON, Parquet, line protocol or SenML, plain or packed with gzip or zstd, up to 64 MiB. Larger ones come in parts of at most 1 MiB: leave the body empty and say ?sha256=, then PUT /imports/{id}/parts/{place} and POST /imports/{id}/start. The same file for the same channel, read the same way, is the same import: of a finished one the answer is 200, one that was cut short goes on where it was. Rows are published as any message is; who imports may speak for things that they may update (things.update), where the thing may publish.
+         */
+        post: operations["createImport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an import is, and what it came to */
+        get: operations["getImport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop an import; what is on the log stays
+         * @description The same file, sent again, goes on where this one ended.
+         */
+        post: operations["cancelImport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports/{id}/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rows of a file that were rejected, and why
+         * @description The first 1000 are kept with the beginning of their line; the import says how many there are.
+         */
+        get: operations["getImportErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports/{id}/parts/{place}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Send a part of a file
+         * @description Of at most 1 MiB, places from 0 on. A part that is sent again replaces what was there.
+         */
+        put: operations["putImportPart"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/imports/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin with an import whose parts have all come */
+        post: operations["startImport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1819,7 +2216,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What became of a message */
+        /**
+         * What became of a message
+         * @description Its id is what publishing answers (HTTP: `id`; WebSocket: the ack), and what subscribers get with it. MQTT and CoAP acknowledge without one: GET /channels/{id}/health names the last.
+         */
         get: operations["getMessage"];
         put?: never;
         post?: never;
@@ -2630,6 +3030,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/readings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The same, of a query that fits into an address
+         * @description For things with subscribe on the channels and for members of their organisation. Each channel that is named must be readable; without, all are asked that are. Never are two series mixed in one, unless across says so. JSON has numbers; NDJSON, CSV, Arrow and Parquet have every kind of value, as a stream of rows.
+         */
+        get: operations["getReadings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readings/latest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The last value of many series
+         * @description The reading with the latest time of each channel, name, publisher and subtopic, whatever its kind, in the order of these. It tells neither protocol nor update_time. As JSON, or as NDJSON, which carries the cursor in the head Next-Cursor.
+         */
+        post: operations["latestReadings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readings/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Readings of many series, as they are or aggregated
+         * @description For things with subscribe on the channels and for members of their organisation. Each channel that is named must be readable; without, all are asked that are. Never are two series mixed in one, unless across says so. JSON has numbers; NDJSON, CSV, Arrow and Parquet have every kind of value, as a stream of rows.
+         */
+        post: operations["queryReadings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/roles": {
         parameters: {
             query?: never;
@@ -2702,6 +3162,106 @@ export interface paths {
         };
         /** Serial numbers of the certificates that a thing has */
         get: operations["listThingSerials"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sql": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask by SQL
+         * @description One SELECT of ClickHouse’s SQL over the organisation’s own rows, or EXPLAIN of one. For users who may read every message of it. What is refused, and why: docs/sql.md.
+         */
+        post: operations["sql"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sql/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List saved queries */
+        get: operations["listSqlQueries"];
+        put?: never;
+        /**
+         * Save a query
+         * @description The statement is checked, not run. Its parameters have the values that are given here unless who runs it gives others.
+         */
+        post: operations["createSqlQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sql/queries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a saved query */
+        get: operations["getSqlQuery"];
+        /** Replace a saved query */
+        put: operations["replaceSqlQuery"];
+        post?: never;
+        /** Delete a saved query */
+        delete: operations["deleteSqlQuery"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sql/queries/{id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run a saved query
+         * @description As POST /sql, with the rights of who runs it.
+         */
+        post: operations["runSqlQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sql/schema": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tables, columns and functions of SQL
+         * @description For who completes words, and your limits.
+         */
+        get: operations["getSqlSchema"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2917,6 +3477,26 @@ export interface paths {
         post?: never;
         /** End the overlap: the key before this one is void at once */
         delete: operations["endPreviousThingKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/things/{id}/latest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The last value of each series that a thing published
+         * @description In all channels that you may read. The reading with the latest time of each channel, name, publisher and subtopic, whatever its kind, in the order of these. It tells neither protocol nor update_time. As JSON, or as NDJSON, which carries the cursor in the head Next-Cursor.
+         */
+        get: operations["getThingLatest"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -3850,8 +4430,10 @@ export interface components {
                 fields?: string[];
                 /** @description Keep the payload too, whatever its content type. */
                 keep_raw?: boolean;
-                /** @description Delete what is stored after so long. */
+                /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                 retention_days?: number;
+                /** @description Keep rollups and last values so long, if that is longer. */
+                rollup_retention_days?: number;
                 /** @description Member of JSON messages that holds their time; a path with dots. */
                 time_field?: string;
                 /**
@@ -3864,6 +4446,147 @@ export interface components {
             /** Format: date-time */
             updated_at: string;
             version: number;
+        };
+        ChannelHealth: {
+            /** Format: date-time */
+            at: string;
+            /** Format: uuid */
+            channel: string;
+            content_types: {
+                messages: number;
+                type: string;
+            }[];
+            enabled: boolean;
+            /** @description In plain words, the worst first. */
+            findings: {
+                /** @description What to do about it. */
+                do: string;
+                /** @enum {string} */
+                severity: "error" | "warning" | "info" | "ok";
+                text: string;
+            }[];
+            /** @description What waits in the partition of the channel, and how long the first of it has waited; null: this node has no log. */
+            lag: {
+                messages: number;
+                partition: number;
+                seconds: number;
+            } | null;
+            last_message: {
+                content_type: string;
+                /** Format: uuid */
+                id: string;
+                protocol: string;
+                publisher: string;
+                readings: number;
+                reason?: string;
+                /** Format: date-time */
+                received: string;
+                subtopic: string;
+            } | null;
+            publisher_count: number;
+            /** @description Who published most in the widest window. */
+            publishers: {
+                dead: number;
+                id: string;
+                /** Format: date-time */
+                last: string;
+                messages: number;
+                name?: string;
+            }[];
+            /** @description Of what is processed. A window that could not be counted at a bounded cost is left out. */
+            rates: {
+                "1d"?: {
+                    bytes: number;
+                    /** @description By reason. */
+                    dead_messages: {
+                        [key: string]: number;
+                    };
+                    /** @description By reason. */
+                    dead_records: {
+                        [key: string]: number;
+                    };
+                    /** @description Messages that were left out on purpose, by reason. */
+                    dropped: {
+                        [key: string]: number;
+                    };
+                    messages: number;
+                    messages_per_second: number;
+                    readings: number;
+                    readings_per_second: number;
+                };
+                "1h"?: {
+                    bytes: number;
+                    /** @description By reason. */
+                    dead_messages: {
+                        [key: string]: number;
+                    };
+                    /** @description By reason. */
+                    dead_records: {
+                        [key: string]: number;
+                    };
+                    /** @description Messages that were left out on purpose, by reason. */
+                    dropped: {
+                        [key: string]: number;
+                    };
+                    messages: number;
+                    messages_per_second: number;
+                    readings: number;
+                    readings_per_second: number;
+                };
+                "1m"?: {
+                    bytes: number;
+                    /** @description By reason. */
+                    dead_messages: {
+                        [key: string]: number;
+                    };
+                    /** @description By reason. */
+                    dead_records: {
+                        [key: string]: number;
+                    };
+                    /** @description Messages that were left out on purpose, by reason. */
+                    dropped: {
+                        [key: string]: number;
+                    };
+                    messages: number;
+                    messages_per_second: number;
+                    readings: number;
+                    readings_per_second: number;
+                };
+                "15m"?: {
+                    bytes: number;
+                    /** @description By reason. */
+                    dead_messages: {
+                        [key: string]: number;
+                    };
+                    /** @description By reason. */
+                    dead_records: {
+                        [key: string]: number;
+                    };
+                    /** @description Messages that were left out on purpose, by reason. */
+                    dropped: {
+                        [key: string]: number;
+                    };
+                    messages: number;
+                    messages_per_second: number;
+                    readings: number;
+                    readings_per_second: number;
+                };
+            };
+            /** @description Whose publishing was refused since yesterday; for who may read the audit. */
+            refused: {
+                count: number;
+                id: string;
+                name: string | null;
+                reason: string;
+            }[];
+            /** @description Connected with publish, and nothing came from them. */
+            silent: {
+                enabled: boolean;
+                id: string;
+                name: string;
+                online: boolean;
+                seen: boolean;
+            }[];
         };
         Codec: components["schemas"]["CodecSummary"] & {
             script: string;
@@ -3991,15 +4714,39 @@ export interface components {
         };
         DeadLetter: {
             channel: string;
+            content_type: string;
             detail: string;
             /** @enum {string} */
-            encoding: "utf8" | "base64";
-            /** Format: uuid */
+            encoding: "utf8" | "base64" | "hex";
+            /** @description Of the letter: the id of the message, with `.<index>` of a record. */
             id: string;
             /** @description Of the record in its pack; null: the whole message. */
             index: number | null;
+            log: {
+                offset: number;
+                partition: number;
+            };
+            /** Format: uuid */
+            message: string;
+            org: string;
+            /** @description In a list, the beginning of a large one. */
             payload: string;
+            protocol: string;
+            publisher: string;
             reason: string;
+            /** Format: date-time */
+            received: string;
+            /** @description Messages that it was replayed as, the latest first. */
+            replays: string[];
+            /** @description Bytes of the whole payload. */
+            size: number;
+            /** @enum {string} */
+            state: "open" | "replayed" | "discarded";
+            /** Format: date-time */
+            state_at: string | null;
+            state_by: string | null;
+            subtopic: string;
+            truncated: boolean;
         };
         Decision: {
             allowed: boolean;
@@ -4026,13 +4773,120 @@ export interface components {
                 [key: string]: number;
             };
         };
+        Deletion: {
+            /** Format: date-time */
+            asked_at: string;
+            /** @description Who asked for it. */
+            asked_by: {
+                id: string | null;
+                kind: string;
+                name: string | null;
+            };
+            /**
+             * Format: date-time
+             * @description Not begun before.
+             */
+            due_at: string;
+            error: string | null;
+            /** Format: date-time */
+            finished_at: string | null;
+            /** @description What it reached when it began. */
+            found: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Format: uuid
+             * @description Also that of its job.
+             */
+            id: string;
+            /** Format: uuid */
+            org: string;
+            reason: string;
+            /** @description What was left of that, asked again when all was done: proof if 0. */
+            remaining: {
+                [key: string]: number;
+            } | null;
+            request: {
+                [key: string]: unknown;
+            };
+            /** @description SHA-256 of organisation, reason and request: names it in the audit. */
+            request_hash: string;
+            /** @enum {string} */
+            status: "waiting" | "running" | "done" | "failed" | "cancelled";
+        };
+        Discarded: {
+            /** @description Those that were open. */
+            discarded: number;
+            /** @description The filter matches more: ask again. */
+            more: boolean;
+        };
         Done: {
             id: string;
             response: string;
         };
+        Export: {
+            bytes: number;
+            /** @enum {string|null} */
+            compression: "gzip" | "zstd" | null;
+            /** Format: date-time */
+            created_at: string;
+            created_by: string | null;
+            /** @enum {string} */
+            destination: "download" | "s3";
+            /** Format: date-time */
+            expires_at: string | null;
+            files: {
+                bytes: number;
+                /** @description Whether this node can give it. */
+                here: boolean;
+                name: string;
+                rows: number;
+                /** @description Of the bytes of the file, hex. */
+                sha256: string;
+                /** @description Where it is: a path of this API, or s3://bucket/key. */
+                url: string;
+            }[];
+            /** Format: date-time */
+            finished_at: string | null;
+            /** @enum {string} */
+            format: "csv" | "ndjson" | "parquet" | "arrow";
+            /**
+             * Format: uuid
+             * @description Also of its job.
+             */
+            id: string;
+            /** @description Channels of the organisation that are not in it, since you may not read them. */
+            left_out: number;
+            name: string;
+            /** Format: uuid */
+            org: string;
+            query?: {
+                [key: string]: unknown;
+            };
+            /** @description Why it failed. */
+            reason: string | null;
+            /** @description That have been written. */
+            rows: number;
+            /** @description As counted when it began; 0 while or where it is not known. */
+            rows_total: number;
+            sql?: {
+                [key: string]: unknown;
+            };
+            /** @enum {string} */
+            status: "waiting" | "running" | "done" | "failed" | "cancelled" | "expired";
+        };
         Fate: {
             channel: string;
             content_type: string;
+            /** @description Its dead letters, at most 100. */
+            dead?: {
+                detail: string;
+                id: string;
+                index: number | null;
+                reason: string;
+                replays: string[];
+                state: string;
+            }[];
             dead_letters: number;
             decision?: string;
             detail: string;
@@ -4048,11 +4902,37 @@ export interface components {
             reason?: string;
             /** Format: date-time */
             received: string;
+            /**
+             * Format: uuid
+             * @description The message that it repeats, while the log still has it.
+             */
+            repeats?: string;
+            /** @description Id of the dead letter that it is the replay of. */
+            replay_of?: string;
             size: number;
             /** @enum {string} */
             status: "accepted" | "stored" | "dead";
+            /** @description Its way, step by step. */
+            steps: {
+                /**
+                 * Format: date-time
+                 * @description Where it is known when.
+                 */
+                at?: string;
+                detail: string;
+                /** @description Where to look: a path of this API. */
+                link?: string;
+                /** @enum {string} */
+                what: "accepted" | "durable" | "waiting" | "decided" | "processed" | "stored" | "dead" | "dropped" | "delivered";
+            }[];
             stored?: string;
             subtopic: string;
+            waiting?: {
+                /** @description Messages that are processed before it. */
+                before: number;
+                /** @description How long the first of them has waited already. */
+                seconds: number;
+            };
         };
         Grant: {
             actions: string[];
@@ -4107,9 +4987,110 @@ export interface components {
             groups: components["schemas"]["GroupNode"][];
             total: number;
         };
+        Hold: {
+            /** @description null: all. */
+            channels: string[] | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Who asked for it. */
+            created_by: {
+                id: string | null;
+                kind: string;
+                name: string | null;
+            };
+            /** Format: date-time */
+            from: string | null;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Since then what was about to expire is kept, too; null: not yet.
+             */
+            in_force_at: string | null;
+            name: string;
+            /** Format: uuid */
+            org: string;
+            /** @description null: all. */
+            publishers: string[] | null;
+            reason: string;
+            /** Format: date-time */
+            released_at: string | null;
+            /** @description Who asked for it. */
+            released_by: {
+                id: string | null;
+                kind: string;
+                name: string | null;
+            } | null;
+            /** Format: date-time */
+            to: string | null;
+        };
         Identified: {
             /** Format: uuid */
             id: string;
+        };
+        Import: {
+            /** Format: uuid */
+            channel: string;
+            /** Format: date-time */
+            created_at: string;
+            dry_run: boolean;
+            /** @description Lines, rows or packs of the file that have been worked off. */
+            entries: number;
+            file: string | null;
+            /** Format: date-time */
+            finished_at: string | null;
+            /** @enum {string} */
+            format: "csv" | "ndjson" | "parquet" | "lineprotocol" | "senml";
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: uuid
+             * @description GET /jobs/{id}; POST /jobs/{id}/cancel stops it.
+             */
+            job: string | null;
+            /** @description Where its messages stand in the log, with those of others between. */
+            log: {
+                first: number;
+                last: number;
+                partition: number;
+            } | null;
+            messages: number;
+            /** Format: uuid */
+            org: string;
+            /** @description Parts that have come without a gap; of one that waits for its file. */
+            parts?: number;
+            /** @description Whether all its messages have been stored; what of them could not be is in GET /deadletters. */
+            processed: boolean;
+            /** @description That they hold. */
+            readings: number;
+            /** @description Why it failed as a whole. */
+            reason: string | null;
+            /** @description Of them, those that were not: GET /imports/{id}/errors says why. */
+            rejected: number;
+            /** @description Of them, those that were put on the log. */
+            rows: number;
+            sha256: string;
+            /** @description Of the file, as far as it has come. */
+            size: number;
+            /** @enum {string} */
+            status: "uploading" | "running" | "done" | "failed" | "cancelled";
+        };
+        InspectedDeadLetter: components["schemas"]["DeadLetter"] & {
+            /** @description What to do about it. */
+            advice: string;
+            /** @description The payload as JSON, if it is some. */
+            json?: unknown;
+            /** @description Why it is no JSON, and where. */
+            json_error?: {
+                column?: number;
+                line?: number;
+                message: string;
+                near?: string;
+                /** @description Character, from 0. */
+                position?: number;
+            };
+            /** @description Id of the letter that this message is the replay of. */
+            replay_of?: string;
         };
         Invitation: {
             /** Format: date-time */
@@ -4165,23 +5146,72 @@ export interface components {
         Job: {
             /** Format: date-time */
             created_at: string;
-            /** @description Items that have been worked off, whether they could be made or not. */
+            /** @description What has been worked off, whether it could be made or not. */
             done: number;
-            /** @description Of them, those that could not be made: GET /jobs/{id}/results?errors=true tells why. */
+            /** @description Of it, what could not be made: of items GET /jobs/{id}/results?errors=true tells why. */
             failed: number;
             /** Format: date-time */
             finished_at: string | null;
             /** Format: uuid */
             id: string;
             /** @enum {string} */
-            kind: "things.create" | "channels.create";
+            kind: "things.create" | "channels.create" | "exports.create" | "imports.create" | "deletions.create" | "deadletters.replay";
             /** Format: uuid */
             org: string;
             /** @description Why it failed as a whole. */
             reason: string | null;
+            /** @description What it came to, as far as it is known; null of jobs that make items. */
+            result?: unknown;
             /** @enum {string} */
             status: "waiting" | "running" | "done" | "failed" | "cancelled";
+            /** @description 0 while it is not known. */
             total: number;
+            /** @description What total, done and failed count: items, rows, bytes, messages. */
+            unit: string;
+        };
+        Latest: {
+            channels_left_out?: number;
+            /** @description Gives the next page; absent when this was the last. */
+            cursor?: string;
+            limit: number;
+            messages: components["schemas"]["Reading"][];
+        };
+        LatestQuery: {
+            /** @description Ids or aliases. All of the organisation that you may read, if left out. */
+            channels?: string[];
+            /** @description From the page before. */
+            cursor?: string;
+            /** @description Series at most (1,000). */
+            limit?: number;
+            /** @description Full names of readings. */
+            names?: string[];
+            /** @description Ids of things or users that published. */
+            publishers?: string[];
+            /** @description Things of the organisation, resolved to publishers when the question is asked: 10,000 at most. */
+            selector?: {
+                /**
+                 * Format: uuid
+                 * @description In this group or below it.
+                 */
+                group_id?: string;
+                /** @description What their metadata must contain. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                /** @description Tags that they have all of. */
+                tags?: string[];
+                /** @enum {string} */
+                type?: "device" | "gateway" | "app";
+            };
+            /** @description Exactly these subtopics; "" for readings without. */
+            subtopics?: string[];
+            /** @description The same as publishers, of things. */
+            things?: string[];
+            /**
+             * @description How times are written: s if left out, to the microsecond.
+             * @enum {string}
+             */
+            time?: "s" | "ms" | "us" | "ns" | "rfc3339";
         };
         LoginProviders: {
             providers: {
@@ -4313,8 +5343,10 @@ export interface components {
                     fields?: string[];
                     /** @description Keep the payload too, whatever its content type. */
                     keep_raw?: boolean;
-                    /** @description Delete what is stored after so long. */
+                    /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                     retention_days?: number;
+                    /** @description Keep rollups and last values so long, if that is longer. */
+                    rollup_retention_days?: number;
                     /** @description Member of JSON messages that holds their time; a path with dots. */
                     time_field?: string;
                     /**
@@ -4475,6 +5507,11 @@ export interface components {
             /** @description Of all that a manifest can tell of the organisation. */
             version: string;
         };
+        MatchingDeadLetters: {
+            matching: number;
+            /** @description There are more than could be counted. */
+            more: boolean;
+        };
         Me: components["schemas"]["User"] & {
             orgs: {
                 /** Format: uuid */
@@ -4595,6 +5632,37 @@ export interface components {
             private_key?: string;
             private_key_type: string;
         };
+        NewExport: {
+            /**
+             * @description Of csv, ndjson and arrow; Parquet is compressed.
+             * @enum {string}
+             */
+            compression?: "gzip" | "zstd";
+            /** @description download if left out; or the bucket that the platform is configured with. */
+            destination?: "download" | {
+                s3: {
+                    /** @description Below <prefix of the platform>/<organisation>/. */
+                    prefix?: string;
+                };
+            };
+            /** @description Seconds that files for download are kept once all are made: 7 days if left out, 28 at most. */
+            expires_in?: number;
+            /** @enum {string} */
+            format: "csv" | "ndjson" | "parquet" | "arrow";
+            /** @description What the files are called by; export if left out. */
+            name?: string;
+            query?: components["schemas"]["ReadingsQuery"];
+            /** @description Of csv: text that begins with = + - @, a tab or a carriage return gets an apostrophe before it, so that no spreadsheet takes it for a formula. */
+            spreadsheet?: boolean;
+            /** @description The answer of a statement, in the place of a query. */
+            sql?: {
+                parameters?: {
+                    [key: string]: string | number | boolean | null | (string | number)[];
+                };
+                /** @description One SELECT, as POST /sql takes it. */
+                query: string;
+            };
+        };
         OauthError: {
             error: string;
             error_description?: string;
@@ -4655,6 +5723,8 @@ export interface components {
                 [key: string]: unknown;
             };
             name: string;
+            retention_days: number | null;
+            rollup_retention_days: number | null;
             tags: string[];
             /** Format: date-time */
             updated_at: string;
@@ -4735,7 +5805,8 @@ export interface components {
             /** @description base64url without padding. */
             data_value?: string;
             name: string;
-            protocol: string;
+            /** @description Not of latest and aggregated values. */
+            protocol?: string;
             publisher: string;
             string_value?: string;
             /** @description "" if none. */
@@ -4744,7 +5815,102 @@ export interface components {
             time: number | string;
             unit?: string;
             update_time?: number;
-            value?: number;
+            /** @description null: a number that JSON does not know, or none in a bucket. */
+            value?: number | null;
+        };
+        /** @description Readings, as POST /readings/query asks for them. */
+        ReadingsQuery: {
+            /** @description Fields that series are brought together over: ["publisher"] gives one for all publishers of a name. */
+            across?: ("channel" | "publisher" | "name" | "subtopic" | "unit")[];
+            /** @description Any of min, max, avg, sum, count, first, last, median, stddev, variance, rate, delta, integral, twa, histogram, p0 to p100. Readings as they are, if left out. */
+            aggregations?: string[];
+            /** @description Ids or aliases. All of the organisation that you may read, if left out. */
+            channels?: string[];
+            /**
+             * @description How v and vs compare: eq if left out; contains is for vs.
+             * @enum {string}
+             */
+            comparator?: "eq" | "lt" | "le" | "gt" | "ge" | "contains";
+            /**
+             * @description asc if left out; desc gives the newest where limit cuts.
+             * @enum {string}
+             */
+            dir?: "asc" | "desc";
+            /**
+             * @description What buckets without readings are given: none if left out.
+             * @enum {string}
+             */
+            fill?: "none" | "null" | "previous" | "linear";
+            /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. */
+            from?: string;
+            histogram?: {
+                bins: number;
+                max?: number;
+                min?: number;
+            };
+            /** @description Width of a bucket, a number and a unit: 100ms, 5m, 1h, 1d, 1w, 1mo, 1q, 1y. One bucket for the whole range, if left out. */
+            interval?: string;
+            /** @description Points of a series at most (10,000 if left out), or rows at most (all if left out). */
+            limit?: number;
+            /** @description Beginning of the names. */
+            name_prefix?: string;
+            /** @description Full names of readings. */
+            names?: string[];
+            /**
+             * @description Of rows: time if left out.
+             * @enum {string}
+             */
+            order?: "time" | "name";
+            protocols?: ("unknown" | "http" | "ws" | "mqtt" | "coap" | "lora")[];
+            /** @description Ids of things or users that published. */
+            publishers?: string[];
+            /**
+             * @description auto: rollups where they answer exactly.
+             * @enum {string}
+             */
+            rollups?: "auto" | "raw";
+            /** @description Things of the organisation, resolved to publishers when the question is asked: 10,000 at most. */
+            selector?: {
+                /**
+                 * Format: uuid
+                 * @description In this group or below it.
+                 */
+                group_id?: string;
+                /** @description What their metadata must contain. */
+                metadata?: {
+                    [key: string]: unknown;
+                };
+                /** @description Tags that they have all of. */
+                tags?: string[];
+                /** @enum {string} */
+                type?: "device" | "gateway" | "app";
+            };
+            /** @description Series at most (1,000). */
+            series_limit?: number;
+            /** @description Exactly these subtopics; "" for readings without. */
+            subtopics?: string[];
+            /** @description Points of a series at most, by largest triangles. */
+            thin?: number;
+            /** @description The same as publishers, of things. */
+            things?: string[];
+            /**
+             * @description How times are written: s if left out, to the microsecond.
+             * @enum {string}
+             */
+            time?: "s" | "ms" | "us" | "ns" | "rfc3339";
+            /** @description IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out. */
+            time_zone?: string;
+            /** @description Before this time. */
+            to?: string;
+            /** @description Unit that values are converted to, within their dimension. */
+            unit?: string;
+            /** @description Number to compare the value with. */
+            v?: number;
+            vb?: boolean;
+            /** @description Data value, base64url. */
+            vd?: string;
+            /** @description Text to compare the string value with. */
+            vs?: string;
         };
         Registration: {
             /** Format: date-time */
@@ -4762,6 +5928,15 @@ export interface components {
             code: string;
             /** Format: date-time */
             expires_at: string;
+        };
+        Replay: {
+            /**
+             * Format: uuid
+             * @description Of the new message: GET /messages/{id} tells what becomes of it.
+             */
+            id: string;
+            /** @description The very same was replayed before: nothing was done now. */
+            repeated: boolean;
         };
         Role: {
             actions: string[];
@@ -4781,10 +5956,51 @@ export interface components {
             updated_at: string;
             version: number;
         };
+        SavedQuery: {
+            /** Format: date-time */
+            created_at: string;
+            description: string;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** Format: uuid */
+            org: string;
+            parameters: {
+                [key: string]: unknown;
+            };
+            query: string;
+            /** Format: date-time */
+            updated_at: string;
+            version: number;
+        };
         ScopeMeaning: {
             actions: string[];
             scope: string;
             words: string;
+        };
+        SeriesAnswer: {
+            /** @description Channels of the organisation that were not asked, where none was named. */
+            channels_left_out?: number;
+            /** @description What the members of a point are: time, then the values. */
+            columns: string[];
+            /** @description Whether series_limit left series out. */
+            cut: boolean;
+            series: {
+                channel?: string;
+                /** @description Whether limit left points out. */
+                cut: boolean;
+                name?: string;
+                /** @description [time, value, …]; null where there is no value, or none that JSON knows. */
+                points: unknown[][];
+                publisher?: string;
+                subtopic?: string;
+                unit?: string;
+            }[];
+            used: {
+                /** @enum {string} */
+                source: "readings" | "rollups_1m" | "rollups_1h";
+                why: string;
+            };
         };
         Source: {
             /** @description Of the policy, of the channel that it is connected with. */
@@ -4797,6 +6013,46 @@ export interface components {
             sid: string | null;
             /** @description Of the policy. */
             version: number | null;
+        };
+        SqlAnswer: {
+            columns: {
+                name: string;
+                /** @description Of ClickHouse. */
+                type: string;
+            }[];
+            /** @description An object a row. 64-bit integers, decimals, nan and inf are text. */
+            data: {
+                [key: string]: unknown;
+            }[];
+            rows: number;
+            statistics: {
+                /** @description Of the answer. */
+                bytes: number;
+                /** @description Seconds. */
+                elapsed: number;
+            };
+        };
+        SqlSchema: {
+            /** @description By group. Combinators as -If and -OrNull are allowed, too. */
+            functions: {
+                [key: string]: string[];
+            };
+            limits: {
+                memory_bytes: number;
+                result_bytes: number;
+                result_rows: number;
+                rows_read: number;
+                seconds: number;
+            };
+            tables: {
+                columns: {
+                    comment: string;
+                    name: string;
+                    type: string;
+                }[];
+                comment: string;
+                name: string;
+            }[];
         };
         Statement: {
             /** @description publish, subscribe, <entity>.<verb>, <entity>.*, *. */
@@ -5132,7 +6388,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "networkservers:read" | "networkservers:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "sql:read" | "queries:read" | "queries:write" | "networkservers:read" | "networkservers:write")[];
                     tags?: string[];
                 };
             };
@@ -5338,7 +6594,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "networkservers:read" | "networkservers:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "sql:read" | "queries:read" | "queries:write" | "networkservers:read" | "networkservers:write")[];
                     tags?: string[];
                 };
             };
@@ -5576,7 +6832,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "networkservers:read" | "networkservers:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "sql:read" | "queries:read" | "queries:write" | "networkservers:read" | "networkservers:write")[];
                     tags?: string[];
                 };
             };
@@ -5994,7 +7250,7 @@ export interface operations {
                     /** @description Where people are sent back to, compared exactly; of native programs a port on the loopback may differ. */
                     redirect_uris?: string[];
                     /** @description What it may ask for at most (GET /oauth/scopes). Left out: openid, profile, email and offline_access; of a machine none, which means: all that its policies and connections give it. */
-                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "networkservers:read" | "networkservers:write")[];
+                    scopes?: ("openid" | "profile" | "email" | "offline_access" | "messages:publish" | "messages:subscribe" | "things:read" | "things:write" | "channels:read" | "channels:write" | "connections:read" | "connections:write" | "groups:read" | "groups:write" | "policies:read" | "policies:write" | "certs:read" | "certs:write" | "deadletters:read" | "deadletters:write" | "orgs:read" | "orgs:write" | "members:read" | "members:write" | "invitations:read" | "invitations:write" | "roles:read" | "roles:write" | "keys:read" | "apps:read" | "audit:read" | "jobs:read" | "jobs:write" | "commands:read" | "commands:write" | "codecs:read" | "codecs:write" | "sql:read" | "queries:read" | "queries:write" | "networkservers:read" | "networkservers:write")[];
                     tags?: string[];
                 }[];
             };
@@ -8634,8 +9890,10 @@ export interface operations {
                         fields?: string[];
                         /** @description Keep the payload too, whatever its content type. */
                         keep_raw?: boolean;
-                        /** @description Delete what is stored after so long. */
+                        /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                         retention_days?: number;
+                        /** @description Keep rollups and last values so long, if that is longer. */
+                        rollup_retention_days?: number;
                         /** @description Member of JSON messages that holds their time; a path with dots. */
                         time_field?: string;
                         /**
@@ -8685,8 +9943,10 @@ export interface operations {
                             fields?: string[];
                             /** @description Keep the payload too, whatever its content type. */
                             keep_raw?: boolean;
-                            /** @description Delete what is stored after so long. */
+                            /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                             retention_days?: number;
+                            /** @description Keep rollups and last values so long, if that is longer. */
+                            rollup_retention_days?: number;
                             /** @description Member of JSON messages that holds their time; a path with dots. */
                             time_field?: string;
                             /**
@@ -8905,8 +10165,10 @@ export interface operations {
                         fields?: string[];
                         /** @description Keep the payload too, whatever its content type. */
                         keep_raw?: boolean;
-                        /** @description Delete what is stored after so long. */
+                        /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                         retention_days?: number;
+                        /** @description Keep rollups and last values so long, if that is longer. */
+                        rollup_retention_days?: number;
                         /** @description Member of JSON messages that holds their time; a path with dots. */
                         time_field?: string;
                         /**
@@ -9029,7 +10291,10 @@ export interface operations {
     };
     deleteChannel: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What becomes of what is stored of it: keep if left out; delete needs deletions.create. */
+                data?: "keep" | "delete";
+            };
             header?: {
                 /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
                 "If-Match"?: string;
@@ -9127,6 +10392,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A part of the platform does not answer; try again after Retry-After. */
             503: {
                 headers: {
@@ -9186,8 +10460,10 @@ export interface operations {
                         fields?: string[];
                         /** @description Keep the payload too, whatever its content type. */
                         keep_raw?: boolean;
-                        /** @description Delete what is stored after so long. */
+                        /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                         retention_days?: number;
+                        /** @description Keep rollups and last values so long, if that is longer. */
+                        rollup_retention_days?: number;
                         /** @description Member of JSON messages that holds their time; a path with dots. */
                         time_field?: string;
                         /**
@@ -9504,21 +10780,205 @@ export interface operations {
             };
         };
     };
+    getChannelHealth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its health. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelHealth"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getChannelLatest: {
+        parameters: {
+            query?: {
+                /** @description From the page before. */
+                cursor?: string;
+                /** @description In the place of Accept. */
+                format?: "json" | "ndjson";
+                /**
+                 * @description Series at most, 1 to 100,000 (1,000).
+                 * @example 10000
+                 */
+                limit?: string;
+                /** @description Full name of the reading. */
+                name?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+                /** @description Id of the thing or user. */
+                publisher?: string;
+                /** @description Exactly this subtopic. */
+                subtopic?: string;
+                /** @description How times are written: s if left out, to the microsecond. */
+                time?: "s" | "ms" | "us" | "ns" | "rfc3339";
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The last value of each series. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Latest"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listMessages: {
         parameters: {
             query?: {
+                /**
+                 * @description As MAX, MIN, SUM, COUNT, AVG, first, last, median, p95, in any case: one value a bucket and series.
+                 * @example AVG
+                 */
+                aggregation?: string;
                 /** @description How v and vs compare: eq if left out; lt means value < v. */
                 comparator?: "eq" | "lt" | "le" | "gt" | "ge";
                 /** @description From the page before; takes the place of offset. */
                 cursor?: string;
                 /** @description desc for time and asc for name if left out */
                 dir?: "asc" | "desc";
+                /** @description What buckets without readings are given: none if left out. */
+                fill?: "none" | "null" | "previous" | "linear";
+                /** @description In the place of Accept. messages is json. */
+                format?: "json" | "messages" | "ndjson" | "csv" | "arrow" | "parquet";
                 /**
-                 * @description From this time on: seconds since 1970, or RFC 3339.
+                 * @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d.
                  * @example 2026-01-05T11:00:00Z
                  */
                 from?: string;
-                /** @description How many to give at most, 1 to 1000 (10). */
+                /**
+                 * @description Width of a bucket, as 5m or "1 hour". One bucket for all, if left out.
+                 * @example 5m
+                 */
+                interval?: string;
+                /** @description How many to give at most: 1 to 1000 of a page (10); any, or all, of a streamed format (all). */
                 limit?: string;
                 /**
                  * @description Full name of the reading.
@@ -9529,14 +10989,18 @@ export interface operations {
                 offset?: string;
                 /** @description time if left out */
                 order?: "time" | "name";
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
                 /** @description By which the message came. */
                 protocol?: "unknown" | "http" | "ws" | "mqtt" | "coap" | "lora";
                 /** @description Id of the thing or user that published. */
                 publisher?: string;
-                /** @description Exactly this subtopic, its segments parted by dots. */
+                /** @description Exactly this subtopic, its segments parted by slashes. */
                 subtopic?: string;
                 /** @description How times are written: s if left out, to the microsecond. */
                 time?: "s" | "ms" | "us" | "ns" | "rfc3339";
+                /** @description IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out. */
+                time_zone?: string;
                 /**
                  * @description Before this time.
                  * @example 2026-01-05T12:00:00Z
@@ -9572,6 +11036,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
                         cursor?: string;
                         limit: number;
                         messages: components["schemas"]["Reading"][];
@@ -9617,6 +11082,13 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The head of the request is larger than 16 KiB. */
             431: {
@@ -10013,6 +11485,8 @@ export interface operations {
     listPayloads: {
         parameters: {
             query?: {
+                /** @description From the page before; takes the place of offset. */
+                cursor?: string;
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
                 /** @description How many to skip (0). */
@@ -10648,8 +12122,10 @@ export interface operations {
                         fields?: string[];
                         /** @description Keep the payload too, whatever its content type. */
                         keep_raw?: boolean;
-                        /** @description Delete what is stored after so long. */
+                        /** @description Delete what is stored after so long. Left out, what the organisation says holds. */
                         retention_days?: number;
+                        /** @description Keep rollups and last values so long, if that is longer. */
+                        rollup_retention_days?: number;
                         /** @description Member of JSON messages that holds their time; a path with dots. */
                         time_field?: string;
                         /**
@@ -11895,6 +13371,10 @@ export interface operations {
                  * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
                  */
                 channel?: string;
+                /** @description From the page before; takes the place of offset. */
+                cursor?: string;
+                /** @description Received from this time on: seconds since 1970, or RFC 3339. */
+                from?: string;
                 /** @description How many to give at most, 1 to 1000 (10). */
                 limit?: string;
                 /** @description Id of the message. */
@@ -11903,8 +13383,20 @@ export interface operations {
                 offset?: string;
                 /** @description The organisation, if you are a member of several. */
                 org?: string;
-                /** @description Why it could not be processed. */
+                /** @description Id of the thing or user that published. */
+                publisher?: string;
+                /**
+                 * @description Why it could not be processed.
+                 * @example malformed_json
+                 */
                 reason?: string;
+                /**
+                 * @description open if left out: those about which nothing was done.
+                 * @example discarded
+                 */
+                state?: "open" | "replayed" | "discarded" | "all";
+                /** @description Received before this time. */
+                to?: string;
             };
             header?: never;
             path?: never;
@@ -11968,6 +13460,810 @@ export interface operations {
             };
             /** @description The head of the request is larger than 16 KiB. */
             431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDeadLetter: {
+        parameters: {
+            query?: {
+                /** @description utf8 if left out, and if it is some. */
+                encoding?: "utf8" | "base64" | "hex";
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the dead-letter.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The letter, looked through. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InspectedDeadLetter"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replayDeadLetter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the dead-letter.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Of what is published; the one of the letter if left out. */
+                    content_type?: string;
+                    /**
+                     * @description Of a payload that is a text; utf8 if left out.
+                     * @enum {string}
+                     */
+                    encoding?: "utf8" | "base64";
+                    /** @description What to publish instead: a text, or JSON. Left out: what the letter holds. */
+                    payload?: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description The very same had been replayed before. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description It is on the log: Location tells its fate. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    discardDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Which open letters; an empty object: all. */
+                    filter?: {
+                        /** @description Id of the channel. */
+                        channel?: string;
+                        /** @description Received from this time on: seconds since 1970, or RFC 3339. */
+                        from?: string;
+                        /**
+                         * Format: uuid
+                         * @description Id of the message.
+                         */
+                        message?: string;
+                        /** @description Id of the thing or user that published. */
+                        publisher?: string;
+                        /** @description Why it could not be processed. */
+                        reason?: string;
+                        /** @description Received before this time. */
+                        to?: string;
+                    };
+                    ids?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description How many were open, and are no more. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Discarded"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replayDeadLetters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Only tell how many there are. */
+                    dry_run?: boolean;
+                    /** @description Which open letters; an empty object: all. */
+                    filter: {
+                        /** @description Id of the channel. */
+                        channel?: string;
+                        /** @description Received from this time on: seconds since 1970, or RFC 3339. */
+                        from?: string;
+                        /**
+                         * Format: uuid
+                         * @description Id of the message.
+                         */
+                        message?: string;
+                        /** @description Id of the thing or user that published. */
+                        publisher?: string;
+                        /** @description Why it could not be processed. */
+                        reason?: string;
+                        /** @description Received before this time. */
+                        to?: string;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description How many there are (dry_run). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MatchingDeadLetters"];
+                };
+            };
+            /** @description The job: Location names it. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDeletions: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many to give at most, 1 to 1000 (10).
+                 * @example 5
+                 */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of deletions. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        deletions: components["schemas"]["Deletion"][];
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createDeletion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description Every channel of the organisation, in the place of channels.
+                     * @enum {boolean}
+                     */
+                    all?: true;
+                    /** @description Ids, also of channels that are deleted. */
+                    channels?: string[];
+                    /** @description Only count what would be deleted now. */
+                    dry_run?: boolean;
+                    /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. Of readings their own time, else the reception. */
+                    from?: string;
+                    /** @description Only readings of these names; with what: readings. */
+                    names?: string[];
+                    /** @description Only what these things or users have published. */
+                    publishers?: string[];
+                    /** @description Why, for who reads it later. */
+                    reason: string;
+                    subtopics?: string[];
+                    /** @description Before this time. */
+                    to?: string;
+                    /**
+                     * @description With readings go the rollups and last values made of them.
+                     * @enum {string}
+                     */
+                    what: "readings" | "payloads" | "dead_letters" | "message_log" | "all";
+                };
+            };
+        };
+        responses: {
+            /** @description With dry_run: what would be deleted. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        found: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is being done: Location names it. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Some of it is held: detail says by which hold. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getDeletion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the deletion.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The deletion; once it is done, the proof of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -12770,6 +15066,543 @@ export interface operations {
                 };
                 content: {
                     "text/html": string;
+                };
+            };
+        };
+    };
+    listExports: {
+        parameters: {
+            query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of exports. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        exports: {
+                            /** @enum {string|null} */
+                            compression: "gzip" | "zstd" | null;
+                            /** Format: date-time */
+                            created_at: string;
+                            created_by: string | null;
+                            /** @enum {string} */
+                            destination: "download" | "s3";
+                            /** Format: date-time */
+                            expires_at: string | null;
+                            /** Format: date-time */
+                            finished_at: string | null;
+                            /** @enum {string} */
+                            format: "csv" | "ndjson" | "parquet" | "arrow";
+                            /**
+                             * Format: uuid
+                             * @description Also of its job.
+                             */
+                            id: string;
+                            /** @description Channels of the organisation that are not in it, since you may not read them. */
+                            left_out: number;
+                            name: string;
+                            /** Format: uuid */
+                            org: string;
+                            query?: {
+                                [key: string]: unknown;
+                            };
+                            /** @description Why it failed. */
+                            reason: string | null;
+                            /** @description That have been written. */
+                            rows: number;
+                            /** @description As counted when it began; 0 while or where it is not known. */
+                            rows_total: number;
+                            sql?: {
+                                [key: string]: unknown;
+                            };
+                            /** @enum {string} */
+                            status: "waiting" | "running" | "done" | "failed" | "cancelled" | "expired";
+                        }[];
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewExport"];
+            };
+        };
+        responses: {
+            /** @description It is being made: Location names it. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the export.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the export.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the export.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getExportFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the export.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+                /**
+                 * @description Id of the file.
+                 * @example hall-0001.csv.gz
+                 */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description The part that Range names. */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -15724,6 +18557,368 @@ export interface operations {
             };
         };
     };
+    listHolds: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Those that are not released, or that are; all if left out.
+                 * @example true
+                 */
+                active?: "true" | "false";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of holds. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        holds: components["schemas"]["Hold"][];
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Only these; all of the organisation if left out. */
+                    channels?: string[];
+                    /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. */
+                    from?: string;
+                    name: string;
+                    publishers?: string[];
+                    /** @description Why, for who reads it later. */
+                    reason: string;
+                    /** @description Before this time. */
+                    to?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The hold. */
+            201: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A deletion of some of it has begun already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the hold.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hold. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteHold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the hold.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The hold, released. */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Hold"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     identify: {
         parameters: {
             query?: never;
@@ -16012,6 +19207,678 @@ export interface operations {
             };
             /** @description No, or nobody knows it. */
             429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listImports: {
+        parameters: {
+            query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+                /**
+                 * @description all if left out
+                 * @example running
+                 */
+                status?: "uploading" | "running" | "done" | "failed" | "cancelled";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of imports. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        imports: components["schemas"]["Import"][];
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createImport: {
+        parameters: {
+            query: {
+                /**
+                 * @description Id or alias of the channel that the readings go to.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                channel: string;
+                /** @description Columns that are a reading each, and their names: temp=temperature[Cel],hum. All that mean nothing else, if left out. */
+                columns?: string;
+                /** @description Of CSV; told by its first line, if left out. */
+                delimiter?: string;
+                /** @description true: the file is read and checked, nothing is stored. */
+                dry_run?: "true" | "false";
+                /**
+                 * @description Name of the file, for people and for its format.
+                 * @example history.csv
+                 */
+                file?: string;
+                /** @description true: also where the same file has been imported the same way; its readings are stored again. */
+                force?: "true" | "false";
+                /** @description What the file is; left out, it is told by the name of the file. */
+                format?: "csv" | "ndjson" | "parquet" | "lineprotocol" | "senml";
+                /** @description Which column is what, as time=ts,name=sensor,value=val: of time, name, value, unit, publisher, subtopic. */
+                map?: string;
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+                /** @description Thing (id, external id or name) in whose name rows are imported that name none; you, if left out. */
+                publisher?: string;
+                /** @description Rows a second at most. */
+                rate?: string;
+                /**
+                 * @description Of the file as it is sent. Needed where it comes in parts.
+                 * @example e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+                 */
+                sha256?: string;
+                /** @description Of rows that name none. */
+                subtopic?: string;
+                /** @description Of line protocol: how a name is made ({measurement}/{field}); {tag} is the value of a tag. */
+                template?: string;
+                /** @description auto, if left out: numbers by their size. */
+                time_format?: "auto" | "rfc3339" | "s" | "ms" | "us" | "ns";
+                /** @description Of times that say no offset, as Europe/Berlin (UTC). */
+                time_zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description It was imported before. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description It waits for its parts. */
+            201: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description It is being imported. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the import.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The import. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the import.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The import. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getImportErrors: {
+        parameters: {
+            query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the import.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of rejected rows, in the order of the file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        errors: {
+                            line: number;
+                            reason: string;
+                            text: string;
+                        }[];
+                        limit: number;
+                        offset: number;
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    putImportPart: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the import.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150
+                 */
+                id: string;
+                /**
+                 * @description Id of the part.
+                 * @example 0
+                 */
+                place: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description The import. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the import.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The import. */
+            202: {
+                headers: {
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
                 headers: {
                     /** @description Seconds to wait before the next try. */
                     "Retry-After"?: string;
@@ -19969,6 +23836,10 @@ export interface operations {
                         [key: string]: unknown;
                     };
                     name: string;
+                    /** @description Delete what is stored after so long, where a channel does not say otherwise; null: as the installation does. */
+                    retention_days?: number | null;
+                    /** @description Keep rollups and last values so long, if that is longer. */
+                    rollup_retention_days?: number | null;
                     tags?: string[];
                 };
             };
@@ -20285,6 +24156,10 @@ export interface operations {
                         [key: string]: unknown;
                     };
                     name?: string;
+                    /** @description Delete what is stored after so long, where a channel does not say otherwise; null: as the installation does. */
+                    retention_days?: number | null;
+                    /** @description Keep rollups and last values so long, if that is longer. */
+                    rollup_retention_days?: number | null;
                     tags?: string[];
                 };
             };
@@ -23845,6 +27720,411 @@ export interface operations {
             };
         };
     };
+    getReadings: {
+        parameters: {
+            query?: {
+                /** @description Parted by commas. Fields that series are brought together over: ["publisher"] gives one for all publishers of a name. */
+                across?: string;
+                /**
+                 * @description Parted by commas. Any of min, max, avg, sum, count, first, last, median, stddev, variance, rate, delta, integral, twa, histogram, p0 to p100. Readings as they are, if left out.
+                 * @example avg
+                 */
+                aggregations?: string;
+                /**
+                 * @description Parted by commas. Ids or aliases. All of the organisation that you may read, if left out.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                channels?: string;
+                /** @description How v and vs compare: eq if left out; contains is for vs. */
+                comparator?: string;
+                /** @description asc if left out; desc gives the newest where limit cuts. */
+                dir?: string;
+                /** @description What buckets without readings are given: none if left out. */
+                fill?: string;
+                /** @description In the place of Accept. */
+                format?: "json" | "ndjson" | "csv" | "arrow" | "parquet";
+                /** @example now-15m */
+                from?: string;
+                histogram?: string;
+                /** @example 1m */
+                interval?: string;
+                /** @description Points of a series at most (10,000 if left out), or rows at most (all if left out). */
+                limit?: string;
+                /** @description Beginning of the names. */
+                name_prefix?: string;
+                /**
+                 * @description Parted by commas. Full names of readings.
+                 * @example temperature
+                 */
+                names?: string;
+                /** @description Of rows: time if left out. */
+                order?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+                /** @description Parted by commas. */
+                protocols?: string;
+                /** @description Parted by commas. Ids of things or users that published. */
+                publishers?: string;
+                /** @description auto: rollups where they answer exactly. */
+                rollups?: string;
+                selector?: string;
+                /** @description Series at most (1,000). */
+                series_limit?: string;
+                /** @description Parted by commas. Exactly these subtopics; "" for readings without. */
+                subtopics?: string;
+                /** @description Points of a series at most, by largest triangles. */
+                thin?: string;
+                /** @description Parted by commas. The same as publishers, of things. */
+                things?: string;
+                /** @description How times are written: s if left out, to the microsecond. */
+                time?: string;
+                time_zone?: string;
+                to?: string;
+                /** @description Unit that values are converted to, within their dimension. */
+                unit?: string;
+                /** @description Number to compare the value with. */
+                v?: string;
+                vb?: string;
+                /** @description Data value, base64url. */
+                vd?: string;
+                /** @description Text to compare the string value with. */
+                vs?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Series with their points; as rows in the other formats. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesAnswer"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    latestReadings: {
+        parameters: {
+            query?: {
+                /** @description In the place of Accept. */
+                format?: "json" | "ndjson";
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LatestQuery"];
+            };
+        };
+        responses: {
+            /** @description The last value of each series. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Latest"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queryReadings: {
+        parameters: {
+            query?: {
+                /** @description In the place of Accept. */
+                format?: "json" | "ndjson" | "csv" | "arrow" | "parquet";
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReadingsQuery"];
+            };
+        };
+        responses: {
+            /** @description Series with their points; as rows in the other formats. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SeriesAnswer"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listRoles: {
         parameters: {
             query?: {
@@ -24519,6 +28799,948 @@ export interface operations {
                         offset: number;
                         total: number;
                     };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sql: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description In place of Accept.
+                     * @enum {string}
+                     */
+                    format?: "json" | "ndjson" | "csv" | "arrow" | "parquet";
+                    /** @description Values of {name:Type} in the statement. 64-bit integers and times are given as text. */
+                    parameters?: {
+                        [key: string]: string | number | boolean | null | (string | number)[];
+                    };
+                    /** @description One SELECT of ClickHouse’s SQL over the tables of GET /sql/schema, or EXPLAIN of one. */
+                    query: string;
+                    /** @description Seconds that it may take, if fewer than your role allows. */
+                    timeout?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The rows: as JSON, or by Accept as NDJSON, CSV, Arrow or Parquet. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SqlAnswer"];
+                };
+            };
+            /** @description It is no SQL, or names what is not there; detail says what and where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It ran into a limit, or a value could not be computed; detail says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organisation runs too many at once; try again after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listSqlQueries: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended, as its answer said: brings its order along, and offset counts from there. */
+                cursor?: string;
+                /**
+                 * @description desc if left out
+                 * @example asc
+                 */
+                dir?: "asc" | "desc";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description Part of the name, in any case. */
+                name?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /**
+                 * @description created if left out
+                 * @example name
+                 */
+                order?: "created" | "updated" | "name" | "id";
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of saved queries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        offset: number;
+                        queries: components["schemas"]["SavedQuery"][];
+                        total: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createSqlQuery: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    description?: string;
+                    name: string;
+                    /** @description Values of {name:Type} in the statement. 64-bit integers and times are given as text. */
+                    parameters?: {
+                        [key: string]: string | number | boolean | null | (string | number)[];
+                    };
+                    /** @description One SELECT of ClickHouse’s SQL over the tables of GET /sql/schema, or EXPLAIN of one. */
+                    query: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The saved query. */
+            201: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQuery"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSqlQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the querie.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The saved query. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQuery"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replaceSqlQuery: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the querie.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    description?: string;
+                    name: string;
+                    /** @description Values of {name:Type} in the statement. 64-bit integers and times are given as text. */
+                    parameters?: {
+                        [key: string]: string | number | boolean | null | (string | number)[];
+                    };
+                    /** @description One SELECT of ClickHouse’s SQL over the tables of GET /sql/schema, or EXPLAIN of one. */
+                    query: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The saved query. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQuery"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteSqlQuery: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the querie.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is gone; the header Deleted says what went with it. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    runSqlQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the querie.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description In place of Accept.
+                     * @enum {string}
+                     */
+                    format?: "json" | "ndjson" | "csv" | "arrow" | "parquet";
+                    /** @description Values of {name:Type} in the statement. 64-bit integers and times are given as text. */
+                    parameters?: {
+                        [key: string]: string | number | boolean | null | (string | number)[];
+                    };
+                    /** @description Seconds that it may take, if fewer than your role allows. */
+                    timeout?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The rows: as JSON, or by Accept as NDJSON, CSV, Arrow or Parquet. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SqlAnswer"];
+                };
+            };
+            /** @description It is no SQL, or names what is not there; detail says what and where. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It ran into a limit, or a value could not be computed; detail says which. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organisation runs too many at once; try again after Retry-After. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getSqlSchema: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What statements may name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SqlSchema"];
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -26722,6 +31944,108 @@ export interface operations {
             };
             /** @description It is at another version than If-Match says. */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getThingLatest: {
+        parameters: {
+            query?: {
+                /** @description From the page before. */
+                cursor?: string;
+                /** @description In the place of Accept. */
+                format?: "json" | "ndjson";
+                /** @description Series at most, 1 to 100,000 (1,000). */
+                limit?: string;
+                /**
+                 * @description Full name of the reading.
+                 * @example temperature
+                 */
+                name?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+                /** @description Exactly this subtopic. */
+                subtopic?: string;
+                /** @description How times are written: s if left out, to the microsecond. */
+                time?: "s" | "ms" | "us" | "ns" | "rfc3339";
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the thing.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0010
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The last value of each series. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Latest"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
