@@ -24,7 +24,7 @@ export interface ExportWorld {
   /** Readings a second apart from T0 on, received just now; made in the engine, since they may be many. */
   fill(rows: number, more?: { channel?: string; receivedUs?: number; first?: number; name?: string }): Promise<void>;
   /** Until an export is over. */
-  over(asker: Asker, id: string): Promise<Record<string, never>>;
+  over(asker: Asker, id: string, msMax?: number): Promise<Record<string, never>>;
   stop(): Promise<void>;
 }
 
@@ -80,8 +80,8 @@ export async function startExportWorld(settings: Readonly<Record<string, unknown
         session.close();
       }
     },
-    over: (asker, id) =>
-      eventually('the export is over', 180_000, async () => {
+    over: (asker, id, msMax = 180_000) =>
+      eventually('the export is over', msMax, async () => {
         const { body } = await asker.call('GET', `/exports/${id}`);
         return ['waiting', 'running'].includes(body.status) ? false : body;
       }),
