@@ -116,9 +116,9 @@ describe('series', () => {
             same(answer, expected, question, readings);
           }
         }),
-        { seed: SEED, numRuns: LONG ? 5_000 : 100, endOnFailure: false },
+        { seed: SEED, numRuns: LONG ? 5_000 : 100, endOnFailure: true },
       );
-      ok(points > 1_000, 'the questions are about something');
+      ok(points > 500, 'the questions are about something');
       deepEqual([...sources].toSorted(), ['readings', 'rollups_1h', 'rollups_1m']);
     },
     LONG ? 1_800_000 : 120_000,
@@ -215,7 +215,7 @@ describe('series', () => {
 
   test('takes long lists and hostile texts for what they are', async () => {
     const names = Array.from(
-      { length: 3_000 },
+      { length: 10_000 },
       (_, index) => `6f1d9c1e-0000-4000-8000-${String(index).padStart(12, '0')}`,
     );
     equal((await questions.series(ask({ names: [...names, 'n'] }))).series.length, 4);
@@ -333,10 +333,11 @@ const roomsGiven: fc.Arbitrary<Room[]> = fc
       plain: fc.boolean(),
       seeds: fc.array(
         fc.record({
-          at: fc.integer({ min: 0, max: 400 }),
+          // Many at the same time.
+          at: fc.oneof(fc.integer({ min: 0, max: 400 }), fc.integer({ min: 0, max: 8 })),
           jitterUs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 2_000 })),
-          publisher: fc.constantFrom('p1', 'p2'),
-          name: fc.constantFrom('a', 'hall/a', 'hall/b'),
+          publisher: fc.constantFrom('p1', 'p1', 'p2'),
+          name: fc.constantFrom('a', 'a', 'a', 'hall/a', 'hall/b'),
           subtopic: fc.constantFrom('', '', '', 's'),
           unit: fc.constantFrom('Cel', 'Cel', 'Cel', 'K', 'degF'),
           protocol: fc.constantFrom('mqtt', 'http'),
@@ -431,7 +432,7 @@ function questionGiven(rooms: readonly Room[]): fc.Arbitrary<Partial<SeriesQuest
         timeZone: fc.constantFrom(...ZONES),
         fill: fc.constantFrom('none', 'none', 'null', 'previous', 'linear'),
         across: rarely(fc.subarray([...seriesFields])),
-        unit: rarely(fc.constantFrom('Cel', 'K', 'degF')),
+        unit: rarely(fc.constantFrom('Cel', 'K', 'degF'), 6),
         histogram: rarely(
           fc.constantFrom({ bins: 3 }, { bins: 7, min: -10, max: 20 }, { bins: 4, min: 0 }, { bins: 2, max: 5.5 }),
         ),
@@ -447,10 +448,8 @@ function questionGiven(rooms: readonly Room[]): fc.Arbitrary<Partial<SeriesQuest
       });
   }) as fc.Arbitrary<Partial<SeriesQuestion>>;
 }
-const rarely = <T>(value: fc.Arbitrary<T>, freq = 5): fc.Arbitrary<T | undefined> =>
-  fc
-    .option(value, { nil: undefined, freq: 1 })
-    .chain((some) => fc.integer({ min: 1, max: freq }).map((n) => (n === 1 ? some : undefined)));
+const rarely = <T>(value: fc.Arbitrary<T>, weight = 14): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ weight, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: value });
 
 /** Equal but for the last bits of what is added in another order. */
 function same(
