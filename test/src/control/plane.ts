@@ -19,6 +19,7 @@ import {
   type Registry,
   RegistryConfig,
 } from '@millrace/registry';
+import { lazySql } from './lazy-sql.ts';
 
 export const ADMIN = { email: 'admin@example.org', password: 'correct horse battery' };
 const SECRET = Buffer.alloc(32, 7);
@@ -131,6 +132,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const postgres = await embeddedPostgres({ directory: join(directory, 'postgres'), logger }).start();
   const codecsConfig = CodecsConfig.parse({ MILLRACE_CODECS_MS_MAX: CODECS_MS_MAX });
   const codecs = await codecRunner(codecsConfig, { metrics: createMetrics(), logger }).start();
+  const lazy = lazySql(directory);
   const nodes: Node[] = [];
   return {
     url: postgres.value.url,
@@ -161,6 +163,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
         registry,
         gate,
         store: NO_STORE,
+        sql: lazy.sql,
         ...stores,
         codecs: codecs.value,
         selfRegister: true,
@@ -187,6 +190,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     async dispose() {
       for (const node of nodes) await node.stop();
       await codecs.stop();
+      await lazy.close();
       await postgres.stop();
       rmSync(directory, { recursive: true, force: true });
     },
