@@ -39,7 +39,9 @@ export function describeFates(
         seen.push(...got.keys);
         cursor = got.cursor;
         if (cursor === undefined) break;
-        if (count === 0) await write(dead((newer += 1_000)));
+        if (count > 0) continue;
+        newer += 1_000;
+        await write(dead(newer));
       }
       return seen;
     };
