@@ -35,6 +35,8 @@ const ASKING = new Set([
   'POST /identify',
   'POST /things/search',
   'POST /codecs/test',
+  'POST /sql',
+  'POST /sql/queries/{id}/run',
 ]);
 
 /** Why a request that succeeded has left too little in the audit; null if it left what it should.
