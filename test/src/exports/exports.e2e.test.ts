@@ -137,6 +137,22 @@ describe('an export', () => {
     }
   });
 
+  test('may be what a statement of SQL answers; one that would be refused is refused at once', SLOW, async () => {
+    const sql = {
+      query: 'SELECT name, count() AS readings FROM readings WHERE channel = {of:String} GROUP BY name ORDER BY name',
+      parameters: { of: world.channel },
+    };
+    const made = await make({ sql, format: 'csv' });
+    expect(made).toMatchObject({ status: 'done', reason: null, sql, rows: 10 });
+    const { bytes } = await take(world.owner, made.files[0]?.url ?? '');
+    expect(bytes.toString().split('\n').slice(0, 2)).toEqual([
+      '"name","readings"',
+      expect.stringMatching(/^"name0","?250"?$/),
+    ]);
+    expect((await ask(world.owner, { sql: { query: 'SELECT * FROM system.tables' }, format: 'csv' })).status).toBe(403);
+    expect((await ask(world.owner, { sql: { query: 'SELECT nonsense' }, format: 'csv' })).status).toBe(400);
+  });
+
   test('lies in a file that only the node can read, and is gone when it is deleted', SLOW, async () => {
     const made = await make({ query: query({ limit: 10 }), format: 'csv' });
     const directory = join(world.plane.directory, 'exports', made.id);
@@ -236,5 +252,33 @@ describe('room', () => {
       return !left.includes(accepted.body.id);
     });
     await node.stop();
+  });
+});
+
+describe('when its node goes', () => {
+  test('another goes on with what is left: no file is made twice, and no reading is missing', SLOW, async () => {
+    const settings = { MILLRACE_EXPORTS_FILE_ROWS: 100 };
+    const rows = 15_000;
+    const first = await world.another(settings);
+    const one = first.as(world.owner);
+    const { body: channel } = await one.call('POST', '/channels', { name: 'long' });
+    await world.fill(rows, { channel: channel.id });
+    const accepted = await ask(one, { query: { channels: [channel.id] }, format: 'ndjson' });
+    const begun = async (): Promise<File[]> => (await one.call('GET', `/exports/${accepted.body.id}`)).body.files;
+    await eventually('it has begun', 60_000, async () => (await begun()).length > 1);
+    const second = await world.another(settings);
+    const made = await begun();
+    await first.node.stop();
+    const two = second.as(world.owner);
+    const over = (await world.over(two, accepted.body.id)) as unknown as { files: File[] };
+    expect(over).toMatchObject({ status: 'done', rows, rows_total: rows });
+    expect(over.files.length).toBeGreaterThan(made.length);
+    expect(over.files.slice(0, made.length)).toEqual(made);
+    const times = new Set<number>();
+    for (const { url } of over.files) {
+      const lines = (await take(two, url)).bytes.toString().trimEnd().split('\n');
+      for (const line of lines) times.add(JSON.parse(line).time);
+    }
+    expect(times.size).toBe(rows);
   });
 });

@@ -40,6 +40,7 @@ export async function startExportWorld(settings: Readonly<Record<string, unknown
       registry: node.registry,
       gate: node.gate,
       store: store.value,
+      sql: store.value.sql,
       selfRegister: true,
       version: '1.2.3',
       metrics: createMetrics(),
