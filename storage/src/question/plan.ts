@@ -68,7 +68,7 @@ export function planReadings(question: SeriesQuestion, why: string, more: QueryP
     parameters: { ...parameters, ...buckets.parameters, ...unit.parameters, ...more },
   };
   const readings = (columns: readonly string[], also: readonly string[]): string =>
-    `SELECT ${[...keys.map((key) => `readings.${key} AS k_${key}`), `${unit.unknown} AS u`, ...columns].join(', ')}
+    `SELECT ${[...keys.map((key) => `${keyOf(key, parameters)} AS k_${key}`), `${unit.unknown} AS u`, ...columns].join(', ')}
   FROM readings WHERE ${[...where, ...also].join(' AND ')}`;
   const ns = 'toUnixTimestamp64Nano(readings.time) AS ns';
   const position = ['readings.log_partition AS lp', 'readings.log_offset AS lo', 'readings.`index` AS li'];
@@ -125,6 +125,10 @@ ORDER BY ${[...keyColumns(keys), ...sorted].join(', ')} LIMIT ${question.limit +
 const IS_NUMBER = 'isNotNull(readings.value)';
 const NOT_NAN = 'NOT isNaN(assumeNotNull(readings.value))';
 const FINITE = 'isFinite(assumeNotNull(readings.value)) AND isNotNull(readings.value)';
+
+/** A field that the selection gives one value is not grouped by: that it is a constant, the engine sees. */
+const keyOf = (field: SeriesField, parameters: QueryParameters): string =>
+  Object.hasOwn(parameters, `of_${field}`) ? `{of_${field}:String}` : `readings.${field}`;
 
 export const keyColumns = (keys: readonly SeriesField[]): string[] => keys.map((key) => `k_${key}`);
 export const keysOf = ({ across }: SeriesQuestion): SeriesField[] =>
