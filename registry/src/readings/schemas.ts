@@ -172,10 +172,21 @@ export type WhoseBody = Pick<LatestBody, keyof typeof whose>;
 const LISTS = ['channels', 'publishers', 'things', 'names', 'subtopics', 'protocols', 'aggregations', 'across'];
 const JSONS = ['selector', 'histogram', 'v', 'vb', 'thin', 'limit', 'series_limit'];
 
+/** Of those whose own description does not come along. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  selector: 'Things of the organisation, as {"metadata": {…}, "tags": […], "type": "device", "group_id": "…"}. JSON.',
+  from: `From this time on: ${INSTANT}.`,
+  to: 'Before this time.',
+  vb: 'Truth value: true or false.',
+  interval: `Width of a bucket, ${INTERVAL}. One bucket for the whole range, if left out.`,
+  time_zone: 'IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out.',
+  histogram: 'Bounds and count of its bins, as {"bins": 10, "min": 0, "max": 1}. JSON.',
+};
+
 /** The same in a query string: lists parted by commas; selector and histogram as JSON. */
 export const ReadingsParameters = z.object(
   Object.fromEntries(
-    Object.entries(queryFields).map(([name, { description = '' }]) => {
+    Object.entries(queryFields).map(([name, { description = MEANINGS[name] ?? '' }]) => {
       const form = LISTS.includes(name) ? 'Parted by commas. ' : '';
       return [name, z.string().max(8_192).optional().describe(`${form}${description}`)];
     }),
