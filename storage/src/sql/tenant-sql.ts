@@ -27,7 +27,7 @@ const FORMATS: Readonly<Record<SqlFormat, string>> = {
   parquet: 'Parquet',
 };
 /** What a statement may take while it is looked at, over tables without rows. */
-const LOOK: Partial<QueryLimits> = { secondsMax: 5, bytesMax: 512 * 1024 * 1024 };
+const LOOK: Partial<QueryLimits> = { secondsMax: 20, bytesMax: 512 * 1024 * 1024 };
 const INVENTORY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** A statement that passed every check. */

@@ -109,7 +109,7 @@ export async function openTwoOrgs(neighbours = true): Promise<TwoOrgs> {
     org: OURS,
     query,
     parameters,
-    limits: { seconds: 20, memoryBytes: 1 << 29, rowsRead: 10_000_000, resultRows: 10_000, resultBytes: 1 << 24 },
+    limits: { seconds: 120, memoryBytes: 1 << 29, rowsRead: 10_000_000, resultRows: 10_000, resultBytes: 1 << 24 },
     inventory: async (table) => (table === 'things' ? things : channels.map((each) => JSON.stringify(each))).join('\n'),
   });
   return {
