@@ -156,6 +156,8 @@ export function isTotal({ name, type, arguments: given }: Computed): boolean {
   if (ARITHMETIC.has(lower)) return isNumber(type);
   // A pattern that comes from a row may be none.
   if (PATTERNS.has(lower)) return given[1]?.isConstant === true;
+  // Some of these read texts, too, and a text may be none.
+  if (OF_NO_TEXT.has(lower) && given.some((each) => !each.isConstant && each.type.includes('String'))) return false;
   const [first] = given;
   if (OF_NUMBERS.has(lower)) return first !== undefined && isNumber(first.type);
   if (OF_TIMES.has(lower)) return first !== undefined && isTime(first.type);
@@ -164,9 +166,13 @@ export function isTotal({ name, type, arguments: given }: Computed): boolean {
 /** The same, whatever it is given. */
 export function isTotalByName(name: string): boolean {
   const lower = name.toLowerCase();
-  return isAggregate(name) || (total.has(lower) && !ARITHMETIC.has(lower) && !PATTERNS.has(lower));
+  return (
+    isAggregate(name) ||
+    (total.has(lower) && !ARITHMETIC.has(lower) && !PATTERNS.has(lower) && !OF_NO_TEXT.has(lower))
+  );
 }
 const ARITHMETIC = lowered(TOTAL.arithmetic);
+const OF_NO_TEXT = lowered([...TOTAL.mathematics, ...TOTAL.rounding, ...TOTAL.dates, ...TOTAL.intervals]);
 const PATTERNS = new Set(['like', 'notlike', 'ilike', 'notilike']);
 const OF_NUMBERS = lowered(words('toFloat64 toFloat32 toInt32 toInt64 toUInt32 toUInt64'));
 const OF_TIMES = lowered(words('toDate toDate32 toDateTime'));

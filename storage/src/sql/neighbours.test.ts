@@ -33,6 +33,8 @@ const PROBES: readonly string[] = [
   `JSONExtract(if(string_value LIKE '${CANARY}%', '{', '{"a":1}'), 'a', 'Int32') = 1`,
   `toFixedString(if(string_value LIKE '${CANARY}%', 'aaaa', 'a'), 2) != 'zz'`,
   `formatDateTime(time, if(value = ${CANARY_NUMBER}, '%', '%Y')) != ''`,
+  `toIntervalDay(if(string_value LIKE '${CANARY}%', 'x', '1')) = toIntervalDay(1)`,
+  `toUnixTimestamp(if(string_value LIKE '${CANARY}%', 'x', '2026-01-01 00:00:00')) > 0`,
   `transform(value, [${CANARY_NUMBER}], [1], 0) = 0`,
   `arrayExists(x -> intDiv(1, toInt64(x) - ${CANARY_NUMBER}) > 5, [assumeNotNull(value)]) = 0`,
 ];
