@@ -167,8 +167,7 @@ export function isTotal({ name, type, arguments: given }: Computed): boolean {
 export function isTotalByName(name: string): boolean {
   const lower = name.toLowerCase();
   return (
-    isAggregate(name) ||
-    (total.has(lower) && !ARITHMETIC.has(lower) && !PATTERNS.has(lower) && !OF_NO_TEXT.has(lower))
+    isAggregate(name) || (total.has(lower) && !ARITHMETIC.has(lower) && !PATTERNS.has(lower) && !OF_NO_TEXT.has(lower))
   );
 }
 const ARITHMETIC = lowered(TOTAL.arithmetic);
