@@ -72,10 +72,13 @@ export async function startNode(
 
   try {
     // Nothing is stored before the registry is there.
+    const blockingThreads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
     const shards: LogShards = { shardOf: (...of) => registry.logShards.shardOf(...of) };
     const [log, store, database] = await assembly.startTogether([
       patient(messagesTopic(openLog(config.log, { directory: directory.file('log'), ...tools }), config.log)),
-      patient(openStore(config.storage, { directory: directory.file('clickhouse'), shards, ...tools })),
+      patient(
+        openStore(config.storage, { directory: directory.file('clickhouse'), shards, blockingThreads, ...tools }),
+      ),
       postgres(config, directory, logger, workersConnections(workerCount)),
     ]);
     const password = adminPassword(directory, config.registry.MILLRACE_ADMIN_PASSWORD);

@@ -33,6 +33,8 @@ import { createUpkeep } from './upkeep/upkeep.ts';
 import { Writer } from './write/writer.ts';
 
 export interface StoreOptions {
+  /** Of this process, for calls that block (libuv's own standard if absent). */
+  readonly blockingThreads?: number;
   /** Of the embedded engine; unused with a server. */
   readonly directory: string;
   /** Of a cluster; unused otherwise. */
@@ -65,7 +67,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
       const places = {
         interactive: new Turnstile(
           'queries',
-          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX),
+          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX, options.blockingThreads ?? UV_THREADS),
           config.MILLRACE_STORE_QUERIES_WAITING_MAX,
         ),
         background: new Turnstile(
@@ -85,7 +87,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
         ...places,
         interactive: new Turnstile(
           'sql',
-          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX),
+          queriesMaxOf(engine, config.MILLRACE_STORE_QUERIES_MAX, options.blockingThreads ?? UV_THREADS),
           config.MILLRACE_STORE_QUERIES_WAITING_MAX,
         ),
       };
@@ -172,11 +174,13 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
   };
 }
 
+/** That libuv starts where nobody says otherwise. */
+const UV_THREADS = 4;
+
 /** A query inside this process holds one of its threads for blocking calls; the log's commits need them too. */
-function queriesMaxOf(engine: Engine, queriesMax: number): number {
+function queriesMaxOf(engine: Engine, queriesMax: number, blockingThreads: number): number {
   if (engine.name !== 'embedded') return queriesMax;
-  const threads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
-  return Math.max(1, Math.min(queriesMax, Math.floor(threads / 4)));
+  return Math.max(1, Math.min(queriesMax, Math.floor(blockingThreads / 4)));
 }
 
 /** The engine inside this process. Loaded when it is needed: its library is large, and there is none for some platforms
