@@ -35,6 +35,8 @@ const ASKING = new Set([
   'POST /identify',
   'POST /things/search',
   'POST /codecs/test',
+  'POST /readings/query',
+  'POST /readings/latest',
   'POST /sql',
   'POST /sql/queries/{id}/run',
 ]);
