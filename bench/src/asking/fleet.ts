@@ -35,7 +35,7 @@ const FULL = { readings: 100_000_000, machines: 100, sensors: 9_000, channels: 1
 
 export function fleetOf(readings: number): Fleet {
   const scale = readings / FULL.readings;
-  const machines = Math.max(10, Math.round(FULL.machines * scale));
+  const machines = Math.max(2, Math.round(FULL.machines * scale));
   return {
     machines,
     sensors: Math.max(10, Math.round(FULL.sensors * scale)),

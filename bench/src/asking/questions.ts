@@ -94,7 +94,7 @@ ORDER BY channel, publisher, t ${settings}`,
       name: `latest of ${series.toLocaleString('en')}`,
       request: { method: 'POST', path: '/readings/latest', body: { limit: LATEST_MAX } },
       sql: `SELECT * FROM latest WHERE ${inOrg} LIMIT ${LATEST_MAX} ${settings}`,
-      answer: ({ readings }: { readings: readonly unknown[] }) => [readings.length],
+      answer: ({ messages }: { messages: readonly unknown[] }) => [messages.length],
       bare: (rows) => [rows.length],
     },
     {
@@ -208,14 +208,15 @@ WHERE ${inOrg} AND name = 'temperature' AND time >= ${instant(end - 6 * HOUR_MS)
     },
     {
       name: 'free text in string values',
-      request: {
-        method: 'GET',
-        path: `/channels/${hall}/messages?name=log&vs=overheated&comparator=contains&limit=100`,
-      },
+      request: sql(
+        `SELECT time, publisher, string_value FROM readings WHERE channel = {channel:String} AND name = 'log'
+AND string_value LIKE '%overheated%' ORDER BY time DESC LIMIT 100`,
+        { channel: hall },
+      ),
       sql: `SELECT time, publisher, string_value FROM readings
 WHERE ${inOrg} AND channel = '${hall}' AND name = 'log' AND kind = 'string' AND position(string_value, 'overheated') > 0
 ORDER BY time DESC LIMIT 100 ${settings}`,
-      answer: ({ messages }: { messages: readonly unknown[] }) => [messages.length],
+      answer: ({ data }: SqlBody) => [data.length],
       bare: (rows) => [rows.length],
     },
   ];
