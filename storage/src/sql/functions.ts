@@ -153,9 +153,11 @@ export interface Computed {
 export function isTotal({ name, type, arguments: given }: Computed): boolean {
   const lower = name.toLowerCase();
   // Decimals and times overflow; decimals are divided by zero.
-  if (ARITHMETIC.has(lower)) return isNumber(type);
+  if (ARITHMETIC.has(lower) && !RISKY.has(lower)) return isNumber(type);
   // A pattern that comes from a row may be none.
   if (PATTERNS.has(lower)) return given[1]?.isConstant === true;
+  // Counts and places that come from a row may be none.
+  if (RISKY.has(lower) || (!OF_MANY.has(lower) && given.slice(1).some((each) => !each.isConstant))) return false;
   // Some of these read texts, too, and a text may be none.
   if (OF_NO_TEXT.has(lower) && given.some((each) => !each.isConstant && each.type.includes('String'))) return false;
   const [first] = given;
@@ -164,12 +166,9 @@ export function isTotal({ name, type, arguments: given }: Computed): boolean {
   return total.has(lower) && !type.includes('Decimal');
 }
 /** The same, whatever it is given. */
-export function isTotalByName(name: string): boolean {
-  const lower = name.toLowerCase();
-  return (
-    isAggregate(name) || (total.has(lower) && !ARITHMETIC.has(lower) && !PATTERNS.has(lower) && !OF_NO_TEXT.has(lower))
-  );
-}
+export const isTotalByName = (name: string): boolean => isAggregate(name) || OF_MANY.has(name.toLowerCase());
+const OF_MANY = lowered([...TOTAL.logic, ...TOTAL.comparison]);
+const RISKY = lowered(words('intDivOrZero intDivOrNull moduloOrZero moduloOrNull positiveModuloOrNull divideOrNull'));
 const ARITHMETIC = lowered(TOTAL.arithmetic);
 const OF_NO_TEXT = lowered([...TOTAL.mathematics, ...TOTAL.rounding, ...TOTAL.dates, ...TOTAL.intervals]);
 const PATTERNS = new Set(['like', 'notlike', 'ilike', 'notilike']);
