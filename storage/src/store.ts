@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  type Arrivals,
   type Component,
   type Logger,
   type LogShards,
@@ -22,6 +23,7 @@ import type { Engine, Guests } from './engine/engine.ts';
 import { queryError } from './engine/errors.ts';
 import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
+import { createArrivals } from './question/arrivals.ts';
 import { createQuestions } from './question/questions.ts';
 import { Asker } from './read/asker.ts';
 import { readActivity } from './read/health.ts';
@@ -47,6 +49,7 @@ export interface StoreOptions {
 export interface Store extends ReadingsStore, SnapshotSource {
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
+  readonly arrivals: Arrivals;
   /** What tenants write themselves. */
   readonly sql: TenantSql;
 }
@@ -234,6 +237,7 @@ class ClickHouseStore implements Store {
   readonly #asker: Asker;
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
+  readonly arrivals: Arrivals;
   readonly sql: TenantSql;
 
   constructor(engine: Engine, writer: Writer, asker: Asker, sql: (check: () => void) => TenantSql) {
@@ -242,6 +246,7 @@ class ClickHouseStore implements Store {
     this.#asker = asker;
     this.upkeep = createUpkeep(engine, () => this.#check());
     this.questions = createQuestions(asker, () => this.#check());
+    this.arrivals = createArrivals(asker, () => this.#check());
     this.sql = sql(() => this.#check());
   }
   #check(): void {

@@ -11,6 +11,7 @@ export type Question =
   | 'series'
   | 'rows'
   | 'latest'
+  | 'live'
   | 'sql'
   | 'export'
   | 'deletion'
