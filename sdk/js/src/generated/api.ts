@@ -27743,10 +27743,17 @@ export interface operations {
                 fill?: string;
                 /** @description In the place of Accept. */
                 format?: "json" | "ndjson" | "csv" | "arrow" | "parquet";
-                /** @example now-15m */
+                /**
+                 * @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d.
+                 * @example now-15m
+                 */
                 from?: string;
+                /** @description Bounds and count of its bins, as {"bins": 10, "min": 0, "max": 1}. JSON. */
                 histogram?: string;
-                /** @example 1m */
+                /**
+                 * @description Width of a bucket, a number and a unit: 100ms, 5m, 1h, 1d, 1w, 1mo, 1q, 1y. One bucket for the whole range, if left out.
+                 * @example 1m
+                 */
                 interval?: string;
                 /** @description Points of a series at most (10,000 if left out), or rows at most (all if left out). */
                 limit?: string;
@@ -27767,6 +27774,7 @@ export interface operations {
                 publishers?: string;
                 /** @description auto: rollups where they answer exactly. */
                 rollups?: string;
+                /** @description Things of the organisation, as {"metadata": {…}, "tags": […], "type": "device", "group_id": "…"}. JSON. */
                 selector?: string;
                 /** @description Series at most (1,000). */
                 series_limit?: string;
@@ -27778,12 +27786,15 @@ export interface operations {
                 things?: string;
                 /** @description How times are written: s if left out, to the microsecond. */
                 time?: string;
+                /** @description IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out. */
                 time_zone?: string;
+                /** @description Before this time. */
                 to?: string;
                 /** @description Unit that values are converted to, within their dimension. */
                 unit?: string;
                 /** @description Number to compare the value with. */
                 v?: string;
+                /** @description Truth value: true or false. */
                 vb?: string;
                 /** @description Data value, base64url. */
                 vd?: string;
