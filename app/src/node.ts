@@ -124,6 +124,7 @@ export async function startNode(
       snapshots: store,
       sql: store.sql,
       upkeep: store.upkeep,
+      arrivals: store.arrivals,
       log: log.messages,
       intake: messageIntake({ log: log.messages, gate, metrics }),
       codecs,
@@ -181,7 +182,10 @@ export async function startNode(
       name: 'registry/waiting',
       start: async () => ({
         value: null,
-        drain: async () => registry.commands.answerNow(),
+        drain: async () => {
+          registry.commands.answerNow();
+          registry.live.drain();
+        },
         stop: async () => registry.commands.answerNow(),
       }),
     });

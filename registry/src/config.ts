@@ -9,6 +9,7 @@ import { exportsConfig } from './exports/config.ts';
 import { importsConfig } from './imports/config.ts';
 import { inventoryConfig } from './inventory/config.ts';
 import { jobsConfig } from './jobs/config.ts';
+import { liveConfig } from './live/config.ts';
 import { loraConfig } from './lora/config.ts';
 import { peopleConfig } from './people/config.ts';
 import { retentionConfig } from './retention/config.ts';
@@ -68,6 +69,7 @@ export const RegistryConfig = z.object({
   ...jobsConfig,
   ...exportsConfig,
   ...importsConfig,
+  ...liveConfig,
   ...loraConfig,
   ...commandsConfig,
   ...retentionConfig,

@@ -41,6 +41,7 @@ import { createImportTopic, type ImportTopic } from './imports/index.ts';
 import { createInventory, type Inventory } from './inventory/index.ts';
 import type { Things } from './inventory/things.ts';
 import { createJobs, type Jobs } from './jobs/index.ts';
+import { createLive, type Live } from './live/index.ts';
 import { createLora, type Lora } from './lora/index.ts';
 import { createLwm2m, type Lwm2m } from './lwm2m/index.ts';
 import { createManifests, type Manifests } from './manifest/index.ts';
@@ -96,6 +97,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly exports: Exports;
   readonly imports: ImportTopic;
   readonly manifests: Manifests;
+  readonly live: Live;
   readonly retention: Retention;
   readonly lora: LoraDirectory;
   readonly networkServers: Pick<Lora, 'servers' | 'states' | 'provisioner'>;
@@ -182,6 +184,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
     const exports = createExports(parts);
     const manifests = createManifests(parts);
     const retention = createRetention(parts, jobs);
+    const live = createLive(parts);
     const lora = createLora(parts, inventory);
     const commands = createCommands(parts);
     const lwm2m = createLwm2m(parts);
@@ -196,6 +199,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
       exports,
       manifests,
       retention,
+      live,
       commands,
       lwm2m,
       lora,
@@ -252,6 +256,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         imports: createImportTopic(parts),
         manifests,
         retention,
+        live,
         lora: lora.directory,
         networkServers: lora,
         codecs: lora.codecs,

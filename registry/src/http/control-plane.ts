@@ -1,5 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import {
+  type Arrivals,
   type CodecRunner,
   type Gate,
   type HttpHandler,
@@ -42,6 +43,8 @@ export interface ControlPlaneOptions {
   readonly sql?: TenantSql;
   /** Takes away what is stored: for retention and deletions. */
   readonly upkeep?: StoreUpkeep;
+  /** Of the readings, for live questions. */
+  readonly arrivals?: Arrivals;
   /** Where messages wait to be processed: tells the fate of those that are not stored yet. */
   readonly log?: Log;
   /** Puts messages on that log: for imports and replays. */
@@ -112,6 +115,13 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
   plane.registry.jobs.guard(createJobRights(plane));
   if (options.platformOnly !== true && plane.registry.exports.place() !== null)
     plane.registry.jobs.undertake('exports.create', createExportWork(plane));
+  if (options.arrivals !== undefined && plane.log !== null && options.platformOnly !== true)
+    plane.registry.live.begin({
+      arrivals: options.arrivals,
+      questions: plane.questions,
+      log: plane.log,
+      group: plane.processorsGroup,
+    });
   if (plane.upkeep !== null && options.platformOnly !== true)
     plane.registry.retention.undertake({
       upkeep: plane.upkeep,
@@ -172,7 +182,7 @@ async function answer(
     const { specification } = route;
     let known: Promise<Principal> | undefined;
     const principal = (): Promise<Principal> => {
-      known ??= identify(request, plane, peer).then((found) => {
+      known ??= identify(request, plane, peer, specification.ticket === true).then((found) => {
         setActor(actorOf(found, peer));
         return found;
       });

@@ -1,5 +1,6 @@
 import {
   type ControlAction,
+  type Credential,
   credentialOf,
   type HttpPeer,
   isUuid,
@@ -21,8 +22,11 @@ export const isKnownByCertificate = (request: Request, { certificate }: HttpPeer
 
 /** By what the request shows, else by the certificate that its sender has shown.
  *  @throws Refusal 401; PolicyError POLICY_GUESSED (429) */
-export async function identify(request: Request, plane: Plane, peer: HttpPeer): Promise<Principal> {
-  const credential = credentialOf(request.headers.get('authorization')) ?? peer.certificate ?? null;
+export async function identify(request: Request, plane: Plane, peer: HttpPeer, byTicket = false): Promise<Principal> {
+  const shown = credentialOf(request.headers.get('authorization'));
+  const ticket = byTicket ? new URL(request.url).searchParams.get('ticket') : null;
+  const credential: Credential | null =
+    shown ?? (ticket === null || ticket === '' ? (peer.certificate ?? null) : { kind: 'ticket', ticket });
   if (credential === null)
     throw new Refusal(401, 'Say who you are: Authorization: Bearer <token>, or Thing <key>.', CHALLENGE);
   const identified = await plane.gate.identify(credential, peer.remoteAddress);

@@ -12,6 +12,7 @@ import { fateRoutes } from '../fate/index.ts';
 import { importRoutes } from '../imports/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
+import { liveQuestionRoutes } from '../live/index.ts';
 import { loraRoutes } from '../lora/index.ts';
 import { lwm2mRoutes } from '../lwm2m/index.ts';
 import { manifestRoutes } from '../manifest/index.ts';
@@ -47,6 +48,7 @@ export const routes: readonly Route[] = [
     ...commandRoutes,
     ...lwm2mRoutes,
     ...readingRoutes,
+    ...liveQuestionRoutes,
     ...messageRoutes,
     ...sqlRoutes,
     ...savedQueryRoutes,

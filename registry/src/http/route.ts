@@ -18,6 +18,8 @@ export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> 
   readonly description?: string;
   /** Anybody may ask. */
   readonly open?: true;
+  /** A ticket in the address does, too: for browsers, which can send no header there. */
+  readonly ticket?: true;
   readonly query?: Q;
   readonly body?: B;
   /** A body that is no JSON: the route reads and checks it by itself. `bytesMax`: it may be larger than others. */

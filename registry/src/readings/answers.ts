@@ -75,7 +75,7 @@ export function pageAnswer({ total, offset, limit, cursor, readings }: ReadingsP
   );
 }
 
-function readingText(reading: Reading, format: TimeFormat): string {
+export function readingText(reading: Reading, format: TimeFormat): string {
   const start = JSON.stringify({
     channel: reading.channel,
     subtopic: reading.subtopic,
