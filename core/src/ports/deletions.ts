@@ -58,8 +58,9 @@ export interface OrgRetention {
 }
 export interface RetentionRules {
   readonly nowMs: number;
-  /** Of organisations that are not named. */
+  /** Of what belongs to no organisation. */
   readonly days: number | null;
+  /** What belongs to one that is not named stays as it is. */
   readonly orgs: ReadonlyMap<string, OrgRetention>;
 }
 /** What a sweep came to. */

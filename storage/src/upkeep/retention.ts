@@ -32,6 +32,9 @@ interface Found {
   readonly ends: number;
 }
 
+/** Of records that are no messages. */
+const NOBODY = '';
+
 const NEVER = `toDateTime(${EXPIRES_NEVER}, 'UTC')`;
 
 /** Looks through every partition, and changes only what is not as the rules want it: what came under the rules of today
@@ -43,15 +46,17 @@ export async function sweep(engine: Engine, rules: RetentionRules, options: Upke
   for (const table of TABLES) {
     for (const part of await partitionsOf(engine, table, 'toString(toYYYYMM(received))')) {
       options.signal.throwIfAborted();
-      const found = await engine.rows<Found>(
+      const all = await engine.rows<Found>(
         `SELECT org, channel, toUnixTimestamp(min(received)) AS oldest, toUnixTimestamp(max(received)) AS newest,
            toUInt8(max(expires < ${NEVER})) AS ends, min(toInt64(toUnixTimestamp(expires)) - toInt64(toUnixTimestamp(received)))::Float64 AS shortest,
            max(toInt64(toUnixTimestamp(expires)) - toInt64(toUnixTimestamp(received)))::Float64 AS longest
          FROM ${table} WHERE toYYYYMM(received) = ${part} GROUP BY org, channel ${BACKGROUND}${engine.querySettings}`,
       );
       const month = `toYYYYMM(received) = ${part}`;
+      const found = all.filter((each) => isSpokenOf(each, rules));
       if (
         isOver(part, rules.nowMs) &&
+        found.length === all.length &&
         found.every((each) => isOverdue(each, placeOf(each, rules, false), rules.nowMs))
       ) {
         told.deleted += await dropped(engine, table, part, month);
@@ -75,8 +80,13 @@ export async function sweep(engine: Engine, rules: RetentionRules, options: Upke
   for (const part of await partitionsOf(engine, 'rollups', 'toString(month)')) {
     options.signal.throwIfAborted();
     const within = `month = ${literal(part)}`;
-    const found = await oldAndNew(engine, 'rollups', 'last_received', within);
-    if (isOver(part, rules.nowMs) && found.every((each) => isOverdue(each, placeOf(each, rules, true), rules.nowMs))) {
+    const all = await oldAndNew(engine, 'rollups', 'last_received', within);
+    const found = all.filter((each) => isSpokenOf(each, rules));
+    if (
+      isOver(part, rules.nowMs) &&
+      found.length === all.length &&
+      found.every((each) => isOverdue(each, placeOf(each, rules, true), rules.nowMs))
+    ) {
       told.deleted += await dropped(engine, 'rollups', part.replaceAll('-', ''), within);
       told.partitions++;
     } else
@@ -85,7 +95,7 @@ export async function sweep(engine: Engine, rules: RetentionRules, options: Upke
         mark: mark(),
       });
   }
-  const others = await oldAndNew(engine, 'latest_others', 'received', '1');
+  const others = (await oldAndNew(engine, 'latest_others', 'received', '1')).filter((each) => isSpokenOf(each, rules));
   told.deleted += await remove(engine, 'latest_others', 'received', '1', others, rules, { ...options, mark: mark() });
   return told;
 }
@@ -102,6 +112,11 @@ const oldAndNew = (engine: Engine, table: string, received: string, within: stri
     `SELECT org, channel, toUnixTimestamp(min(${received})) AS oldest, toUnixTimestamp(max(${received})) AS newest
      FROM ${table} WHERE ${within} GROUP BY org, channel ${BACKGROUND}${engine.querySettings}`,
   );
+
+/** Whether anybody has said how long it is kept. Of an organisation that the registry does not know (a restore, a store that
+ *  several installations share) nobody has: its data is left as it is. What is deleted with one goes by a deletion. */
+const isSpokenOf = ({ org }: Pick<Found, 'org'>, rules: RetentionRules): boolean =>
+  org === NOBODY || rules.orgs.has(org);
 
 /** @param made of readings: rollups and last values, which may be kept for longer than these */
 function placeOf({ org, channel }: Pick<Found, 'org' | 'channel'>, rules: RetentionRules, made: boolean): Place {

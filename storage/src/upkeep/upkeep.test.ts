@@ -310,3 +310,29 @@ test('drops whole months that nobody keeps, but not those that somebody does', a
   ]);
   expect(await rows("SELECT DISTINCT org FROM rollups WHERE month < '2021-01-01'")).toEqual([{ org: 'keeper' }]);
 }, 60_000);
+
+test('leaves alone what an organisation has that the registry does not know', async () => {
+  const old = Date.UTC(2019, 4, 10) * 1_000;
+  const inAnHourS = Math.floor(Date.now() / 1_000) + 3_600;
+  const at = (name: string, us: number): GivenMessage => ({
+    org: name,
+    receivedUs: us,
+    readings: [
+      { name: 't', timeUs: us, value: 1 },
+      { name: 'state', timeUs: us, stringValue: 'on' },
+    ],
+  });
+  await write([at('lost', old), at('', old), at('beside-lost', old)]);
+  await write([{ ...at('lost', Date.now() * 1_000), expiresS: inAnHourS }]);
+  // The installation itself keeps little; whether that one wanted more nobody can tell.
+  await store.upkeep.sweep({ nowMs: Date.now(), days: 30, orgs: new Map([['beside-lost', org(30)]]) }, options());
+  const left = (table: string, time: string) =>
+    rows(`SELECT DISTINCT org FROM ${table} WHERE org IN ('lost', '', 'beside-lost') AND ${time} < '2021-01-01'`);
+  expect(await left('readings', 'received')).toEqual([{ org: 'lost' }]);
+  expect(await left('rollups', 'month')).toEqual([{ org: 'lost' }]);
+  expect(await rows("SELECT 1 FROM latest_others WHERE org = 'lost'")).not.toEqual([]);
+  const soon = await rows(
+    `SELECT DISTINCT toUnixTimestamp(expires) AS s FROM readings WHERE org = 'lost' AND toYear(expires) < 2106`,
+  );
+  expect(soon).toEqual([{ s: inAnHourS }]);
+}, 60_000);
