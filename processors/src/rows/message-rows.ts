@@ -132,7 +132,7 @@ export class MessageRows {
     return this.#columns.unit.intern(text);
   }
 
-  /** @param text of HAS_TEXT or HAS_DATA  @param value of HAS_VALUE; of HAS_BOOL as 0 or 1 */
+  /** @param text of HAS_TEXT; base64url of HAS_DATA  @param value of HAS_VALUE; of HAS_BOOL as 0 or 1 */
   add(
     index: number,
     name: number,
@@ -212,7 +212,7 @@ export class MessageRows {
       else columns.stringValue.addEmpty();
       if (flags & HAS_BOOL) columns.boolValue.add(this.#value[row] as number);
       else columns.boolValue.addNull();
-      if (flags & HAS_DATA) columns.dataValue.addText(texts[row] as string);
+      if (flags & HAS_DATA) columns.dataValue.addBytes(Buffer.from(texts[row] as string, 'base64url'));
       else columns.dataValue.addEmpty();
       if (flags & HAS_SUM) columns.sum.add(this.#sum[row] as number);
       else columns.sum.addNull();

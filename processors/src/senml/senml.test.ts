@@ -139,7 +139,7 @@ describe('SenML', () => {
     expect(rows.readings.map(shown)).toEqual([{ name: 'a:y', unit: 'V', time_us: vectors.received_us, value: 1 }]);
   });
 
-  test('normalises data to base64url without padding', () => {
+  test('stores the bytes of data, of either alphabet and padded or not', () => {
     const rows = json([
       { n: 'a', vd: 'aGkgCg==' },
       { n: 'b', vd: '-_-_' },

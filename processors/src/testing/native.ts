@@ -1,4 +1,5 @@
-/** Reads a Native block back into rows, for tests: the inverse of core's Block#write for the column types in use. */
+/** Reads a Native block back into rows, for tests: the inverse of core's Block#write for the column types in use.
+ *  @shape data_value: base64url of its bytes */
 export function readNative(bytes: Uint8Array): Record<string, unknown>[] {
   const reader = new NativeReader(bytes);
   const columnCount = reader.varint();
@@ -6,7 +7,8 @@ export function readNative(bytes: Uint8Array): Record<string, unknown>[] {
   const rows: Record<string, unknown>[] = Array.from({ length: rowCount }, () => ({}));
   for (let column = 0; column < columnCount; column++) {
     const name = reader.text();
-    const values = reader.column(reader.text(), rowCount);
+    const type = reader.text();
+    const values = name === 'data_value' ? reader.data(rowCount) : reader.column(type, rowCount);
     rows.forEach((row, index) => {
       row[name] = values[index];
     });
@@ -38,6 +40,10 @@ class NativeReader {
 
   text(): string {
     return this.bytes(this.varint()).toString('utf8');
+  }
+
+  data(count: number): string[] {
+    return Array.from({ length: count }, () => this.bytes(this.varint()).toString('base64url'));
   }
 
   column(type: string, count: number): unknown[] {
