@@ -45,9 +45,14 @@ export async function startDelivery(config: Config, assembly: Assembly, parts: I
 export async function startLive(
   config: Config,
   assembly: Assembly,
-  parts: IngressParts & { readonly delivery: Delivery; readonly handed?: HandedConnections },
+  parts: IngressParts & {
+    readonly delivery: Delivery;
+    /** Answers questions that stay open. */
+    readonly questions: HttpHandler;
+    readonly handed?: HandedConnections;
+  },
 ): Promise<{ readonly mqtt: MqttAddress; readonly native: NativeHandler }> {
-  const { registry, gate, log, delivery, handed, tools } = parts;
+  const { registry, gate, log, delivery, questions, handed, tools } = parts;
   const shared = { log: log.messages, gate, delivery, audit: registry.audit, presence: registry.presence, ...tools };
   const mqtt = await assembly.start(
     mqttServer({
@@ -63,7 +68,7 @@ export async function startLive(
     }),
   );
   const native = await assembly.start(
-    liveServer({ ...shared, config: config.ws, corsOrigins: config.http.MILLRACE_HTTP_CORS_ORIGINS, mqtt }),
+    liveServer({ ...shared, config: config.ws, corsOrigins: config.http.MILLRACE_HTTP_CORS_ORIGINS, mqtt, questions }),
   );
   return { mqtt, native };
 }

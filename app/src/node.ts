@@ -1,5 +1,5 @@
 import { Assembly, type Component, createMetrics, type Logger, type LogShards, measureProcess } from '@millrace/core';
-import { messageIntake, trustsEverybody } from '@millrace/ingest';
+import { createWebhookSender, messageIntake, trustsEverybody, webhooks } from '@millrace/ingest';
 import { openLog } from '@millrace/log';
 import { codecRunner, processors } from '@millrace/processors';
 import {
@@ -116,6 +116,12 @@ export async function startNode(
     // Its threads start when a codec is run.
     const codecs = await assembly.start(codecRunner(config.codecs, tools));
 
+    const sender = createWebhookSender({
+      isPrivateAllowed: config.webhooks.MILLRACE_WEBHOOKS_PRIVATE,
+      timeoutMs: config.webhooks.MILLRACE_WEBHOOKS_TIMEOUT_MS,
+      version: VERSION,
+    });
+
     await waitingRoom.close();
     const handler = createControlPlane({
       registry,
@@ -128,6 +134,7 @@ export async function startNode(
       log: log.messages,
       intake: messageIntake({ log: log.messages, gate, metrics }),
       codecs,
+      webhooks: { sender },
       selfRegister: config.registry.MILLRACE_SELF_REGISTER ?? isLoopback(config.node.MILLRACE_HOST),
       healthChecks,
       platformOnly: !has('registry'),
@@ -136,8 +143,14 @@ export async function startNode(
     });
     const parts = { registry, gate, log, tools };
     const delivery = has('ingest') ? await startDelivery(config, assembly, parts) : null;
+    if (delivery !== null && config.webhooks.MILLRACE_WEBHOOKS)
+      await assembly.start(
+        webhooks({ config: config.webhooks, store: registry.webhooks.store, delivery, gate, sender, ...tools }),
+      );
     const live =
-      delivery === null || workerCount > 0 ? null : await startLive(config, assembly, { ...parts, delivery });
+      delivery === null || workerCount > 0
+        ? null
+        : await startLive(config, assembly, { ...parts, delivery, questions: handler });
     const devices =
       delivery === null
         ? NO_DEVICES

@@ -1,4 +1,6 @@
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { Readable } from 'node:stream';
+import { type HttpHandler, problem } from '@millrace/core';
 import type { NativeHandler } from '@millrace/ingest';
 import { RELAYED_CLIENT, writeClient } from './relayed-client.ts';
 
@@ -37,9 +39,31 @@ export function relay(path: string): NativeHandler {
       exchange.inTurn(() => pass(exchange, path, agent));
       return true;
     },
-    // Nothing that is upgraded to is the main process's.
+    // What is upgraded is a worker's, also where it asks the main process for the content.
     upgrade: () => false,
     drain: async () => {},
+  };
+}
+
+/** Asks the main process for one answer that stays open.  @param path of its Unix socket */
+export function askThrough(socketPath: string): HttpHandler {
+  return async ({ method, url, headers, signal }, { remoteAddress, tls, certificate = null }) => {
+    const { pathname, search } = new URL(url);
+    const client = writeClient({ remoteAddress, tls, mutualTls: certificate !== null, certificate });
+    const asked = request({
+      socketPath,
+      method,
+      path: `${pathname}${search}`,
+      headers: { ...Object.fromEntries(headers), [RELAYED_CLIENT]: client, connection: 'close' },
+      signal,
+    });
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      asked.once('response', resolve);
+      asked.on('error', reject);
+      asked.end();
+    }).catch(() => null);
+    if (answer === null) return Response.json(problem(503, 'This node is going down: ask another.'), { status: 503 });
+    return new Response(Readable.toWeb(answer) as ReadableStream, { status: answer.statusCode ?? 502 });
   };
 }
 

@@ -6,7 +6,7 @@ import { startAuthority } from '../authority.ts';
 import { startDelivery, startHttp, startLive } from '../ingress.ts';
 import { createLogger } from '../log-output.ts';
 import { messagesTopic } from '../messages-topic.ts';
-import { relay } from './relay.ts';
+import { askThrough, relay } from './relay.ts';
 import { TakenConnections } from './taken.ts';
 import type { Order, Question, Report, WorkerStart } from './words.ts';
 
@@ -95,7 +95,12 @@ async function startIngress(start: WorkerStart, assembly: Assembly, handed: Take
   });
   const parts = { registry, gate, log, tools };
   const delivery = await startDelivery(config, assembly, parts);
-  const live = await startLive(config, assembly, { ...parts, delivery, handed });
+  const live = await startLive(config, assembly, {
+    ...parts,
+    delivery,
+    questions: askThrough(start.relayPath),
+    handed,
+  });
   const natives = [live.native, relay(start.relayPath)];
   await startHttp(config, assembly, { ...parts, natives, largeBodies, handed });
   return { metrics, registry };

@@ -1,7 +1,7 @@
 import type { Metrics } from '@millrace/core';
 
-/** What kind of connection stays open: a socket on one channel, a socket at /ws, a tunnel for MQTT, an event stream. */
-export const LIVE_KINDS = ['channel', 'many', 'mqtt', 'stream'] as const;
+/** What kind of connection stays open: a socket on one channel, a socket at /ws, a tunnel for MQTT, an event stream, a question. */
+export const LIVE_KINDS = ['channel', 'many', 'mqtt', 'stream', 'question'] as const;
 export type LiveKind = (typeof LIVE_KINDS)[number];
 
 /** Why a connection was ended. Closed: it is a metric label. */

@@ -6,13 +6,16 @@ export type SocketPath =
   | { readonly kind: 'channel'; readonly address: Address }
   /** Many channels over one socket. */
   | { readonly kind: 'many' }
-  | { readonly kind: 'mqtt' };
+  | { readonly kind: 'mqtt' }
+  /** The rows of a query as they arrive. */
+  | { readonly kind: 'question' };
 
-/** `/ws`, `/mqtt`, and the paths of messages, also behind the `/ws` of the classic reverse proxy.
+/** `/ws`, `/mqtt`, `/readings/live`, and the paths of messages, also behind the `/ws` of the classic reverse proxy.
  *  @returns null if no WebSocket is there */
 export function socketPathOf(path: string): SocketPath | BadRoute | null {
   if (path === '/ws' || path === '/ws/') return { kind: 'many' };
   if (path === '/mqtt' || path === '/mqtt/') return { kind: 'mqtt' };
+  if (path === '/readings/live' || path === '/readings/live/') return { kind: 'question' };
   const address = addressOf(path.startsWith('/ws/') ? path.slice(3) : path);
   if (address === null || address.kind === 'bad') return address;
   return address.first ? null : { kind: 'channel', address };

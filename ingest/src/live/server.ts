@@ -3,6 +3,7 @@ import {
   type Component,
   type Delivery,
   type Gate,
+  type HttpHandler,
   type Log,
   type Logger,
   type Metrics,
@@ -47,6 +48,8 @@ export interface LiveServerOptions {
   readonly presence?: Presence | undefined;
   /** Takes what is opened at `/mqtt`; without it there is nothing. */
   readonly mqtt?: MqttOverWebSocket;
+  /** Answers a question that stays open in lines; without it no WebSocket is opened on one. */
+  readonly questions?: HttpHandler;
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
@@ -144,8 +147,8 @@ class LiveServer implements NativeHandler {
     }
     const path = socketPathOf(head.path);
     // Messages are read at the same path.
-    if (path === null || path.kind === 'bad' || (path.kind === 'channel' && !head.path.startsWith('/ws/')))
-      return false;
+    if (path === null || path.kind === 'bad' || path.kind === 'question') return false;
+    if (path.kind === 'channel' && !head.path.startsWith('/ws/')) return false;
     exchange.refuse(426, 'malformed', 'A WebSocket is here: send Upgrade: websocket.');
     return true;
   }

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { type Credential, Protocol } from '@millrace/core';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import type { Refusal } from '../http/answer.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Head } from '../http/head.ts';
 import { refuseIdentity, UNAUTHENTICATED } from '../http/refusals.ts';
@@ -20,6 +21,7 @@ import { auditRefusal } from '../refused-access.ts';
 import { subtopicFault } from '../subtopic.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { ManySocket } from './many-socket.ts';
+import { QuestionSocket } from './question-socket.ts';
 import { LiveSocket } from './socket.ts';
 import { MQTT_PROTOCOLS, Tunnel } from './tunnel.ts';
 
@@ -92,6 +94,7 @@ export class SocketOpener {
       exchange.refuse(503, 'connections', 'Too many open WebSockets: try again later.');
     } else if (path.kind === 'mqtt') this.#openTunnel(exchange);
     else if (path.kind === 'many') await this.#openMany(exchange);
+    else if (path.kind === 'question') await this.#openQuestion(exchange);
     else await this.#openChannel(exchange, path.address);
   }
 
@@ -163,6 +166,46 @@ export class SocketOpener {
     this.#kept(many, socket);
     if (client !== null) this.#present(client, socket);
     socket.read(true);
+  }
+
+  /** Asked as over HTTP, by the same credential: what is refused there is refused here, in the same words. */
+  async #openQuestion(exchange: Exchange): Promise<void> {
+    const { questions, config } = this.#host;
+    const { head, connection } = exchange;
+    if (questions === undefined) {
+      exchange.refuse(404, 'malformed', 'No WebSocket is here.');
+      return;
+    }
+    const abort = new AbortController();
+    const headers = new Headers({ accept: 'application/x-ndjson' });
+    try {
+      for (const name of ['authorization', 'last-event-id']) headers.set(name, head.header(name) ?? '');
+    } catch {
+      exchange.refuse(400, 'malformed', 'Authorization or Last-Event-ID holds characters that no header field may.');
+      return;
+    }
+    const query = new URLSearchParams(head.query);
+    query.set('format', 'ndjson');
+    const request = new Request(`http://localhost/readings/live?${query}`, { headers, signal: abort.signal });
+    const { remoteAddress, tls } = connection.context;
+    const response = await questions(request, { remoteAddress, tls, certificate: connection.certificate });
+    const { status, body } = response;
+    if (status !== 200 || body === null) {
+      const told = (await response.json().catch(() => ({}))) as { detail?: unknown };
+      const text = typeof told.detail === 'string' ? told.detail : 'The question can not be answered.';
+      // What it names is the client's own.
+      const detail = text.replace(/[^\x20-\x7e]/g, '?');
+      exchange.refuse(status === 200 ? 503 : status, REFUSALS[status] ?? 'registry_unreachable', detail);
+      return;
+    }
+    const question = new QuestionSocket(body as ReadableStream<Uint8Array>, config.MILLRACE_WS_STALL_MS_MAX);
+    const opened = this.#accept(exchange, this.#messages, 'question', () => question.left());
+    if (opened === null) {
+      question.left();
+      return;
+    }
+    this.#kept(question, opened);
+    question.open(opened);
   }
 
   async #openChannel(exchange: Exchange, address: Address): Promise<void> {
@@ -288,6 +331,17 @@ export class SocketOpener {
     );
   }
 }
+
+/** Why a question was refused, for the metrics. */
+const REFUSALS: Readonly<Record<number, Refusal>> = {
+  400: 'malformed',
+  401: 'unauthenticated',
+  403: 'forbidden',
+  404: 'no_such_channel',
+  422: 'malformed',
+  429: 'rate',
+  503: 'connections',
+};
 
 const NOWHERE: FeedStart = { kind: 'denied', reason: 'no_such_channel' };
 const TOKENS = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
