@@ -48,7 +48,8 @@ interface Clock {
 
 /** A zone's changes are looked for so far at a time, and remembered. */
 const BLOCK_MS = 20 * 366 * DAY_MS;
-/** By the zones' proper names, as many as there are, and by blocks. */
+/** By the zones' proper names and by blocks; the oldest goes for a new one. */
+const CLOCKS_MAX = 200;
 const clocks = new Map<string, Clock>();
 
 /** Right from one instant to the other. */
@@ -117,6 +118,10 @@ function clockOf(timeZone: string, fromMs: number, toMs: number): Clock {
       }
     },
   };
+  for (const oldest of clocks.keys()) {
+    if (clocks.size < CLOCKS_MAX) break;
+    clocks.delete(oldest);
+  }
   clocks.set(name, clock);
   return clock;
 }

@@ -5,13 +5,17 @@ import { type Buckets, bucketsOf } from './buckets.ts';
 import { invalid, selectReadings } from './selection.ts';
 import { unitsTo } from './units.ts';
 
-/** A statement for points, one a row.
- *  @shape of rows: `k_<field>` for each of `keys`, `b` ns of the point, `a0`, `a1`… its values; `unknown` whether a unit
- *         among them cannot be converted; `torn` whether a rollup holds what it cannot tell */
+/** A statement for points, one a row. What the engine takes to plan it grows with its levels: most questions ask for less
+ *  time than that, so it has few.
+ *  @shape of rows: `k_<field>` for each of `keys` that is not `fixed`, `b` ns of the point, `a0`, `a1`… its values; if a
+ *         unit is wanted, `unknown` whether one among them cannot be converted; of rollups, `torn` whether one holds what
+ *         it cannot tell */
 export interface SeriesPlan {
   readonly source: 'readings' | 'rollups_1m' | 'rollups_1h';
   readonly why: string;
   readonly keys: readonly SeriesField[];
+  /** Fields of which the selection has one value: they part nothing, so the engine is not asked for them. */
+  readonly fixed: Fixed;
   /** Names of `a0`, `a1`… */
   readonly columns: readonly string[];
   readonly points: string;
@@ -20,6 +24,8 @@ export interface SeriesPlan {
   readonly buckets: Buckets;
   readonly parameters: QueryParameters;
 }
+
+export type Fixed = Readonly<Partial<Record<SeriesField, string>>>;
 
 const POINTS_MAX = 1_000_000;
 const SERIES_MAX = 100_000;
@@ -58,37 +64,44 @@ export function planReadings(question: SeriesQuestion, why: string, more: QueryP
   const { interval, timeZone, fromUs, toUs, aggregations } = question;
   const { where, parameters } = selectReadings(question);
   const keys = keysOf(question);
+  const fixed = fixedOf(keys, parameters);
+  const free = freeOf({ keys, fixed });
+  const columns = keyColumns(free);
   const buckets = bucketsOf(interval, timeZone, fromUs, toUs);
   const unit = convertedTo(question.unit, 'readings.unit');
+  const unknown = question.unit === undefined ? [] : [unit.unknown];
   const planned = {
     source: 'readings' as const,
     why,
     keys,
+    fixed,
     buckets,
     parameters: { ...parameters, ...buckets.parameters, ...unit.parameters, ...more },
   };
-  const readings = (columns: readonly string[], also: readonly string[]): string =>
-    `SELECT ${[...keys.map((key) => `${keyOf(key, parameters)} AS k_${key}`), `${unit.unknown} AS u`, ...columns].join(', ')}
-  FROM readings WHERE ${[...where, ...also].join(' AND ')}`;
+  const labels = free.map((key) => `readings.${key} AS k_${key}`);
+  const from = (also: readonly string[]): string => `FROM readings WHERE ${[...where, ...also].join(' AND ')}`;
   const ns = 'toUnixTimestamp64Nano(readings.time) AS ns';
   const position = ['readings.log_partition AS lp', 'readings.log_offset AS lo', 'readings.`index` AS li'];
 
   if (aggregations.length === 0) {
-    const value = `${unit.of('assumeNotNull(readings.value)')} AS v`;
-    const columns = ['value'];
-    if (question.thin !== undefined)
-      return {
-        ...planned,
-        columns,
-        order: ['b'],
-        points: thinned(readings([ns, value], [FINITE]), keys, question.thin),
-      };
+    const value = unit.of('assumeNotNull(readings.value)');
+    if (question.thin !== undefined) {
+      const point = `largestTriangleThreeBuckets(${question.thin})(${THIN_TIME}, ${value})`;
+      const grouped = [...labels, ...unknown.map((each) => `max(${each}) AS unknown`), `arrayJoin(${point}) AS point`];
+      const points = `SELECT ${[...columns, ...unknown.map(() => 'unknown'), 'toInt64(point.1) * 1000 AS b', 'point.2 AS a0'].join(', ')}
+FROM (WITH ${ns} SELECT ${grouped.join(', ')} ${from([FINITE])}${groupedBy(columns)})`;
+      return { ...planned, columns: ['value'], order: ['b'], points };
+    }
     const order = ['b', 'lp', 'lo', 'li'];
-    const sorted = order.map((column) => `${column} ${question.direction}`);
-    const points = `SELECT ${[...keyColumns(keys), 'ns AS b', 'u AS unknown', '0 AS torn', 'v AS a0', 'lp', 'lo', 'li'].join(', ')}
-FROM (${readings([ns, value, ...position], [IS_NUMBER])})
-ORDER BY ${[...keyColumns(keys), ...sorted].join(', ')} LIMIT ${question.limit + 1}${keys.length === 0 ? '' : ` BY ${keyColumns(keys).join(', ')}`}`;
-    return { ...planned, columns, order, points };
+    const shown = [
+      ...labels,
+      'toUnixTimestamp64Nano(readings.time) AS b',
+      ...unknown.map((each) => `${each} AS unknown`),
+    ];
+    const sorted = [...columns, ...order.map((column) => `${column} ${question.direction}`)].join(', ');
+    const points = `SELECT ${[...shown, `${value} AS a0`, ...position].join(', ')}
+${from([IS_NUMBER])} ORDER BY ${sorted} LIMIT ${question.limit + 1}${columns.length === 0 ? '' : ` BY ${columns.join(', ')}`}`;
+    return { ...planned, columns: ['value'], order, points };
   }
 
   const aggregates = aggregations.map((aggregation) => aggregateOf(aggregation));
@@ -99,58 +112,63 @@ ORDER BY ${[...keyColumns(keys), ...sorted].join(', ')} LIMIT ${question.limit +
     : neighbours
       ? 'toNullable(assumeNotNull(readings.value))'
       : 'assumeNotNull(readings.value)';
-  const needed = neighbours || aggregates.some(({ needs }) => needs === 'position') ? position : [];
-  const timed = interval !== undefined || neighbours || needed.length > 0 || buckets.start === null;
-  const columns = [...(timed ? [ns] : []), `${unit.of(raw)} AS v`, ...needed];
-  let source = readings(columns, counts ? [] : [IS_NUMBER, NOT_NAN]);
-  const start = buckets.start === null ? 'toInt64(0)' : buckets.start;
-  source = `SELECT *, ${start} AS b FROM (${source})`;
-  if (neighbours)
-    source = besides(source, keys, buckets.rest ?? 'toInt64(9223372036854775807)', interval !== undefined);
-  const points = `SELECT ${[
-    ...keyColumns(keys),
-    buckets.start === null ? 'min(ns) AS b_first' : 'b',
-    'max(u) AS unknown',
-    '0 AS torn',
-    ...aggregates.map(({ sql }, index) => `${sql} AS a${index}`),
-  ].join(', ')} FROM (${source}) GROUP BY ${[...keyColumns(keys), 'b'].join(', ')}`;
-  return {
-    ...planned,
-    columns: aggregations,
-    order: ['b'],
-    points: buckets.start === null ? `SELECT * EXCEPT (b_first), b_first AS b FROM (${points})` : points,
-  };
+  const also = counts ? [] : [IS_NUMBER, NOT_NAN];
+  const named = [ns, `${unit.of(raw)} AS v`, ...position];
+  const values = aggregates.map(({ sql }, index) => `${sql} AS a${index}`);
+  const shown = { ...planned, columns: aggregations, order: ['b'] };
+  if (!neighbours) {
+    const bucketed = bucketedBy(buckets, columns, 'min(ns)');
+    const own = [...labels, bucketed.start, ...unknown.map((each) => `max(${each}) AS unknown`), ...values];
+    return { ...shown, points: `WITH ${named.join(', ')} SELECT ${own.join(', ')} ${from(also)}${bucketed.groupBy}` };
+  }
+  const read = [...labels, ...unknown.map((each) => `${each} AS u`), ...named];
+  const source = `SELECT *, ${buckets.start ?? 'toInt64(0)'} AS b FROM (SELECT ${read.join(', ')} ${from(also)})`;
+  const rest = buckets.rest ?? 'toInt64(9223372036854775807)';
+  const bucketed = bucketedBy({ ...buckets, start: interval === undefined ? buckets.start : 'b' }, columns, 'min(ns)');
+  const own = [...columns, bucketed.start, ...unknown.map(() => 'max(u) AS unknown'), ...values];
+  const beside = besides(source, columns, rest, interval !== undefined);
+  return { ...shown, points: `SELECT ${own.join(', ')} FROM (${beside})${bucketed.groupBy}` };
 }
+
+/** How points are put in buckets: `b`, and what rows are grouped by.
+ *  @param first what tells the start of the only bucket where nothing else does */
+export function bucketedBy(
+  { start, rest }: Pick<Buckets, 'start' | 'rest'>,
+  columns: readonly string[],
+  first: string,
+): { start: string; groupBy: string } {
+  const cut = rest !== null;
+  return { start: `${start ?? first} AS b`, groupBy: groupedBy(cut ? [...columns, 'b'] : columns) };
+}
+/** Without a key there is a row of nothing, too: it is left out. */
+const groupedBy = (columns: readonly string[]): string =>
+  columns.length === 0 ? ' HAVING count() > 0' : ` GROUP BY ${columns.join(', ')}`;
 
 const IS_NUMBER = 'isNotNull(readings.value)';
 const NOT_NAN = 'NOT isNaN(assumeNotNull(readings.value))';
 const FINITE = 'isFinite(assumeNotNull(readings.value)) AND isNotNull(readings.value)';
 
-/** A field that the selection gives one value is not grouped by: that it is a constant, the engine sees. */
-const keyOf = (field: SeriesField, parameters: QueryParameters): string =>
-  Object.hasOwn(parameters, `of_${field}`) ? `{of_${field}:String}` : `readings.${field}`;
+/** In µs: a double holds those of all times that the engine's clock has, to 2255 exactly. */
+const THIN_TIME = 'toFloat64(intDiv(ns - positiveModulo(ns, 1000), 1000))';
 
+export const fixedOf = (keys: readonly SeriesField[], parameters: QueryParameters): Fixed =>
+  Object.fromEntries(
+    keys.filter((key) => Object.hasOwn(parameters, `of_${key}`)).map((key) => [key, String(parameters[`of_${key}`])]),
+  );
+export const freeOf = ({ keys, fixed }: Pick<SeriesPlan, 'keys' | 'fixed'>): SeriesField[] =>
+  keys.filter((key) => fixed[key] === undefined);
 export const keyColumns = (keys: readonly SeriesField[]): string[] => keys.map((key) => `k_${key}`);
 export const keysOf = ({ across }: SeriesQuestion): SeriesField[] =>
   seriesFields.filter((field) => !across.includes(field));
 
 /** Each number with those beside it in its series. Other readings are apart: nobody is their neighbour. */
-function besides(source: string, keys: readonly SeriesField[], rest: string, cut: boolean): string {
+function besides(source: string, columns: readonly string[], rest: string, cut: boolean): string {
   return `SELECT *, ${rest} AS rest, ${AHEAD} AS ahead, ${cut ? PAST : '0'} AS past FROM (
   SELECT *, lagInFrame(v) OVER beside AS pv, lagInFrame(ns) OVER beside AS pns,
     leadInFrame(v) OVER beside AS nv, leadInFrame(ns) OVER beside AS nns
   FROM (${source})
-  WINDOW beside AS (PARTITION BY ${[...keyColumns(keys), 'isNull(v)'].join(', ')} ORDER BY ns, lp, lo, li
+  WINDOW beside AS (PARTITION BY ${[...columns, 'isNull(v)'].join(', ')} ORDER BY ns, lp, lo, li
     ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING))`;
-}
-
-/** In µs: a double holds those of all times that the engine's clock has, to 2255 exactly. */
-function thinned(readings: string, keys: readonly SeriesField[], count: number): string {
-  const point = `largestTriangleThreeBuckets(${count})(toFloat64(intDiv(ns - positiveModulo(ns, 1000), 1000)), v)`;
-  const group = keys.length === 0 ? '' : ` GROUP BY ${keyColumns(keys).join(', ')}`;
-  return `SELECT ${[...keyColumns(keys), 'toInt64(point.1) * 1000 AS b', 'unknown', '0 AS torn', 'point.2 AS a0'].join(', ')}
-FROM (SELECT ${[...keyColumns(keys), 'max(u) AS unknown', `${point} AS points`].join(', ')} FROM (${readings})${group})
-ARRAY JOIN points AS point`;
 }
 
 /** How values become those of a unit.

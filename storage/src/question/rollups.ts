@@ -1,7 +1,7 @@
 import type { SeriesQuestion } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
 import { bucketsOf } from './buckets.ts';
-import { convertedTo, keyColumns, keysOf, type SeriesPlan } from './plan.ts';
+import { bucketedBy, convertedTo, fixedOf, freeOf, keyColumns, keysOf, type SeriesPlan } from './plan.ts';
 import { instant, nsOf, selectReadings, selectSeries } from './selection.ts';
 
 /** What rows of rollups are merged to: `n` numbers from `low` to `high`, together `total`. */
@@ -35,11 +35,11 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
   const range = wholeOf(fromUs, toUs, widthS) ?? wholeOf(fromUs, toUs, 60);
   if (range === null) return { why: 'the range has no whole minute' };
 
-  const keys = keysOf(question);
-  const unit = convertedTo(question.unit, 'unit');
-  const parameters: Record<string, QueryParameters[string]> = { ...buckets.parameters, ...unit.parameters };
   const series = selectSeries(question, 'rollups');
-  Object.assign(parameters, series.parameters);
+  const keys = keysOf(question);
+  const fixed = fixedOf(keys, series.parameters);
+  const free = freeOf({ keys, fixed });
+  const parameters: Record<string, QueryParameters[string]> = { ...buckets.parameters, ...series.parameters };
   const where = [...series.where, `rollups.width = ${range.widthS}`];
   const edges: string[] = [];
   if (range.fromS !== undefined) {
@@ -58,43 +58,54 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
       parameters.edge_to = nsOf(range.toS * 1_000_000n);
     }
   }
-  const fields = (table: string): string[] => [...new Set([...keys, 'unit'])].map((key) => `${table}.${key} AS ${key}`);
-  const parts = [
-    `SELECT ${fields('rollups').join(', ')}, toInt64(rollups.bucket) * 1000000000 AS ns, rollups.count AS count,
-    toFloat64(rollups.minimum) AS minimum, toFloat64(rollups.maximum) AS maximum, toFloat64(rollups.sum) AS sum
-  FROM rollups WHERE ${where.join(' AND ')}`,
-  ];
+  const isWhole = edges.length === 0;
+  const unit = convertedTo(question.unit, isWhole ? 'rollups.unit' : 'unit');
+  Object.assign(parameters, unit.parameters);
+  const bucket = {
+    ns: 'toInt64(rollups.bucket) * 1000000000',
+    n: 'rollups.count',
+    least: 'toFloat64(rollups.minimum)',
+    greatest: 'toFloat64(rollups.maximum)',
+    all: 'toFloat64(rollups.sum)',
+  };
+  const rolledUp = `FROM rollups WHERE ${where.join(' AND ')}`;
+  const one = 'assumeNotNull(readings.value)';
+  const number = { ns: 'toUnixTimestamp64Nano(readings.time)', n: 'toUInt64(1)', least: one, greatest: one, all: one };
+  const within = [...new Set([...free, ...(question.unit === undefined ? [] : ['unit' as const])])];
+  const part = (table: string, columns: Readonly<Record<string, string>>): string =>
+    [
+      ...within.map((key) => `${table}.${key} AS ${key}`),
+      ...Object.entries(columns).map(([name, sql]) => `${sql} AS ${name}`),
+    ].join(', ');
+  const parts = [`SELECT ${part('rollups', bucket)} ${rolledUp}`];
   for (const edge of edges) {
     const readings = selectReadings(question);
     Object.assign(parameters, readings.parameters);
-    const one = 'assumeNotNull(readings.value)';
-    parts.push(`SELECT ${fields('readings').join(', ')}, toUnixTimestamp64Nano(readings.time) AS ns, toUInt64(1) AS count,
-    ${one} AS minimum, ${one} AS maximum, ${one} AS sum
+    parts.push(`SELECT ${part('readings', number)}
   FROM readings WHERE ${[...readings.where, edge, 'isNotNull(readings.value)'].join(' AND ')}`);
   }
-  const source = `SELECT ${[
-    ...keys.map((key) => `${key} AS k_${key}`),
-    `${buckets.start} AS b`,
-    `${unit.unknown} AS u`,
-    'count AS n',
-    `${unit.of('minimum')} AS low`,
-    `${unit.of('maximum')} AS high`,
-    `sum * ${unit.factor} + count * ${unit.offset} AS total`,
-  ].join(', ')} FROM (${parts.join('\n  UNION ALL ')})`;
-  const points = `SELECT ${[
-    ...keyColumns(keys),
-    'b',
-    'max(u) AS unknown',
+  const columns = keyColumns(free);
+  const { start, groupBy } = bucketedBy(buckets, columns, '');
+  const named = [
+    ...(isWhole ? Object.entries(bucket).map(([name, sql]) => `${sql} AS ${name}`) : []),
+    `${unit.of('least')} AS low`,
+    `${unit.of('greatest')} AS high`,
+    question.unit === undefined ? 'all AS total' : `all * ${unit.factor} + n * ${unit.offset} AS total`,
+  ];
+  const points = `WITH ${named.join(', ')} SELECT ${[
+    ...free.map((key) => `${isWhole ? `rollups.${key}` : key} AS k_${key}`),
+    start,
+    ...(question.unit === undefined ? [] : [`max(${unit.unknown}) AS unknown`]),
     'max(isNaN(total)) AS torn',
     ...aggregations.map((aggregation, index) => `${MERGED[aggregation]} AS a${index}`),
-  ].join(', ')} FROM (${source}) GROUP BY ${[...keyColumns(keys), 'b'].join(', ')}`;
+  ].join(', ')} ${isWhole ? rolledUp : `FROM (${parts.join('\n  UNION ALL ')})`}${groupBy}`;
   return {
     source: range.widthS === 60 ? 'rollups_1m' : 'rollups_1h',
-    why:
-      edges.length === 0
-        ? 'the rollups answer it exactly'
-        : 'the rollups answer it exactly, with the ends of the range from the readings',
+    why: isWhole
+      ? 'the rollups answer it exactly'
+      : 'the rollups answer it exactly, with the ends of the range from the readings',
     keys,
+    fixed,
     buckets,
     columns: aggregations,
     order: ['b'],

@@ -13,7 +13,7 @@ import type { Asker } from '../read/asker.ts';
 import { BUCKETS_MAX, tooMany } from './buckets.ts';
 import { filled } from './fill.ts';
 import { LINES_SETTINGS } from './lines.ts';
-import { checkQuestion, convertedTo, keyColumns, planReadings, type SeriesPlan } from './plan.ts';
+import { checkQuestion, convertedTo, freeOf, keyColumns, planReadings, type SeriesPlan } from './plan.ts';
 import { planRollups } from './rollups.ts';
 import { FORMATS } from './rows.ts';
 import { invalid, nsOf, selectReadings, selectSeries } from './selection.ts';
@@ -50,25 +50,30 @@ interface Found {
 }
 
 interface Row {
-  readonly unknown: number;
-  readonly torn: number;
-  readonly points: readonly (readonly (string | null)[])[];
+  readonly unknown?: number;
+  readonly torn?: number;
+  readonly points: readonly (readonly (string | number | null)[])[];
   readonly [key: `k_${string}`]: string;
 }
 
 async function answered(asker: Asker, question: SeriesQuestion): Promise<Found> {
   const plan = await chosen(asker, question);
-  const rows = await asker.ask<Row>('series', statementOf(plan, question), plan.parameters, { org: question.org });
-  if (rows.some(({ torn }) => torn !== 0))
+  const rows = await asker.ask<Row>('series', statementOf(plan, question), plan.parameters, {
+    org: question.org,
+    exact: true,
+  });
+  if (rows.some(({ torn = 0 }) => torn !== 0))
     return answered(asker, { ...question, rollups: 'raw' }).then((found) => saying(found, 'a rollup holds NaN'));
   const shown = rows.slice(0, question.seriesMax);
-  if (shown.some(({ unknown }) => unknown !== 0)) throw otherDimension(question.unit);
+  if (shown.some(({ unknown = 0 }) => unknown !== 0)) throw otherDimension(question.unit);
   const histogram = plan.columns.indexOf('histogram');
   const points = shown.map((row) =>
     row.points.map(
       ([timeNs, ...texts]): SeriesPoint => ({
         timeNs: timeNs as string,
-        values: texts.map((text, column) => (column === histogram ? binsOf(text, plan.parameters) : numberOf(text))),
+        values: texts.map((text, column) =>
+          column === histogram ? binsOf(text as string, plan.parameters) : numberOf(text),
+        ),
       }),
     ),
   );
@@ -90,7 +95,8 @@ const otherDimension = (unit = '') =>
 function labelsOf(row: Row, plan: SeriesPlan, question: SeriesQuestion): Partial<Series> {
   const labels: Record<string, string> = {};
   for (const key of plan.keys)
-    labels[key] = key === 'unit' && question.unit !== undefined ? question.unit : (row[`k_${key}`] as string);
+    labels[key] =
+      key === 'unit' && question.unit !== undefined ? question.unit : (plan.fixed[key] ?? (row[`k_${key}`] as string));
   return labels;
 }
 
@@ -132,19 +138,20 @@ async function binsFor(asker: Asker, question: SeriesQuestion): Promise<QueryPar
 
 /** One row a series: its points, sorted, and one more than asked for. */
 function statementOf(plan: SeriesPlan, question: SeriesQuestion): string {
-  const keys = keyColumns(plan.keys);
-  const values = plan.columns.map((_, index) => `toString(a${index})`);
+  const keys = keyColumns(freeOf(plan));
+  const values = `groupArray((${['b', ...plan.columns.map((_, index) => `a${index}`)].join(', ')}))`;
   const sort = question.direction === 'desc' ? 'arrayReverseSort' : 'arraySort';
-  const key = plan.order.length === 1 ? plan.order[0] : `(${plan.order.join(', ')})`;
+  const sorted =
+    plan.order.length === 1
+      ? `${sort}(${values})`
+      : `${sort}((point, at) -> at, ${values}, groupArray((${plan.order.join(', ')})))`;
   return `SELECT ${[
-    ...keys.map((each) => `toString(${each}) AS ${each}`),
-    'max(unknown) AS unknown',
-    'max(torn) AS torn',
-    `arraySlice(${sort}((point, at) -> at, groupArray((${['toString(b)', ...values].join(', ')})), groupArray(${key})), 1, ${question.limit + 1}) AS points`,
+    ...keys,
+    ...(question.unit === undefined ? [] : ['max(unknown) AS unknown']),
+    ...(plan.source === 'readings' ? [] : ['max(torn) AS torn']),
+    `arraySlice(${sorted}, 1, ${question.limit + 1}) AS points`,
   ].join(', ')}
-FROM (${plan.points})
-${keys.length === 0 ? '' : `GROUP BY ${keys.join(', ')}`} HAVING count() > 0
-${keys.length === 0 ? '' : `ORDER BY ${keys.join(', ')}`} LIMIT ${question.seriesMax + 1}`;
+FROM (${plan.points})${keys.length === 0 ? ' HAVING count() > 0' : ` GROUP BY ${keys.join(', ')} ORDER BY ${keys.join(', ')} LIMIT ${question.seriesMax + 1}`}`;
 }
 
 async function* streamed(
@@ -166,11 +173,11 @@ async function* streamed(
     const [unknown] = await asker.ask('series', statement, plan.parameters, { org, signal, urgency });
     if (unknown !== undefined) throw otherDimension(unit);
   }
-  const keys = keyColumns(plan.keys);
-  const labels = plan.keys.map((key): [SeriesField, string] => [
-    key,
-    key === 'unit' && unit !== undefined ? '{unit_shown:String}' : `k_${key}`,
-  ]);
+  const keys = keyColumns(freeOf(plan));
+  const labels = plan.keys.map((key): [SeriesField, string] => {
+    if (key === 'unit' && unit !== undefined) return [key, '{unit_shown:String}'];
+    return [key, plan.fixed[key] === undefined ? `k_${key}` : `{of_${key}:String}`];
+  });
   const sorted = [...keys, ...plan.order.map((column) => `${column} ${question.direction}`)].join(', ');
   const ranked = keys.length === 0 ? '1' : `dense_rank() OVER (ORDER BY ${keys.join(', ')})`;
   const rows = `SELECT ${rowColumns(labels, plan.columns, options)}
@@ -219,7 +226,8 @@ async function lookBack(asker: Asker, question: SeriesQuestion, start: bigint | 
 const keyOf = ({ channel, publisher, name, subtopic, unit }: Series): string =>
   JSON.stringify([channel, publisher, name, subtopic, unit]);
 
-function numberOf(text: string | null | undefined): number | null {
+function numberOf(text: string | number | null | undefined): number | null {
+  if (typeof text === 'number') return text;
   if (text === null || text === undefined) return null;
   if (text === 'inf') return Number.POSITIVE_INFINITY;
   return text === '-inf' ? Number.NEGATIVE_INFINITY : Number(text);

@@ -34,6 +34,8 @@ export interface AskOptions {
   readonly urgency?: Urgency;
   /** In place of the standard ones. */
   readonly limits?: Partial<QueryLimits>;
+  /** Numbers that JSON cannot hold come as texts, tuples as arrays: cheaper to plan than a statement that writes them. */
+  readonly exact?: boolean;
 }
 
 export interface AskStreamOptions extends AskOptions {
@@ -47,6 +49,9 @@ export interface AskerLimits extends QueryLimits {
   /** A reader that takes nothing for so long loses its place. @units s */
   readonly stalledSecondsMax: number;
 }
+
+const EXACT =
+  ', output_format_json_quote_64bit_integers=1, output_format_json_quote_denormals=1, output_format_json_named_tuples_as_objects=0';
 
 /** A streamed answer holds its place so long at most, whoever reads. @units s */
 const HELD_SECONDS_MAX = 86_400;
@@ -77,10 +82,10 @@ export class Asker {
     question: Question,
     statement: string,
     parameters: QueryParameters = {},
-    { org, signal, urgency = 'interactive', limits }: AskOptions = {},
+    { org, signal, urgency = 'interactive', limits, exact = false }: AskOptions = {},
   ): Promise<Row[]> {
     const within = this.#within(urgency, limits);
-    const settings = settingsOf(within, within.secondsMax, urgency) + this.#engine.querySettings;
+    const settings = settingsOf(within, within.secondsMax, urgency) + this.#engine.querySettings + (exact ? EXACT : '');
     const work = async (): Promise<Row[]> => {
       const end = this.#seconds.startTimer({ question });
       try {

@@ -1,5 +1,6 @@
-import { type Comparator, type Reading, type ReadingsPage, type ReadingsQuery, StoreError } from '@millrace/core';
+import type { Reading, ReadingsPage, ReadingsQuery } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
+import { instant, invalid, selectReadings } from '../question/selection.ts';
 import type { Asker } from './asker.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 
@@ -22,13 +23,8 @@ interface Row {
   readonly at_index: number;
 }
 
-const OPERATORS: Readonly<Record<Comparator, string>> = { eq: '=', lt: '<', le: '<=', gt: '>', ge: '>=' };
-
 const OFFSET_MAX = 1_000_000;
 const LIMIT_MAX = 1_000;
-/** From 1900 on, as a reading's time is: what is said between the servers of a cluster as text must be readable. */
-const NS_MIN = -2_208_988_800_000_000_000n;
-const NS_MAX = 2n ** 63n - 1n;
 
 /** One page of a channel's readings. @see ReadingsStore.readings */
 export async function readReadings(asker: Asker, query: ReadingsQuery): Promise<ReadingsPage> {
@@ -75,30 +71,18 @@ export interface ReadingsPlan {
 /** Statements for a query: all that comes from outside is a parameter.
  *  @throws StoreError STORE_QUERY_INVALID */
 export function planReadings(query: ReadingsQuery): ReadingsPlan {
-  const parameters: Record<string, string | number | boolean> = { org: query.org, channel: query.channel };
-  const where = ['org = {org:String}', 'channel = {channel:String}'];
-  const also = (condition: string, name: string, value: string | number | boolean): void => {
-    where.push(condition);
-    parameters[name] = value;
-  };
-  if (query.name !== undefined) also('name = {name:String}', 'name', query.name);
-  if (query.subtopic !== undefined) also('subtopic = {subtopic:String}', 'subtopic', query.subtopic);
-  if (query.publisher !== undefined) also('publisher = {publisher:String}', 'publisher', query.publisher);
-  if (query.protocol !== undefined) also('protocol = {protocol:String}', 'protocol', query.protocol);
-  const instant = (name: string): string => `fromUnixTimestamp64Nano({${name}:Int64}, 'UTC')`;
-  if (query.fromUs !== undefined) also(`time >= ${instant('from')}`, 'from', nanoseconds(query.fromUs));
-  if (query.toUs !== undefined) also(`time < ${instant('to')}`, 'to', nanoseconds(query.toUs));
-  if (query.value !== undefined)
-    also(`value ${OPERATORS[query.value.comparator]} {value:Float64}`, 'value', finite(query.value.operand));
-  if (query.stringValue !== undefined) {
-    where.push("kind = 'string'");
-    also(`string_value ${OPERATORS[query.stringValue.comparator]} {text:String}`, 'text', query.stringValue.operand);
-  }
-  if (query.boolValue !== undefined) also('bool_value = {bool:UInt8}', 'bool', query.boolValue ? 1 : 0);
-  if (query.dataValue !== undefined) {
-    where.push("kind = 'data'");
-    also('readings.data_value = unhex({data:String})', 'data', hexOf(query.dataValue));
-  }
+  const listed = (value: string | undefined) => (value === undefined ? undefined : [value]);
+  const { channel, name, subtopic, publisher, protocol, ...filters } = query;
+  const selected = selectReadings({
+    ...filters,
+    channels: [channel],
+    names: listed(name),
+    subtopics: listed(subtopic),
+    publishers: listed(publisher),
+    protocols: listed(protocol),
+  });
+  const where = [...selected.where];
+  const parameters: Record<string, string | number> = { ...selected.parameters };
   const count = `SELECT toString(count()) AS total FROM readings WHERE ${where.join(' AND ')}`;
 
   const descending = query.direction === 'desc';
@@ -152,22 +136,4 @@ export function checkPage(offset: number, limit: number): void {
   if (!Number.isInteger(offset) || offset < 0 || offset > OFFSET_MAX)
     throw invalid(`offset must be 0 to ${OFFSET_MAX}; go on with the cursor beyond`);
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
-}
-
-const invalid = (problem: string): StoreError => new StoreError('STORE_QUERY_INVALID', 'never', { problem });
-
-/** Clamped to what the engine's clock can say. */
-function nanoseconds(us: bigint): string {
-  const ns = us * 1_000n;
-  return String(ns < NS_MIN ? NS_MIN : ns > NS_MAX ? NS_MAX : ns);
-}
-
-function finite(operand: number): number {
-  if (!Number.isFinite(operand)) throw invalid('v must be a number');
-  return operand;
-}
-
-function hexOf(data: string): string {
-  if (!/^[A-Za-z0-9_-]*$/.test(data) || data.length % 4 === 1) throw invalid('vd must be base64url without padding');
-  return Buffer.from(data, 'base64url').toString('hex');
 }
