@@ -1,5 +1,8 @@
 import createTyped, { type FetchResponse, type MaybeOptionalInit, type Client as TypedClient } from 'openapi-fetch';
+import { type Readings, readingsBy } from './asking/readings.ts';
+import { SavedQueries, type Sql, sqlBy } from './asking/sql.ts';
 import { ApiKeys, Audit, Policies } from './entities/access.ts';
+import { Deletions, Exports, Holds, Imports } from './entities/data.ts';
 import { Commands, Lwm2m } from './entities/devices.ts';
 import { Channels, Connections, Groups, Things } from './entities/inventory.ts';
 import { Invitations, Orgs, Roles, Users } from './entities/people.ts';
@@ -7,10 +10,10 @@ import { Apps, Certificates, Codecs, Jobs, Manifests, NetworkServers } from './e
 import { MillraceApiError, problemOf, retryAfterMs } from './error.ts';
 import type { paths } from './generated/api.ts';
 import type { LiveMessage, Payload, PublishOptions, SubscribeOptions } from './messages/message.ts';
-import { Messages, type Reading, type ReadingsQuery } from './messages/messages.ts';
+import { Messages } from './messages/messages.ts';
 import { RETRIES, type RetryOptions } from './retry.ts';
 import { type AuthOptions, Session, type Tokens } from './session.ts';
-import { type CallOptions, Transport } from './transport.ts';
+import { Transport } from './transport.ts';
 
 export interface ClientOptions extends AuthOptions {
   /** Of the node, as `https://iot.example.org`. */
@@ -72,7 +75,17 @@ export interface Client {
   readonly networkServers: NetworkServers;
   readonly codecs: Codecs;
   readonly manifests: Manifests;
+  readonly exports: Exports;
+  readonly imports: Imports;
+  readonly deletions: Deletions;
+  readonly holds: Holds;
+  /** Of SQL, saved. */
+  readonly queries: SavedQueries;
   readonly messages: Messages;
+  /** Those of a channel when called; `query`, `rows`, `stream` and `latest` ask for those of many series. */
+  readonly readings: Readings;
+  /** Asks by SQL when called; also `rows`, `stream`, `schema`. */
+  readonly sql: Sql;
   readonly get: TypedCall<'get'>;
   readonly post: TypedCall<'post'>;
   readonly put: TypedCall<'put'>;
@@ -84,8 +97,6 @@ export interface Client {
   readonly transport: Transport;
   /** See `messages.publish`. */
   publish(channel: string, payload: Payload, options?: PublishOptions): Promise<string | null>;
-  /** See `messages.readings`. */
-  readings(channel: string, query?: ReadingsQuery, options?: CallOptions): AsyncGenerator<Reading, void, undefined>;
   /** See `messages.subscribe`. */
   subscribe(channel: string, options?: SubscribeOptions): AsyncGenerator<LiveMessage, void, undefined>;
   /** Another user from now on.  @returns the tokens, to keep */
@@ -149,7 +160,14 @@ export function createClient(options: ClientOptions): Client {
     networkServers: new NetworkServers(transport),
     codecs: new Codecs(transport),
     manifests: new Manifests(transport),
+    exports: new Exports(transport),
+    imports: new Imports(transport),
+    deletions: new Deletions(transport),
+    holds: new Holds(transport),
+    queries: new SavedQueries(transport),
     messages,
+    readings: readingsBy(transport, messages),
+    sql: sqlBy(transport),
     get: typed('get'),
     post: typed('post'),
     put: typed('put'),
@@ -158,7 +176,6 @@ export function createClient(options: ClientOptions): Client {
     api,
     transport,
     publish: (channel, payload, given) => messages.publish(channel, payload, given),
-    readings: (channel, query, given) => messages.readings(channel, query, given),
     subscribe: (channel, given) => messages.subscribe(channel, given),
     async logIn(email, password) {
       const tokens = await source.logIn(email, password);

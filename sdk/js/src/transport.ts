@@ -21,6 +21,8 @@ export interface SendOptions extends CallOptions {
   readonly anyOrg?: boolean;
   /** To get tokens by: says not who asks. */
   readonly anonymous?: boolean;
+  /** It may be sent again, though its method says that it may change something. */
+  readonly repeatable?: boolean;
 }
 
 export interface TransportOptions {
@@ -115,7 +117,7 @@ export class Transport {
     bytes: Uint8Array | undefined,
     options: SendOptions,
   ): Promise<Sent> {
-    const repeatable = isRepeatable(method, headers);
+    const repeatable = options.repeatable ?? isRepeatable(method, headers);
     const own = headers.has('authorization') || options.anonymous === true;
     let renewed = false;
     for (let attempt = 1; ; attempt++) {

@@ -1,8 +1,8 @@
 import { Collection, List, Switchable } from '../collection.ts';
 import { everyItem } from '../pages.ts';
-import { pause } from '../retry.ts';
 import type { BodyOf, Json, QueryOf, Schema } from '../schema.ts';
 import { type CallOptions, type Query, segment, type Transport } from '../transport.ts';
+import { untilOver, type WaitOptions } from '../waiting.ts';
 
 export type Certificate = Schema<'IssuedCertificate'>;
 /** With its private key and chain, which are told this once. */
@@ -112,12 +112,6 @@ export class Codecs extends Collection<
   }
 }
 
-export interface WaitOptions extends CallOptions {
-  readonly onProgress?: (job: Job) => void;
-  /** Between two looks (500). @units ms */
-  readonly everyMs?: number;
-}
-
 const WORKING = new Set(['waiting', 'queued', 'pending', 'running', 'active', 'delayed']);
 
 export class Jobs extends List<'jobs', Job, QueryOf<'/jobs'>> {
@@ -139,13 +133,12 @@ export class Jobs extends List<'jobs', Job, QueryOf<'/jobs'>> {
   }
 
   /** Waits for its end.  @throws the signal's reason */
-  async wait(id: string, { onProgress, everyMs = 500, ...options }: WaitOptions = {}): Promise<Job> {
-    for (;;) {
-      const job = await this.get(id, options);
-      onProgress?.(job);
-      if (!WORKING.has(job.status)) return job;
-      await pause(everyMs, options.signal);
-    }
+  wait(id: string, options: WaitOptions<Job> = {}): Promise<Job> {
+    return untilOver(
+      (given) => this.get(id, given),
+      ({ status }) => !WORKING.has(status),
+      options,
+    );
   }
 }
 
