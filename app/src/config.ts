@@ -10,6 +10,7 @@ import {
   LoraConfig,
   Lwm2mConfig,
   MqttIngestConfig,
+  WebhooksConfig,
   WsIngestConfig,
 } from '@millrace/ingest';
 import { LogConfig } from '@millrace/log';
@@ -83,6 +84,7 @@ export const SECTIONS = {
   ws: WsIngestConfig,
   lora: LoraConfig,
   delivery: DeliveryConfig,
+  webhooks: WebhooksConfig,
   log: LogConfig,
   policy: PolicyConfig,
   processors: ProcessorsConfig,

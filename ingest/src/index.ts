@@ -21,5 +21,8 @@ export { type Lwm2mServerOptions, type Lwm2mService, lwm2mServer } from './lwm2m
 export { MqttIngestConfig } from './mqtt/config.ts';
 export { type MqttAddress, type MqttServerOptions, mqttPorts, mqttServer } from './mqtt/server.ts';
 export { SUBTOPIC_BYTES_MAX, subtopicFault } from './subtopic.ts';
+export { WebhooksConfig } from './webhooks/config.ts';
+export { type WebhooksOptions, webhooks } from './webhooks/deliverer.ts';
+export { createWebhookSender, type SenderOptions } from './webhooks/sender.ts';
 export { WsIngestConfig } from './ws/config.ts';
 export type { MqttOverWebSocket } from './ws/opener.ts';

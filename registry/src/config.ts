@@ -14,6 +14,7 @@ import { loraConfig } from './lora/config.ts';
 import { peopleConfig } from './people/config.ts';
 import { retentionConfig } from './retention/config.ts';
 import { sqlConfig } from './sql/config.ts';
+import { webhooksConfig } from './webhooks/config.ts';
 
 export const RegistryConfig = z.object({
   MILLRACE_POSTGRES_URL: z
@@ -73,5 +74,6 @@ export const RegistryConfig = z.object({
   ...loraConfig,
   ...commandsConfig,
   ...retentionConfig,
+  ...webhooksConfig,
 });
 export type RegistryConfig = z.infer<typeof RegistryConfig>;

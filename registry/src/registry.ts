@@ -51,6 +51,7 @@ import { insertOrg, insertUser, normaliseEmail } from './people/users.ts';
 import { createRetention, type Retention } from './retention/index.ts';
 import { createLogShards } from './shards/log-shards.ts';
 import { createSql, type Sql } from './sql/index.ts';
+import { createWebhookTopic, type WebhookTopic } from './webhooks/index.ts';
 
 /** How the registry gets at secrets: it keeps the signing keys, policy knows what they are. */
 export interface CredentialsFactory {
@@ -104,6 +105,7 @@ export interface Registry extends People, Inventory, Authority {
   readonly codecs: Lora['codecs'];
   readonly commands: CommandStore;
   readonly sql: Sql;
+  readonly webhooks: WebhookTopic;
   readonly lwm2m: Lwm2m;
   readonly deviceKeys: DeviceKeys;
   /** What was done about dead letters. */
@@ -262,6 +264,7 @@ async function startRegistry(options: RegistryOptions): Promise<Started<Registry
         codecs: lora.codecs,
         commands,
         sql: createSql(parts),
+        webhooks: createWebhookTopic(parts, access, applications),
         lwm2m,
         deviceKeys: createDeviceKeys({ session: database, feed, credentials, now }),
         letters: createLetterStates(parts),

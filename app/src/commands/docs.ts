@@ -20,6 +20,7 @@ const HEADINGS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   ws: 'WebSocket and event streams',
   lora: 'LoRaWAN',
   delivery: 'Delivery to subscribers',
+  webhooks: 'Webhooks',
   log: 'Log',
   policy: 'Policy',
   processors: 'Processors',

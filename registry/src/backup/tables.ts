@@ -27,6 +27,8 @@ const OF_NODES: ReadonlySet<string> = new Set([
   'store_upkeep',
   // Where a partition's rows are in a ClickHouse cluster; another cluster has other shards.
   'log_shards',
+  // How far webhooks have come in that log, and which node delivers them.
+  'webhook_states',
   // Files that are being imported: who sends one again goes on where it was.
   'import_parts',
 ]);

@@ -21,6 +21,7 @@ import * as savedQueries from './migrations/0018-saved-queries.ts';
 import * as imports from './migrations/0019-imports.ts';
 import * as retention from './migrations/0020-retention.ts';
 import * as deadLetters from './migrations/0021-dead-letters.ts';
+import * as webhooks from './migrations/0022-webhooks.ts';
 
 export interface Migration {
   readonly name: string;
@@ -53,6 +54,7 @@ export const MIGRATIONS: readonly Migration[] = [
   imports,
   retention,
   deadLetters,
+  webhooks,
 ];
 
 /** Advisory locks of the registry, by what they guard. */

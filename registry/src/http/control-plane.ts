@@ -16,6 +16,7 @@ import {
   type SnapshotSource,
   type StoreUpkeep,
   type TenantSql,
+  type WebhookSender,
 } from '@millrace/core';
 import { type Actor, actingAs, setActor } from '../audit/actor.ts';
 import { replayWork } from '../deadletters/index.ts';
@@ -51,6 +52,8 @@ export interface ControlPlaneOptions {
   readonly intake?: MessageIntake;
   /** For who tries a codec; without, they are told to ask another node. */
   readonly codecs?: CodecRunner | null;
+  /** For who tries a webhook. */
+  readonly webhooks?: { readonly sender: WebhookSender };
   /** Consumer group of the processors (`processors`). */
   readonly processorsGroup?: string;
   /** Whether strangers may register. */
@@ -75,6 +78,9 @@ const SCANS_WAITING_MAX = 16;
 /** Tries of codecs of one subject in a row that cost no wait. */
 const CODEC_TESTS_FREE = 60;
 const CODEC_TEST_FORGIVEN_MS = 500;
+/** The same of webhooks. */
+const WEBHOOK_TESTS_FREE = 20;
+const WEBHOOK_TEST_FORGIVEN_MS = 5_000;
 
 /** Answers everything beyond the data plane: the classic REST dialect, queries, health, metrics, documentation.
  *  @holds never rejects: a fault becomes a 500 that tells nothing of its cause, and is logged and counted */
@@ -110,6 +116,12 @@ export function createControlPlane(options: ControlPlaneOptions): HttpHandler {
       free: CODEC_TESTS_FREE,
       waitMsMax: TICKET_WAIT_MS_MAX,
       forgivenMs: CODEC_TEST_FORGIVEN_MS,
+    }),
+    webhooks: options.webhooks ?? null,
+    webhookTesting: new Throttle({
+      free: WEBHOOK_TESTS_FREE,
+      waitMsMax: WEBHOOK_TEST_FORGIVEN_MS,
+      forgivenMs: WEBHOOK_TEST_FORGIVEN_MS,
     }),
   };
   plane.registry.jobs.guard(createJobRights(plane));

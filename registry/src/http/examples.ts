@@ -38,6 +38,8 @@ export const example = {
   otherNetworkServer: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00e1',
   codec: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d0',
   otherCodec: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00d1',
+  webhook: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160',
+  otherWebhook: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0161',
   command: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00c0',
   message: '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d00b0',
   refreshToken: '3yTq1mF0d8Vb5nZxkR7sWcJ2aLhE9uPg6oYtM4iDQwX',

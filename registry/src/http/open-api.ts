@@ -20,6 +20,7 @@ import { peopleRoutes } from '../people/index.ts';
 import { readingRoutes } from '../readings/index.ts';
 import { retentionRoutes } from '../retention/index.ts';
 import { savedQueryRoutes, sqlRoutes } from '../sql/index.ts';
+import { webhookRoutes } from '../webhooks/index.ts';
 import { dataPlanePaths } from './data-plane.ts';
 import type { OpenApiDocument } from './docs-page.ts';
 import { messageRoutes } from './messages.ts';
@@ -55,6 +56,7 @@ export const routes: readonly Route[] = [
     ...fateRoutes,
     ...deadLetterRoutes,
     ...retentionRoutes,
+    ...webhookRoutes,
     ...backupRoutes,
   ]),
   ...platformRoutes,

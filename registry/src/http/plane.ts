@@ -14,6 +14,7 @@ import type {
   StoreUpkeep,
   TenantSql,
   UserRecord,
+  WebhookSender,
 } from '@millrace/core';
 import type { Throttle } from '../people/throttle.ts';
 import type { Registry } from '../registry.ts';
@@ -64,6 +65,10 @@ export interface Plane {
   readonly codecs: CodecRunner | null;
   /** Of tries of codecs, by subject. */
   readonly codecTesting: Throttle;
+  /** Sends to webhooks for who tries them; null: this node sends none. */
+  readonly webhooks: { readonly sender: WebhookSender } | null;
+  /** Of tries of webhooks, by subject. */
+  readonly webhookTesting: Throttle;
 }
 
 /** One request that has passed all checks of its shape. */

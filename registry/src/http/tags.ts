@@ -46,6 +46,7 @@ export const tags: readonly { readonly name: string; readonly description: strin
   { name: 'manifest', description: 'An organisation as one document: plan, apply, write back.' },
   { name: 'imports', description: 'Readings from files: CSV, NDJSON, Parquet, line protocol, SenML.' },
   { name: 'jobs', description: 'What takes longer than a request.' },
+  { name: 'webhooks', description: 'Messages of a channel, sent to a URL: signed, tried again, kept when given up.' },
   { name: 'exports', description: 'Answers of any size, as files.' },
   { name: 'retention', description: 'How long stored data is kept: deletions with proof, and legal holds.' },
   { name: 'audit', description: 'Who changed what, and what was denied.' },

@@ -37,7 +37,7 @@ export function createJobRights(plane: Judges): JobRights {
 
 /** Who asked for a job, as they would ask now: what a step does in their name is judged by it.
  *  @returns null if they are nobody any more  @throws what the registry does when it can not be asked */
-export async function askingOf({ actor }: Job, { gate, registry }: Judges): Promise<Asking | null> {
+export async function askingOf({ actor }: Pick<Job, 'actor'>, { gate, registry }: Judges): Promise<Asking | null> {
   if (actor.id === null) return null;
   const subject = await registry.directory.subject(actor.id);
   if (subject === null) return null;
@@ -61,7 +61,10 @@ export async function askingOf({ actor }: Job, { gate, registry }: Judges): Prom
 }
 
 /** What a key or an application carries of its user's rights; undefined if it is good no more. */
-async function scopeOf(registry: Plane['registry'], via: string): Promise<Scope | undefined> {
+export async function scopeOf(
+  registry: Pick<Plane['registry'], 'access' | 'applications'>,
+  via: string,
+): Promise<Scope | undefined> {
   const key = await registry.access.keys.get(via);
   if (key !== null) {
     const isOver = key.expiresAt !== null && key.expiresAt.getTime() <= registry.access.now();

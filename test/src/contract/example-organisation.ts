@@ -98,6 +98,12 @@ export async function makeExampleOrganisation(
   await made('/codecs', { id: example.codec, name: 'Level', kind: 'javascript', script });
   await made('/codecs', { id: example.otherCodec, name: 'Old level', kind: 'javascript', script });
 
+  for (const [id, name] of [
+    [example.webhook, 'Night watch'],
+    [example.otherWebhook, 'Old night watch'],
+  ])
+    await made('/webhooks', { id, name, channel: example.channel, url: 'https://hooks.invalid/millrace' });
+
   const certificate = await made('/certs', { thing_id: example.thing });
   const known = await newAuthority('Old factory');
   const { id: authority } = await made('/certs/authorities', {
