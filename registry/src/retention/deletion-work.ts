@@ -17,6 +17,7 @@ const PASSED_ASKED_MS = 1_000;
 const ROUNDS_MAX = 24;
 const ROUND_WAIT_MS_MAX = 600_000;
 const ATTEMPTS_MAX = 3;
+const AGAIN_MS = 3_600_000;
 
 /** Takes a deletion one step on. Each step may be repeated: what was begun is found by its mark.
  *  @throws StoreError, LogError: try again later */
@@ -30,6 +31,12 @@ export function createAdvance({ deletions, upkeep, log, processorsGroup }: Delet
   const failed = async (id: string, error: string): Promise<StepOutcome> => {
     await deletions.finish(id, { status: 'failed', error });
     return { kind: 'failed', reason: error };
+  };
+  /** Nobody would ask again for one of the platform: it begins anew, under other marks, until all is gone. */
+  const givenUp = async ({ id, byPlatform, state }: DeletionRecord, error: string): Promise<StepOutcome> => {
+    if (!byPlatform) return failed(id, error);
+    await deletions.keep(id, { state: { attempt: (state.attempt ?? 0) + 1 } });
+    return { kind: 'wait', afterMs: AGAIN_MS };
   };
 
   return async (id, signal) => {
@@ -46,12 +53,13 @@ export function createAdvance({ deletions, upkeep, log, processorsGroup }: Delet
       case undefined: {
         if (log !== null && !(await passed(log, processorsGroup, state.positions)))
           return { kind: 'wait', afterMs: PASSED_ASKED_MS };
-        const holds = await deletions.begin(id);
-        if (holds.length > 0)
+        const begun = await deletions.begin(id);
+        if (begun.kind === 'refused') return failed(id, begun.reason);
+        if (begun.kind === 'held')
           // Those of the platform wait for their release.
           return found.byPlatform
-            ? { kind: 'wait', afterMs: 3_600_000 }
-            : failed(id, `It reaches into what is held: ${holds.join(', ')}.`);
+            ? { kind: 'wait', afterMs: AGAIN_MS }
+            : failed(id, `It reaches into what is held: ${begun.by.join(', ')}.`);
         const before = await upkeep.count(reach);
         await deletions.keep(id, { state: { ...state, stage: 'erase' }, before });
         return { kind: 'more', total: rowsOf(found, before) };
@@ -70,8 +78,8 @@ export function createAdvance({ deletions, upkeep, log, processorsGroup }: Delet
         const told = await upkeep.correct(reach, span, { mark: `${mark}-${round}`, signal });
         if (told.differing === 0) return more(id, { ...state, round: round + 1, stage: 'prove' });
         if (round + 1 >= ROUNDS_MAX)
-          return failed(
-            id,
+          return givenUp(
+            found,
             `The rows are gone, but ${told.differing} rollups are not yet what the readings are: so many came meanwhile. Ask again.`,
           );
         const { fromUs, toUs } = told.span;
@@ -87,7 +95,7 @@ export function createAdvance({ deletions, upkeep, log, processorsGroup }: Delet
         const { rollups: _, ...remaining } = await upkeep.count(reach);
         const left = Object.values(remaining).reduce((sum, count) => sum + (count ?? 0), 0);
         if (left > 0 && attempt + 1 >= ATTEMPTS_MAX)
-          return failed(id, `${left} rows are there again, or still: ask the operators to look at the store.`);
+          return givenUp(found, `${left} rows are there again, or still: ask the operators to look at the store.`);
         if (left > 0) {
           const { span: _span, ...rest } = state;
           return more(id, { ...rest, stage: 'erase', attempt: attempt + 1, round: 0 });

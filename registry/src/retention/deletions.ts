@@ -51,11 +51,15 @@ export interface Deletions {
   due(limit: number): Promise<string[]>;
   later(id: string, afterMs: number): Promise<void>;
   keep(id: string, change: { readonly state?: DeletionState; readonly before?: StoredCounts }): Promise<void>;
-  /** Once more before it reaches anything: what is held stays.  @returns names of holds that are in its way; none: it has
-   *  begun, and no hold can be made any more on what it reaches */
-  begin(id: string): Promise<string[]>;
+  /** Once more before it reaches anything: what is held stays, and what somebody has again, after a restore. Once it has
+   *  begun no hold can be made any more on what it reaches. */
+  begin(id: string): Promise<DeletionBegin>;
   finish(id: string, end: DeletionEnd): Promise<void>;
 }
+export type DeletionBegin =
+  | { readonly kind: 'begun' }
+  | { readonly kind: 'held'; readonly by: readonly string[] }
+  | { readonly kind: 'refused'; readonly reason: string };
 export type DeletionEnd =
   | { readonly status: 'done'; readonly remaining: StoredCounts; readonly rounds: number }
   | { readonly status: 'failed' | 'cancelled'; readonly error: string };
@@ -109,13 +113,19 @@ export function createDeletions(
     },
 
     begin: (id) =>
-      feed.transaction(async (tx) => {
+      feed.transaction(async (tx): Promise<DeletionBegin> => {
         const [found] = await tx.query<DeletionRecord>(`SELECT ${COLUMNS} FROM registry.deletions WHERE id = $1`, [id]);
         if (found === undefined) throw new RegistryError('REGISTRY_NOT_FOUND', 'never', { deletion: id });
         await lockHolds(tx, found.org);
+        if (found.byPlatform && found.request.channels === undefined) {
+          const known = await tx.query('SELECT FROM registry.orgs WHERE id = $1 FOR SHARE', [found.org]);
+          if (known.length > 0)
+            return { kind: 'refused', reason: 'The organisation is there again: it keeps its data.' };
+        }
         const holds = await holdsOver(tx, found.org, found.request);
-        if (holds.length === 0) await tx.query(`UPDATE registry.deletions SET status = 'running' WHERE id = $1`, [id]);
-        return holds;
+        if (holds.length > 0) return { kind: 'held', by: holds };
+        await tx.query(`UPDATE registry.deletions SET status = 'running' WHERE id = $1 AND finished_at IS NULL`, [id]);
+        return { kind: 'begun' };
       }),
 
     async finish(id, end) {

@@ -123,8 +123,12 @@ export class Keeper {
     const [begun] = await database.query<{ at: Date }>(
       `UPDATE registry.store_upkeep SET wanted_at = now() + ${SWEEP_EVERY} RETURNING now() AS at`,
     );
+    // Before the rules are read: those that they surely tell of.
+    const holds = await database.query<{ id: string }>('SELECT id FROM registry.holds WHERE released_at IS NULL');
     try {
-      const rules = await readRules(database, retentionDays, now());
+      // A clock that runs ahead must not make everything old: the earlier of two decides.
+      const nowMs = Math.min(now(), begun?.at.getTime() ?? 0);
+      const rules = await readRules(database, retentionDays, nowMs);
       const { deleted, moved } = await upkeep.sweep(rules, { mark: `sweep-${uuidV7()}`, signal });
       rows.inc({ what: 'deleted' }, deleted);
       rows.inc({ what: 'moved' }, moved);
@@ -134,8 +138,8 @@ export class Keeper {
     }
     await database.query('UPDATE registry.store_upkeep SET swept_at = now()');
     await database.query(
-      'UPDATE registry.holds SET in_force_at = now() WHERE in_force_at IS NULL AND released_at IS NULL AND created_at < $1',
-      [begun?.at],
+      'UPDATE registry.holds SET in_force_at = now() WHERE in_force_at IS NULL AND released_at IS NULL AND id = ANY ($1)',
+      [holds.map(({ id }) => id)],
     );
   }
 }
