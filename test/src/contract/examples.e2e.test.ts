@@ -129,7 +129,8 @@ async function run(node: Node, specification: Specification, example: RouteExamp
     (query.size === 0 ? '' : `?${query}`);
   const asker = at(node, world.as[example.as ?? 'owner']);
   const body = world.real(example.body);
-  const [sent, type] = ownBody === undefined ? [json(body), 'application/json'] : own(ownBody.type, body);
+  const isOwn = ownBody !== undefined && body !== undefined;
+  const [sent, type] = isOwn ? own(ownBody.type, body) : [json(body), 'application/json'];
   const response = await asker.raw(
     method.toUpperCase(),
     address,
