@@ -73,6 +73,8 @@ export function describeStore(runner: Runner, name: string, open: () => Promise<
       equal(await names({ boolValue: true }), '');
       equal(await names({ stringValue: { comparator: 'eq', operand: '' } }), 'empty');
       equal(await names({ stringValue: { comparator: 'gt', operand: 'a' } }), 'text');
+      equal(await names({ stringValue: { comparator: 'contains', operand: 've\n' } }), 'text');
+      equal(await names({ stringValue: { comparator: 'contains', operand: 've%' } }), '');
       equal(await names({ stringValue: { comparator: 'eq', operand: "naïve\n\t'\\ \u0000 ✓" } }), 'text');
       equal(
         await names({ dataValue: Buffer.from(Array.from({ length: 256 }, (_, i) => i)).toString('base64url') }),

@@ -66,7 +66,7 @@ export interface ReadingsQuery {
   readonly fromUs?: bigint;
   readonly toUs?: bigint;
   readonly value?: { readonly comparator: Comparator; readonly operand: number };
-  readonly stringValue?: { readonly comparator: Comparator; readonly operand: string };
+  readonly stringValue?: { readonly comparator: Comparator | 'contains'; readonly operand: string };
   readonly boolValue?: boolean;
   /** base64url without padding. */
   readonly dataValue?: string;

@@ -60,7 +60,7 @@ export function refusalOf(error: unknown): Refusal | null {
     case 'REGISTRY_VALUE_REFUSED':
       return new Refusal(422, 'A text holds a character that can not be kept, as U+0000.');
     case 'STORE_QUERY_INVALID':
-      return new Refusal(400, `The query can not be answered: ${factsOf(error)}.`);
+      return new Refusal(400, `The query can not be answered: ${error.facts.problem ?? factsOf(error)}.`);
     case 'STORE_QUERY_TOO_EXPENSIVE':
       return new Refusal(400, `The query costs too much${limitOf(error)}.`);
     default:

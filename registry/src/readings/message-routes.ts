@@ -51,10 +51,6 @@ export const messageReadRoutes: readonly Route[] = [
       });
       const format = query.format === 'messages' ? 'json' : query.format;
       const form = negotiated(call.request, ['json', 'ndjson', 'csv', 'arrow', 'parquet'], format);
-      if (query.aggregation === undefined)
-        for (const name of ['interval', 'fill'] as const)
-          if (query[name] !== undefined)
-            throw new Refusal(400, `The parameter "${name}" is wrong: it needs an aggregation.`);
       if (form === 'json') {
         if (query.aggregation !== undefined) return buckets(call, plane, channel);
         const asked = readingsQuery(query, channel.org, channel.id, context.nowMs);

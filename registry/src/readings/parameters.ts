@@ -44,9 +44,9 @@ export const MessagesQuery = PageQuery.extend({
     .optional()
     .describe('Data value, base64url.'),
   comparator: z
-    .enum(['eq', 'lt', 'le', 'gt', 'ge'])
+    .enum(['eq', 'lt', 'le', 'gt', 'ge', 'contains'])
     .optional()
-    .describe('How v and vs compare: eq if left out; lt means value < v.'),
+    .describe('How v and vs compare: eq if left out; lt means value < v; contains is for vs.'),
   order: z.enum(['time', 'name']).optional().describe('time if left out'),
   dir: z.enum(['asc', 'desc']).optional().describe('desc for time and asc for name if left out'),
   aggregation: aggregation
@@ -66,6 +66,11 @@ export const MessagesQuery = PageQuery.extend({
     .describe('In the place of Accept. messages is json.'),
   time: z.enum(timeFormats).optional().describe('How times are written: s if left out, to the microsecond.'),
   total: z.enum(['exact', 'estimate']).optional().describe('Counting exactly costs a full read; estimate if left out.'),
+}).superRefine(({ aggregation: aggregated, interval: width, fill, comparator, v }, context) => {
+  const wrong = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message });
+  if (aggregated === undefined && width !== undefined) wrong('interval', 'it needs an aggregation');
+  if (aggregated === undefined && fill !== undefined) wrong('fill', 'it needs an aggregation');
+  if (comparator === 'contains' && v !== undefined) wrong('comparator', 'contains is for vs, not for v');
 });
 export type MessagesParameters = z.output<typeof MessagesQuery>;
 
@@ -113,7 +118,10 @@ export function readingsQuery(
     ...given('protocol', parameters.protocol),
     ...given('fromUs', at('from')),
     ...given('toUs', at('to')),
-    ...given('value', parameters.v === undefined ? undefined : { comparator, operand: parameters.v }),
+    ...given(
+      'value',
+      parameters.v === undefined || comparator === 'contains' ? undefined : { comparator, operand: parameters.v },
+    ),
     ...given('stringValue', parameters.vs === undefined ? undefined : { comparator, operand: parameters.vs }),
     ...given('boolValue', parameters.vb === undefined ? undefined : parameters.vb === 'true'),
     ...given('dataValue', parameters.vd?.replace(/=+$/, '')),

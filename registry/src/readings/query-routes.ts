@@ -3,6 +3,7 @@ import { example } from '../http/examples.ts';
 import { orgOf } from '../http/identity.ts';
 import { negotiated } from '../http/negotiation.ts';
 import type { Call, Plane } from '../http/plane.ts';
+import { Refusal } from '../http/refusal.ts';
 import { type Route, route } from '../http/route.ts';
 import { rowsAnswer, SeriesQueryAnswer, seriesAnswer } from './answers.ts';
 import { questionOf } from './question.ts';
@@ -98,6 +99,12 @@ async function ask(
   const form = negotiated(call.request, FORMS, format);
   const scope = await resolveScope(call, plane, body, () => orgOf(call, plane));
   if (form === 'json') {
+    const { vs, vb, vd, aggregations } = body;
+    if (aggregations === undefined && [vs, vb, vd].some((filter) => filter !== undefined))
+      throw new Refusal(
+        422,
+        'JSON has series of numbers, so nothing that vs, vb or vd select: ask for ndjson, csv, arrow or parquet, or for aggregations: ["count"].',
+      );
     const { kind, question } = questionOf(body, scope, true);
     if (kind !== 'series') throw new TypeError('JSON is of series');
     return seriesAnswer(await plane.questions.series(question), scope.leftOut, body.time ?? 's');

@@ -39,7 +39,7 @@ export function questionOf(body: ReadingsQueryBody, scope: Scope, asSeries = isO
     };
   }
   const { interval, unit, thin, histogram, limit = POINTS } = body;
-  if (limit > POINTS_MAX) throw new Refusal(422, `The body is wrong: limit: must be 1 to ${POINTS_MAX} of series.`);
+  if (limit > POINTS_MAX) throw new Refusal(422, `The question is wrong: limit: must be 1 to ${POINTS_MAX} of series.`);
   return {
     kind: 'series',
     question: {
@@ -73,13 +73,13 @@ function selectionOf(body: ReadingsQueryBody, { org, channels, publishers, nowMs
     const text = body[edge];
     if (text === undefined) return undefined;
     const us = parseInstantUs(text, { nowMs, timeZone: body.time_zone ?? 'UTC', edge });
-    if (us === null) throw new Refusal(422, `The body is wrong: ${edge}: lies beyond what a calendar holds.`);
+    if (us === null) throw new Refusal(422, `The question is wrong: ${edge}: lies beyond what a calendar holds.`);
     return us;
   };
   const fromUs = at('from');
   const toUs = at('to');
   if (fromUs !== undefined && toUs !== undefined && fromUs > toUs)
-    throw new Refusal(422, 'The body is wrong: from: must not be after to.');
+    throw new Refusal(422, 'The question is wrong: from: must not be after to.');
   const { v, vs, vb, vd, comparator = 'eq' } = body;
   return {
     org,

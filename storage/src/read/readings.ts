@@ -71,15 +71,14 @@ export interface ReadingsPlan {
 /** Statements for a query: all that comes from outside is a parameter.
  *  @throws StoreError STORE_QUERY_INVALID */
 export function planReadings(query: ReadingsQuery): ReadingsPlan {
-  const listed = (value: string | undefined) => (value === undefined ? undefined : [value]);
   const { channel, name, subtopic, publisher, protocol, ...filters } = query;
   const selected = selectReadings({
     ...filters,
     channels: [channel],
-    names: listed(name),
-    subtopics: listed(subtopic),
-    publishers: listed(publisher),
-    protocols: listed(protocol),
+    ...(name === undefined ? {} : { names: [name] }),
+    ...(subtopic === undefined ? {} : { subtopics: [subtopic] }),
+    ...(publisher === undefined ? {} : { publishers: [publisher] }),
+    ...(protocol === undefined ? {} : { protocols: [protocol] }),
   });
   const where = [...selected.where];
   const parameters: Record<string, string | number> = { ...selected.parameters };
