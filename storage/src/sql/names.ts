@@ -1,4 +1,4 @@
-import { isAllowed, isTotalByName } from './functions.ts';
+import { isAllowed } from './functions.ts';
 import { isValueType } from './lexer.ts';
 import { argumentsOf, fact, isSource, type Node, nodesOf, textOfConstant, treeOf } from './tree.ts';
 import { isTable } from './views.ts';
@@ -9,23 +9,19 @@ export interface Names {
   /** Holds a question within an expression. Over empty tables it is answered otherwise than over full ones, and with it
    *  what is computed at all. */
   readonly hasScalar: boolean;
-  /** Whether every function can be computed of whatever it is given. */
-  readonly isTotal: boolean;
 }
 
 /** @param lines of `EXPLAIN QUERY TREE run_passes = 0`
  *  @param ownTables names that the statement gives to parts of itself: where they do not hold, they find nothing */
 export function namesOf(lines: readonly string[], ownTables: ReadonlySet<string>): Names {
-  const forbid = (forbidden: string): Names => ({ forbidden, hasScalar: true, isTotal: false });
+  const forbid = (forbidden: string): Names => ({ forbidden, hasScalar: true });
   let hasScalar = false;
-  let isTotal = true;
   for (const node of nodesOf(treeOf(lines))) {
     const { kind } = node;
     if (kind === 'FUNCTION') {
       const name = fact(node, 'function_name');
       if (!isAllowed(name)) return forbid(`the function ${name}`);
       if (TYPED.has(name.toLowerCase()) && !isTyped(node)) return forbid(`the type of ${name}`);
-      isTotal &&= isTotalByName(name);
     } else if (kind === 'IDENTIFIER') {
       const name = fact(node, 'identifier');
       const isOurs = isTable(name) || ownTables.has(name) || name === NO_TABLE;
@@ -36,13 +32,11 @@ export function namesOf(lines: readonly string[], ownTables: ReadonlySet<string>
       return forbid(`the table function ${fact(node, 'table_function_name')}`);
     } else if (kind === 'QUERY' || kind === 'UNION') {
       hasScalar ||= !isRows(node);
-    } else if (kind === 'LAMBDA') {
-      isTotal = false;
     } else if (!KINDS.has(kind)) {
       return forbid(kind);
     }
   }
-  return { forbidden: null, hasScalar, isTotal };
+  return { forbidden: null, hasScalar };
 }
 
 /** What a SELECT without FROM reads. */
@@ -53,6 +47,7 @@ const KINDS = new Set([
   'MATCHER',
   'SORT',
   'WINDOW',
+  'LAMBDA',
   'INTERPOLATE',
   'ARRAY_JOIN',
   'JOIN',

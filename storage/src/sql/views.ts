@@ -1,5 +1,6 @@
 import { type SqlInventory, type SqlSchema, type SqlTable, sqlTables } from '@millrace/core';
 import { functionGroups } from './functions.ts';
+import type { Bound, Narrowing } from './narrowing.ts';
 
 type Column = readonly [name: string, type: string, comment: string, from?: string];
 interface View {
@@ -157,21 +158,21 @@ const structure = (view: View): string => literal(view.columns.map(([name, type]
 export const emptyTables = (tables: readonly SqlTable[]): string =>
   withTables(tables, (_, view) => `SELECT * FROM null(${structure(view)})`);
 
-/** No statement has so many rows: a limit that cuts nothing, past which the engine moves no condition. */
+/** No statement has so many rows: a limit that cuts nothing, past which the engine moves no condition. Nothing of the
+ *  statement is computed of any row before the org's are chosen. */
 const WALL = 'LIMIT 9223372036854775807';
 
 export interface OrgTables {
   readonly database: string;
   /** A UUID. */
   readonly org: string;
-  /** Nothing of the statement is computed of any row before the org's are chosen. */
-  readonly isWalled: boolean;
+  readonly narrowing: Narrowing;
   /** Of the registry, by table: JSON, one row a line. */
   readonly inventory: ReadonlyMap<SqlTable, string>;
 }
 
 /** The tables with the org's rows. */
-export const orgTables = (tables: readonly SqlTable[], { database, org, isWalled, inventory }: OrgTables): string =>
+export const orgTables = (tables: readonly SqlTable[], { database, org, narrowing, inventory }: OrgTables): string =>
   withTables(tables, (table, view) => {
     if (view.from === null)
       return `SELECT * FROM format(JSONEachRow, ${structure(view)}, ${literal(inventory.get(table) ?? '')})`;
@@ -179,8 +180,57 @@ export const orgTables = (tables: readonly SqlTable[], { database, org, isWalled
       ([name, type, , from]) => `${computed(type, from) ?? from ?? `source.\`${name}\``} AS \`${name}\``,
     );
     const group = view.groupBy === undefined ? '' : ` GROUP BY ${view.groupBy}`;
-    return `SELECT ${columns.join(', ')} FROM ${database}.${view.from} AS source WHERE source.org = ${literal(org)}${group}${isWalled ? ` ${WALL}` : ''}`;
+    return `SELECT ${columns.join(', ')} FROM ${database}.${view.from} AS source WHERE source.org = ${literal(org)}${narrowed(view, narrowing.get(table) ?? [])}${group} ${WALL}`;
   });
+
+/** What is read of each table, in words: an array of texts. */
+export const readAs = (tables: readonly SqlTable[], narrowing: Narrowing): string =>
+  `[${tables
+    .map((table) => {
+      const rows = narrowed(VIEWS[table], narrowing.get(table) ?? []);
+      return literal(`${table}: ${rows === '' ? 'all rows' : `the rows with ${rows.slice(' AND '.length)}`}`);
+    })
+    .join(', ')}]`;
+
+/** Columns that tables are sorted and parted by. */
+const NARROWING = new Set(['channel', 'subtopic', 'publisher', 'name', 'unit', 'time', 'received']);
+/** Of DateTime.  @units s */
+const SECOND_MAX = 4_294_967_295n;
+
+function narrowed({ columns }: View, lists: readonly (readonly Bound[])[]): string {
+  const source = (name: string): string | null => {
+    const from = columns.find(([column]) => column === name)?.[3];
+    return !NARROWING.has(name) || from?.includes('(') ? null : `source.${from ?? name}`;
+  };
+  const shown = lists.map((bounds) =>
+    bounds
+      .map((bound) => {
+        const column = source(bound.column);
+        return column === null ? null : condition(column, bound);
+      })
+      .filter((each) => each !== null),
+  );
+  if (shown.length === 0 || shown.some((conditions) => conditions.length === 0)) return '';
+  return ` AND (${[...new Set(shown.map((conditions) => conditions.join(' AND ')))].join(' OR ')})`;
+}
+
+/** Of a type that each column of times is compared with as it is: as wide as whole seconds. */
+function condition(column: string, bound: Bound): string | null {
+  switch (bound.is) {
+    case 'one of':
+      return `${column} IN (${bound.texts.map(literal).join(', ')})`;
+    case 'begins with':
+      return `startsWith(${column}, ${literal(bound.text)})`;
+    case 'from':
+    case 'to': {
+      const second = bound.ns / 1_000_000_000n;
+      if (bound.ns < 0n || second >= SECOND_MAX) return null;
+      return bound.is === 'from'
+        ? `${column} >= toDateTime(${second}, 'UTC')`
+        : `${column} <= toDateTime(${second + 1n}, 'UTC')`;
+    }
+  }
+}
 
 /** Types of the table itself would show through. */
 const computed = (type: string, from: string | undefined): string | null =>
