@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@millrace/sdk';
 import { durationSeconds } from './duration.ts';
-import { idOf, PAGING, queryOf } from './entity.ts';
+import { PAGING, queryOf } from './entity.ts';
 import { Failure } from './failure.ts';
-import { readInput } from './input.ts';
+import { secretOf } from './input.ts';
+import { MADE, QUERY_FILE, questionOrFile, RANGE, WHICH } from './questions.ts';
 import {
   type Call,
   type CommandSpecification,
@@ -15,7 +16,6 @@ import {
   type OptionSpecification,
   type Topic,
   text,
-  texts,
   word,
 } from './specification.ts';
 import { column, time } from './table.ts';
@@ -40,23 +40,11 @@ interface Export {
   readonly files: readonly File[];
 }
 
-const QUESTION: readonly OptionSpecification[] = [
-  {
-    flags: '-c, --channel <channel>',
-    description: 'id, alias or name; all that you may read if left out',
-    repeatable: true,
-  },
-  { flags: '--name <name>', description: 'full name of readings', repeatable: true },
-  { flags: '--publisher <uuid>', description: 'only of this thing or user', repeatable: true },
-  { flags: '--from <time>', description: 'from this time on: RFC 3339, seconds since 1970, or now-7d' },
-  { flags: '--to <time>', description: 'before this time' },
-  { flags: '--aggregation <aggregation>', description: 'as avg, max, p99: in buckets of --interval', repeatable: true },
-  { flags: '--interval <interval>', description: 'width of a bucket: 5m, 1h, 1d, 1mo' },
-  {
-    flags: '--query <file>',
-    description: 'the whole question as JSON, as POST /readings/query takes it; - for standard input',
-  },
-];
+const SQL: OptionSpecification = {
+  flags: '--sql <statement>',
+  description: 'what this answers; @file or @- to read it',
+};
+const QUESTION: readonly OptionSpecification[] = [...WHICH, ...RANGE, ...MADE, QUERY_FILE, SQL];
 const FORM: readonly OptionSpecification[] = [
   {
     flags: '--format <format>',
@@ -77,10 +65,11 @@ async function create(call: Call): Promise<void> {
   const spreadsheet = flag(call, 'spreadsheet');
   const compression = text(call, 'compression');
   const title = text(call, 'title');
+  const sql = text(call, 'sql');
   const expires = text(call, 'expiresIn');
   const s3 = call.options.s3;
   const body = {
-    query: await questionOf(call, client),
+    ...(sql === undefined ? { query: await questionOrFile(call) } : { sql: { query: secretOf(sql) } }),
     format: text(call, 'format'),
     ...(compression === undefined ? {} : { compression }),
     ...(spreadsheet ? { spreadsheet } : {}),
@@ -93,32 +82,6 @@ async function create(call: Call): Promise<void> {
   const found = await over(call, client, asked);
   if (text(call, 'out') !== undefined) await download(call, client, found);
   call.output.one(found);
-}
-
-async function questionOf(call: Call, client: Client): Promise<unknown> {
-  const file = text(call, 'query');
-  if (file !== undefined) {
-    try {
-      return JSON.parse(readInput(file));
-    } catch (error) {
-      if (error instanceof SyntaxError) throw new Failure(2, `${file} holds no JSON: ${error.message}.`);
-      throw error;
-    }
-  }
-  const channels = await Promise.all(
-    (texts(call, 'channel') ?? []).map((each) => idOf(client.channels as never, 'channel', each)),
-  );
-  const lists = { names: 'name', publishers: 'publisher', aggregations: 'aggregation' };
-  const question: Record<string, unknown> = channels.length === 0 ? {} : { channels };
-  for (const [field, option] of Object.entries(lists)) {
-    const given = texts(call, option);
-    if (given !== undefined) question[field] = given;
-  }
-  for (const option of ['from', 'to', 'interval']) {
-    const given = text(call, option);
-    if (given !== undefined) question[option] = given;
-  }
-  return question;
 }
 
 /** Until it has ended.  @throws Failure where it came to nothing */
@@ -215,6 +178,7 @@ const commands: readonly CommandSpecification[] = [
     options: [...QUESTION, ...FORM, OUT, { flags: '--detach', description: 'do not wait' }],
     examples: [
       'millrace exports create -c kitchen --from now-30d --format parquet -o kitchen',
+      "millrace exports create --sql 'SELECT * FROM readings' --format parquet",
       'millrace exports create -c kitchen --aggregation avg --interval 1h --compression gzip --detach',
     ],
     run: create,
@@ -231,11 +195,11 @@ const commands: readonly CommandSpecification[] = [
     },
   },
   {
-    name: 'show',
+    name: 'get',
     summary: 'how far an export is, and its files',
     arguments: [exported],
     options: [{ flags: '--wait', description: 'until it has ended' }],
-    examples: [`millrace exports show ${EXPORT} --wait`],
+    examples: [`millrace exports get ${EXPORT} --wait`],
     async run(call) {
       const client = await call.client();
       const found = await get(call, client, word(call, 0));

@@ -14,9 +14,11 @@ import { manifest } from './manifest.ts';
 import { messages } from './messages.ts';
 import { invitations, members, orgs, roles, users } from './people.ts';
 import { apps, certs, jobs } from './platform.ts';
+import { questions } from './query.ts';
 import { registerCommand, registerTopics } from './register.ts';
 import { deletions, holds } from './retention.ts';
 import { session } from './session.ts';
+import { asking, queries } from './sql.ts';
 import { things } from './things.ts';
 
 /** Everything that asks a node. */
@@ -26,10 +28,13 @@ export function registerControl(program: Command): void {
   program.commandsGroup('Messages:');
   for (const command of [...messages, importing, explain]) registerCommand(program, command);
   registerTopics(program, [deadLetters]);
+  program.commandsGroup('Questions:');
+  for (const command of [...questions, asking]) registerCommand(program, command);
+  registerTopics(program, [queries, exports]);
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, exports, jobs, deletions, holds]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, jobs, deletions, holds]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }
