@@ -43,21 +43,19 @@ export function planLatest(
     after.push(`(${SERIES}) > (${values.map((_, index) => `{after${index}:String}`).join(', ')})`);
   }
   // As the view `latest`, which knows of no condition before it groups.
-  const statement = `SELECT line FROM (SELECT ${readingLine(time, false)} AS line FROM (
-  SELECT ${SERIES}, at, newest.1 AS unit, newest.2 AS kind, newest.3 AS value, newest.4 AS string_value,
-    newest.5 AS bool_value, newest.6 AS data_value, newest.7 AS sum
+  const line = `WITH newest.1 AS unit, newest.2 AS kind, newest.3 AS value, newest.4 AS string_value, newest.5 AS bool_value,
+  newest.6 AS data_value, newest.7 AS sum SELECT ${readingLine(time, false)} AS line`;
+  const statement = `SELECT line FROM (${line} FROM (
+  SELECT ${SERIES}, max(time) AS at, argMax((unit, kind, value, string_value, bool_value, data_value, sum), time) AS newest
   FROM (
-    SELECT ${SERIES}, max(time) AS at, argMax((unit, kind, value, string_value, bool_value, data_value, sum), time) AS newest
-    FROM (
-      SELECT ${SERIES}, unit, last_time AS time, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
-        '' AS string_value, NULL::Nullable(Bool) AS bool_value, '' AS data_value, NULL::Nullable(Float64) AS sum
-      FROM rollups WHERE ${[...ofNumbers.where, 'rollups.width = 0', ...after].join(' AND ')}
-      UNION ALL
-      SELECT ${SERIES}, unit, time, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
-        data_value, sum
-      FROM latest_others WHERE ${[...ofOthers.where, ...after].join(' AND ')}
-    ) GROUP BY ${SERIES} ORDER BY ${SERIES} LIMIT ${query.limit + 1}
-  )
+    SELECT ${SERIES}, unit, last_time AS time, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
+      '' AS string_value, NULL::Nullable(Bool) AS bool_value, '' AS data_value, NULL::Nullable(Float64) AS sum
+    FROM rollups WHERE ${[...ofNumbers.where, 'rollups.width = 0', ...after].join(' AND ')}
+    UNION ALL
+    SELECT ${SERIES}, unit, time, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
+      data_value, sum
+    FROM latest_others WHERE ${[...ofOthers.where, ...after].join(' AND ')}
+  ) GROUP BY ${SERIES} ORDER BY ${SERIES} LIMIT ${query.limit + 1}
 ) ${LINES_SETTINGS})`;
   return { statement, parameters };
 }
