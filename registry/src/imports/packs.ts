@@ -3,6 +3,8 @@ import type { Entry, PackEntry, RejectedEntry, RowEntry } from './entries.ts';
 /** Entries that become messages together. What is cut the same way at every reading can be known again. */
 const ROWS_MAX = 1_000;
 const READINGS_MAX = 5_000;
+/** Of texts and packs: several stretches are in memory at once, and each value may be as long as a line. */
+const STRETCH_CHARACTERS_MAX = 2_097_152;
 /** Of one message. */
 const MESSAGE_READINGS_MAX = 1_000;
 const MESSAGE_CHARACTERS_MAX = 262_144;
@@ -19,18 +21,28 @@ export async function* stretchesOf(batches: AsyncIterable<readonly Entry[]>, fro
   let ordinal = 0;
   let entries: Entry[] = [];
   let readings = 0;
+  let characters = 0;
   for await (const batch of batches) {
     for (const entry of batch) {
       entries.push(entry);
       readings += entry.kind === 'row' ? entry.readings.length : entry.kind === 'pack' ? entry.readings : 0;
-      if (entries.length < ROWS_MAX && readings < READINGS_MAX) continue;
+      characters += charactersOf(entry);
+      if (entries.length < ROWS_MAX && readings < READINGS_MAX && characters < STRETCH_CHARACTERS_MAX) continue;
       if (ordinal >= from) yield { ordinal, entries };
       ordinal += entries.length;
       entries = [];
       readings = 0;
+      characters = 0;
     }
   }
   if (entries.length > 0 && ordinal >= from) yield { ordinal, entries };
+}
+
+function charactersOf(entry: Entry): number {
+  if (entry.kind !== 'row') return entry.kind === 'pack' ? entry.payload.length : 0;
+  let characters = 0;
+  for (const { value } of entry.readings) if (typeof value === 'string') characters += value.length;
+  return characters;
 }
 
 /** A message that a stretch becomes.

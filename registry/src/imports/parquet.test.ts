@@ -1,8 +1,10 @@
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { expect, test } from 'vitest';
-import type { Entry } from './entries.ts';
+import { type Entry, FileFault } from './entries.ts';
 import { entriesOf } from './files/file.ts';
+import { parquetEntries } from './files/parquet.ts';
 import type { Mapping } from './mapping.ts';
+import { stretchesOf } from './packs.ts';
 
 const MAPPING: Mapping = {
   format: 'parquet',
@@ -21,7 +23,12 @@ const MAPPING: Mapping = {
 const T = 1_767_225_600_000_000;
 
 /** @param reads counts the bytes that were asked for */
-async function read(bytes: Uint8Array, mapping: Partial<Mapping> = {}, reads = { count: 0 }): Promise<Entry[]> {
+async function read(
+  bytes: Uint8Array,
+  mapping: Partial<Mapping> = {},
+  reads = { count: 0 },
+  entriesOf: typeof parquetEntries = parquetEntries,
+): Promise<Entry[]> {
   const file = {
     size: bytes.length,
     read: async (from: number, to: number) => {
@@ -30,8 +37,31 @@ async function read(bytes: Uint8Array, mapping: Partial<Mapping> = {}, reads = {
     },
   };
   const entries: Entry[] = [];
-  for await (const some of entriesOf(file, { ...MAPPING, ...mapping }, 1_048_576)) entries.push(...some);
+  for await (const some of entriesOf(file, { ...MAPPING, ...mapping })) entries.push(...some);
   return entries;
+}
+
+/** One level is said to be repeated two thousand million times, in the place of those of a thousand rows. */
+function endless(): Uint8Array {
+  const bytes = Buffer.from(
+    parquetWriteBuffer({
+      columnData: [
+        { name: 'time', data: Array.from({ length: 1_000 }, (_, row) => new Date(T / 1_000 + row)), type: 'TIMESTAMP' },
+        {
+          name: 'note',
+          data: Array.from({ length: 1_000 }, (_, row) => (row % 2 === 0 ? 1.5 : null)),
+          type: 'DOUBLE',
+          nullable: true,
+        },
+      ],
+      codec: 'UNCOMPRESSED',
+    }),
+  );
+  const levels = bytes.indexOf(Buffer.alloc(64, 0x55));
+  expect(levels).toBeGreaterThan(0);
+  // Before them stands the length of their run, in two bytes.
+  Buffer.from([0xfe, 0xff, 0xff, 0xff, 0x0f, 0x01]).copy(bytes, levels - 2);
+  return new Uint8Array(bytes);
 }
 
 const rows = 2_500;
@@ -105,4 +135,33 @@ test('a file with a byte that is wrong gives rows or is refused, and nothing els
       expect((error as Error).constructor.name, `byte ${place}: ${(error as Error).stack}`).toBe('FileFault');
     }
   }
+});
+
+const apart: typeof parquetEntries = (file, mapping) => entriesOf(file, mapping, 1_048_576);
+
+test('a process of its own reads the same', { timeout: 60_000 }, async () => {
+  const bytes = written();
+  expect(await read(bytes, {}, undefined, apart)).toEqual(await read(bytes));
+  await expect(read(bytes.slice(1), {}, undefined, apart)).rejects.toThrow(FileFault);
+});
+
+test('a file that tells of arrays without end is refused, and costs nobody else', { timeout: 120_000 }, async () => {
+  await expect(read(endless(), {}, undefined, apart)).rejects.toThrow('can not be read with');
+});
+
+test('one long value in every row comes a few rows at a time', async () => {
+  const long = 'x'.repeat(500_000);
+  const bytes = new Uint8Array(
+    parquetWriteBuffer({
+      columnData: [
+        { name: 'time', data: Array.from({ length: 100 }, (_, row) => new Date(T / 1_000 + row)), type: 'TIMESTAMP' },
+        { name: 'note', data: Array.from({ length: 100 }, () => long), type: 'STRING' },
+      ],
+    }),
+  );
+  const file = { size: bytes.length, read: async (from: number, to: number) => bytes.slice(from, to) };
+  const sizes: number[] = [];
+  for await (const { entries } of stretchesOf(parquetEntries(file, MAPPING))) sizes.push(entries.length);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(100);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(5);
 });

@@ -43,7 +43,7 @@ const ImportAnswer = z
     rejected: z.int().describe('Of them, those that were not: GET /imports/{id}/errors says why.'),
     processed: z
       .boolean()
-      .describe('Whether all its messages have been stored; what of them could not be is in GET /deadletters.'),
+      .describe('Whether all its messages have been stored; what of them could not be is in GET /dead-letters.'),
     log: z
       .object({ partition: z.int(), first: z.int(), last: z.int() })
       .nullable()

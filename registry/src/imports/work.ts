@@ -23,6 +23,8 @@ const UNFOLDED_FACTOR = 20;
 /** Stretches that are on their way to the log: a commit of it takes as long for one as for many. */
 const IN_FLIGHT_MAX = 16;
 const HASHED_BYTES = 1_048_576;
+/** A file that no step has gone on with for so long is read by another node. */
+const IDLE_MS_MAX = 60_000;
 
 export interface ImportWorkOptions {
   readonly plane: Plane;
@@ -38,6 +40,7 @@ interface Reader {
   readonly stretches: AsyncGenerator<Stretch>;
   at: number;
   readonly share: () => number;
+  idle?: NodeJS.Timeout;
 }
 
 /** Reads files of imports and puts their readings on the log.
@@ -48,12 +51,14 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
 
   const close = async (id: string): Promise<void> => {
     const reader = readers.get(id);
+    clearTimeout(reader?.idle);
     readers.delete(id);
     await reader?.stretches.return(undefined).catch(() => undefined);
   };
 
   async function readerOf(found: Import): Promise<Reader> {
     const open = readers.get(found.id);
+    clearTimeout(open?.idle);
     if (open?.at === found.entries) return open;
     await close(found.id);
     const file = await imports.file(found.id);
@@ -69,7 +74,7 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
     };
     const entries = entriesOf(watched, found.request.mapping, bytesMax * UNFOLDED_FACTOR);
     const share = (): number => readTo / Math.max(1, file.size);
-    const reader = { stretches: stretchesOf(entries, found.entries), at: found.entries, share };
+    const reader: Reader = { stretches: stretchesOf(entries, found.entries), at: found.entries, share };
     readers.set(found.id, reader);
     return reader;
   }
@@ -123,6 +128,7 @@ export function importWork({ plane, intake, imports, bytesMax, lagMessagesMax }:
         if (now - beganMs < STEP_MS) continue;
         await run.settled();
         await keep();
+        reader.idle = setTimeout(() => void close(id), IDLE_MS_MAX).unref();
         return { kind: 'more', ...figures(current) };
       }
     } catch (error) {

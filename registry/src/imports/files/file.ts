@@ -4,7 +4,8 @@ import { csvEntries } from './csv.ts';
 import { decompressed } from './decompress.ts';
 import { lineProtocolEntries } from './line-protocol.ts';
 import { ndjsonEntries } from './ndjson.ts';
-import { type FileSlices, parquetEntries } from './parquet.ts';
+import type { FileSlices } from './parquet.ts';
+import { parquetEntriesApart } from './parquet-apart.ts';
 import { senmlEntries } from './senml.ts';
 import { textOf } from './text.ts';
 
@@ -15,7 +16,7 @@ const READ_BYTES = 65_536;
  *  @param unfoldedBytesMax of what a packed file may become  @throws FileFault, and what reading the file throws */
 export function entriesOf(file: FileSlices, mapping: Mapping, unfoldedBytesMax: number): AsyncGenerator<Entry[]> {
   // Parquet packs its own pages, and is read from its end.
-  if (mapping.format === 'parquet') return parquetEntries(file, mapping);
+  if (mapping.format === 'parquet') return parquetEntriesApart(file, mapping);
   const bytes = decompressed(following(file), unfoldedBytesMax);
   if (mapping.format === 'senml') return senmlEntries(bytes);
   const text = textOf(bytes);

@@ -13,7 +13,7 @@ import { type Entry, FileFault, rejected } from '../entries.ts';
 import type { Mapping } from '../mapping.ts';
 import { type Cell, TableRows } from '../table-rows.ts';
 import { Instant } from '../time.ts';
-import { unreadable } from './text.ts';
+import { LINE_CHARACTERS_MAX, unreadable } from './text.ts';
 
 /** Row groups are decoded whole, column by column. */
 const GROUP_CELLS_MAX = 16_000_000;
@@ -22,6 +22,10 @@ const PAGE_BYTES_MAX = 64 * 1_048_576;
 const METADATA_BYTES_MAX = 64 * 1_048_576;
 const COLUMNS_MAX = 10_000;
 const ROWS_AT_ONCE = 1_000;
+/** One value of a dictionary may stand in every row. */
+const CHARACTERS_AT_ONCE = 2 * LINE_CHARACTERS_MAX;
+/** Of each cell of a row that is rejected. */
+const SHOWN_CHARACTERS = 200;
 
 /** A file whose parts can be read in any order. */
 export interface FileSlices {
@@ -75,25 +79,34 @@ export async function* parquetEntries(file: FileSlices, mapping: Mapping): Async
       data.set(index, cells);
     }
     const cells: Cell[] = new Array(columns.length);
-    for (let first = 0; first < count; first += ROWS_AT_ONCE) {
-      const entries: Entry[] = [];
-      for (let row = first; row < Math.min(first + ROWS_AT_ONCE, count); row++) {
-        let wrong: string | null = null;
-        for (const [index, each] of data) {
-          const cell = cellOf(each[row]);
-          cells[index] = cell;
-          if (typeof cell === 'string') wrong ??= unreadable(cell);
-        }
-        const line = rowStart + row + 1;
-        const shown = (): string =>
-          [...data.keys()].map((index) => `${columns[index]}=${String(cells[index])}`).join(' ');
-        const entry = wrong === null ? rows.entry(line, cells, shown) : rejected(line, wrong, shown());
-        if (entry !== null) entries.push(entry);
+    let entries: Entry[] = [];
+    let characters = 0;
+    for (let row = 0; row < count; row++) {
+      let wrong: string | null = null;
+      for (const [index, each] of data) {
+        const cell = cellOf(each[row]);
+        cells[index] = cell;
+        if (typeof cell !== 'string' && !(cell instanceof Uint8Array)) continue;
+        characters += cell.length;
+        if (cell.length > LINE_CHARACTERS_MAX) wrong ??= 'a value is too long';
+        else if (typeof cell === 'string') wrong ??= unreadable(cell);
       }
+      const line = rowStart + row + 1;
+      const shown = (): string =>
+        [...data.keys()].map((index) => `${columns[index]}=${shownCell(cells[index])}`).join(' ');
+      const entry = wrong === null ? rows.entry(line, cells, shown) : rejected(line, wrong, shown());
+      if (entry !== null) entries.push(entry);
+      if (entries.length < ROWS_AT_ONCE && characters < CHARACTERS_AT_ONCE) continue;
       yield entries;
+      entries = [];
+      characters = 0;
     }
+    if (entries.length > 0) yield entries;
   }
 }
+
+const shownCell = (cell: Cell): string =>
+  String(cell instanceof Uint8Array ? cell.subarray(0, SHOWN_CHARACTERS) : cell).slice(0, SHOWN_CHARACTERS);
 
 /** Before the library reads as much as the file says it must. */
 async function checkTail(file: FileSlices): Promise<void> {
