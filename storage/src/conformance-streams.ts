@@ -11,6 +11,8 @@ import type { Runner } from './testing/suite.ts';
 
 export interface OpenedEngine {
   readonly engine: Engine;
+  /** Files that the engine keeps for as long as a statement lasts. */
+  spooled(): Promise<string[]>;
   close(): Promise<void>;
 }
 
@@ -192,6 +194,39 @@ export function describeStreams(runner: Runner, name: string, open: () => Promis
       equal(interactive.running, 1);
       await untilOver('100000000000');
       await rejects(reading.next() as Promise<unknown>, (error: StoreError) => error.facts.limit === 'reader');
+    });
+
+    test('leaves nothing behind, at whatever moment its readers go away', async () => {
+      const formats = ['TabSeparated', 'CSVWithNames', 'ArrowStream', 'Parquet'];
+      const statements = [ENDLESS, SLOW, 'SELECT nonsense', 'SELECT number FROM numbers(200000)'];
+      // Each moment once for each of them: no luck is in it.
+      const leave = async (at: number): Promise<void> => {
+        const format = formats[at % 4] ?? '';
+        const statement = statements[Math.floor(at / 4) % 4] ?? '';
+        const abort = new AbortController();
+        const reading = stream(statement, {
+          format,
+          signal: abort.signal,
+          urgency: at % 3 ? 'interactive' : 'background',
+        });
+        const timer = setTimeout(() => abort.abort(new Error('gone')), (at * 7) % 60);
+        try {
+          for (let parts = 0; parts < at % 5; parts++) if ((await reading.next()).done) return;
+          if (at % 2 === 0) return;
+          const next = reading.next();
+          next.catch(() => {});
+          if (at % 7 === 0) await new Promise(setImmediate);
+        } catch {
+          // Each may fail, in its own way.
+        } finally {
+          clearTimeout(timer);
+          await reading.return?.();
+        }
+      };
+      for (let at = 0; at < 80; at += 4) await Promise.all([at, at + 1, at + 2, at + 3].map((each) => leave(each)));
+      await untilOver('number');
+      deepEqual(await opened.spooled(), []);
+      deepEqual(await asker.ask('rows', 'SELECT 1 AS one'), [{ one: 1 }]);
     });
 
     test('runs beside others, and work in the background stands in nobody’s way', async () => {

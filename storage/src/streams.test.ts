@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '@millrace/core';
@@ -28,6 +28,7 @@ async function open(
   await engine.createDatabase();
   return {
     engine,
+    spooled: async () => ('MILLRACE_CLICKHOUSE_URL' in environment ? [] : readdir(join(directory, 'spool'))),
     async close() {
       await engine.close();
       await stop();

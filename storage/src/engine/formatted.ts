@@ -29,20 +29,9 @@ async function* inBlocks(
   joining: Joining,
 ): AsyncGenerator<Uint8Array> {
   let count = 0;
-  try {
-    for await (const part of session.queryStream(statement, { format })) yield joining(part.raw(), count++);
-  } catch (error) {
-    await cleared(session);
-    throw error;
-  }
+  for await (const part of session.queryStream(statement, { format })) yield joining(part.raw(), count++);
   // Of no rows there is no block, but there is a head.
   if (count === 0 && hasHead(format))
     yield (await session.queryAsync(`SELECT * FROM (${statement}) LIMIT 0`, { format })).bytes();
   else if (format === 'ArrowStream') yield ARROW_END;
-}
-
-/** Ends what a statement that failed left: the library keeps it in the engine, with what it holds there, until the session
- *  is asked something else. */
-export async function cleared(session: Session): Promise<void> {
-  await session.queryAsync('SELECT 1').catch(() => {});
 }

@@ -4,7 +4,7 @@ import { StoreError } from '@millrace/core';
 import { type ChdbResult, drainPending, Session } from 'chdb';
 import { bindingStatement } from './binding.ts';
 import type { EngineStreamOptions, QueryParameters } from './engine.ts';
-import { cleared, formatted } from './formatted.ts';
+import { formatted } from './formatted.ts';
 
 /** One connection to the embedded engine: its own current database and parameters. */
 interface Lane {
@@ -46,13 +46,13 @@ export class Sessions {
   /** Does something with a session of one's own. @param work is told the session's number too: no two have the same at once */
   async with<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
     const lane = await this.#take();
+    let whole = false;
     try {
-      return await work(lane);
-    } catch (error) {
-      await cleared(lane.session);
-      throw error;
+      const value = await work(lane);
+      whole = true;
+      return value;
     } finally {
-      this.#give(lane);
+      await this.#give(lane, whole);
     }
   }
 
@@ -110,8 +110,7 @@ export class Sessions {
       settled = true;
       signal?.removeEventListener('abort', end);
       this.#running.delete(own);
-      if (whole) this.#give(lane);
-      else await this.#replace(lane);
+      await this.#give(lane, whole);
     }
   }
 
@@ -129,21 +128,25 @@ export class Sessions {
     if (free !== undefined) return free;
     return this.#open();
   }
-  async #open(): Promise<Lane> {
-    const lane = { session: new Session(this.#directory), held: new Set<string>(), number: this.#made++ };
-    if (this.#first !== null) await lane.session.queryAsync(this.#first);
-    return lane;
+  async #open(number = this.#made++): Promise<Lane> {
+    const session = new Session(this.#directory);
+    try {
+      if (this.#first !== null) await session.queryAsync(this.#first);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return { session, held: new Set(), number };
   }
-  /** A session whose stream did not come to its end may give what is left of it to who asks next, whoever that is.
-   *  @holds another is open before it closes: with the last session the engine itself would close */
-  async #replace(lane: Lane): Promise<void> {
-    const fresh = this.#closed ? null : await this.#open().catch(() => null);
-    lane.session.close();
-    if (fresh !== null) this.#give(fresh);
-  }
-  #give(lane: Lane): void {
-    if (this.#closed || lane.held.size > HELD_MAX) lane.session.close();
-    else this.#free.push(lane);
+  /** Only one whose statement came to its end is used again: another holds what is left of it in the engine, may give that to
+   *  who asks next, and may know values that nobody counts.
+   *  @holds its successor is open before it closes: with the last session the engine itself would close */
+  async #give(lane: Lane, whole: boolean): Promise<void> {
+    const isGood = whole && lane.held.size <= HELD_MAX;
+    const next = isGood || this.#closed ? lane : await this.#open(lane.number).catch(() => null);
+    if (next !== lane) lane.session.close();
+    if (this.#closed) next?.session.close();
+    else if (next !== null) this.#free.push(next);
   }
 
   /** The engine gives its questions ids of its own: ours is a comment in the text. It may not have begun yet, so it is told

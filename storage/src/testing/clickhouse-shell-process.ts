@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { drainPending, Session } from 'chdb';
 import { literal } from '../engine/binding.ts';
-import { cleared, formatted } from '../engine/formatted.ts';
+import { formatted } from '../engine/formatted.ts';
 import { clusterConfig, type PlayedCluster, playedDatabase, playedStatements } from './played-cluster.ts';
 
 /** The program behind `startClickHouseShell`. @shape argv: directory, ports, what it plays of a cluster as JSON */
@@ -45,6 +45,8 @@ const take = (): Promise<Session> => {
   const session = sessions.pop();
   return session === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(session);
 };
+/** What a statement that failed left in the engine goes when its session is asked something else. */
+const cleared = (session: Session) => session.queryAsync('SELECT 1').catch(() => {});
 const give = (session: Session): void => {
   const next = waiting.shift();
   if (next === undefined) sessions.push(session);
@@ -158,6 +160,7 @@ async function answer(shard: number, request: IncomingMessage, response: ServerR
     const ran = await run(session, shard, url, body);
     if ('parts' in ran) {
       await send(ran.parts, response);
+      await cleared(session);
       return;
     }
     const { bytes, rowsRead } = ran;

@@ -1,0 +1,72 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Session } from 'chdb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Sessions } from './sessions.ts';
+
+let directory: string;
+let sessions: Sessions;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'millrace-sessions-'));
+  const spool = join(directory, 'spool');
+  await mkdir(spool);
+  sessions = new Sessions(directory, spool, new Session(directory));
+  await sessions.use('default', 'max_query_size=10000');
+});
+afterAll(async () => {
+  await sessions.close();
+  await rm(directory, { recursive: true });
+});
+
+const drained = async (statement: string, parameters: Record<string, string> = {}): Promise<string> => {
+  const parts: Uint8Array[] = [];
+  for await (const part of sessions.stream(statement, { format: 'TabSeparated', parameters })) parts.push(part);
+  return Buffer.concat(parts).toString();
+};
+/** Too long to be read, so that what would empty the values before it is not done either. */
+const LONG = { other: 'x'.repeat(20_000) };
+
+test('nobody can name the value of a question before, also when one between them failed', async () => {
+  await sessions.query('SELECT {secret:String}', { secret: 'mine' });
+  await expect(sessions.query('SELECT {other:String}', LONG)).rejects.toThrow();
+  await expect(sessions.query('SELECT {secret:String}')).rejects.toThrow(/secret/);
+
+  expect(await drained('SELECT {secret:String}', { secret: 'mine' })).toBe('mine\n');
+  await expect(drained('SELECT {other:String}', LONG)).rejects.toThrow();
+  await expect(drained('SELECT {secret:String}')).rejects.toThrow(/secret/);
+
+  await sessions.query('SELECT {secret:String}', { secret: 'mine' });
+  await sessions.query('SELECT {another:String}', { another: 'theirs' });
+  expect(await drained('SELECT {secret:String}')).toBe('\n');
+});
+
+test('what failed leaves nothing running, and its place to the next', async () => {
+  const numbers = new Set<number>();
+  for (let round = 0; round < 5; round++) {
+    await expect(sessions.query('SELECT throwIf(1)')).rejects.toThrow();
+    await expect(drained('SELECT number, throwIf(number = 300000) FROM numbers(1000000)')).rejects.toThrow();
+    await sessions.with(async ({ number }) => numbers.add(number));
+  }
+  const [left] = (await sessions.query("SELECT count() AS left FROM system.processes WHERE query LIKE '%throwIf%'"))
+    .text()
+    .trim()
+    .split('\n');
+  expect(left).toBe('{"left":1}');
+  // Files of a session are called by its number: they do not become more.
+  expect(numbers.size).toBe(1);
+});
+
+test('a session that knows many names is not used again, and the engine goes on', async () => {
+  for (let round = 0; round < 3; round++) {
+    const many = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`p${round}_${index}`, 'v']));
+    await sessions.query(`SELECT {p${round}_0:String}`, many);
+  }
+  await sessions.query('CREATE TABLE IF NOT EXISTS kept (n UInt8) ENGINE = Memory');
+  await sessions.query(
+    'SELECT * FROM kept',
+    Object.fromEntries(Array.from({ length: 80 }, (_, at) => [`q${at}`, 'v'])),
+  );
+  await sessions.query('SELECT * FROM kept');
+});
