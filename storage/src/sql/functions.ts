@@ -55,7 +55,7 @@ const FUNCTIONS = {
     toUInt32OrNull toUInt64OrNull toUInt8OrZero toUInt16OrZero toUInt32OrZero toUInt64OrZero toDateOrNull
     toDateTimeOrNull toDateTime64OrNull parseDateTimeBestEffortOrNull parseDateTime64BestEffortOrNull
     toUUIDOrNull toIPv4OrNull toIPv6OrNull toString toTypeName CAST _CAST accurateCast accurateCastOrNull
-    accurateCastOrDefault toBool toInt8 toInt16 toInt32 toInt64 toInt128 toInt256 toUInt8 toUInt16 toUInt32
+    toBool toInt8 toInt16 toInt32 toInt64 toInt128 toInt256 toUInt8 toUInt16 toUInt32
     toUInt64 toUInt128 toUInt256 toFloat32 toFloat64 toDecimal32 toDecimal64 toDecimal128 toDecimal256
     toDecimal32OrNull toDecimal64OrNull toDecimal128OrNull toDecimalString toDate toDate32 toDateTime
     toDateTime32 toDateTime64 toUUID toFixedString toLowCardinality toIPv4 toIPv6 IPv4NumToString
