@@ -8,6 +8,7 @@ export { example } from './http/examples.ts';
 export { largeBodies, openApiDocument, routes } from './http/open-api.ts';
 export type { HealthCheck } from './http/plane.ts';
 export type { Route, RouteExample } from './http/route.ts';
+export { bucketAt } from './live/bucket.ts';
 export { matcherOf } from './live/matching.ts';
 export { type EmbeddedPostgres, type EmbeddedPostgresOptions, embeddedPostgres } from './postgres/server.ts';
 export { readingText } from './readings/answers.ts';

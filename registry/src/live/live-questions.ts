@@ -54,6 +54,9 @@ export class LiveQuestions {
     metrics.gauge('millrace_live_questions', 'Live questions that are open.', [], (gauge) =>
       gauge.set(this.#open.size),
     );
+    metrics.gauge('millrace_live_questions_waiting_bytes', 'What waits for clients to take it.', [], (gauge) =>
+      gauge.set([...this.#open].reduce((sum, { waiting }) => sum + waiting, 0)),
+    );
     metrics.gauge('millrace_live_questions_behind', 'Live questions that have yet to catch up.', [], (gauge) =>
       gauge.set([...this.#open].filter(({ behind }) => behind).length),
     );

@@ -74,6 +74,11 @@ export class LiveQuestion implements Follower {
     }
   }
 
+  /** What waits for the client. @units characters */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   get behind(): boolean {
     return [...this.#heads].some(([partition, head]) => this.#isBehind(partition, head));
   }
@@ -91,7 +96,7 @@ export class LiveQuestion implements Follower {
     }
     if (this.#over) return;
     this.#put({ type: 'subscribed', position: placesText(this.#places), text: '' });
-    for (const partition of this.#channels.keys()) this.#live.tails.follow(partition, this);
+    for (const [partition, end] of ends) this.#live.tails.follow(partition, this, end);
     if (this.#buckets !== null) this.#timer = setInterval(() => void this.#flush(), FLUSH_MS);
     this.#live.add(this);
   }

@@ -72,7 +72,7 @@ export class LiveRights {
     const timer = setInterval(() => {
       if (this.#busy) return;
       this.#busy = true;
-      this.#look()
+      void this.#look()
         .then((reason) => {
           if (reason === null) return;
           clearInterval(timer);

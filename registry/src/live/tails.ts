@@ -49,10 +49,11 @@ export class Tails {
     return { offset: Math.max(0, offset), index: 0 };
   }
 
-  follow(partition: number, follower: Follower): void {
+  /** @param end what was stored when it asked: what came before, it looks for by itself */
+  follow(partition: number, follower: Follower, end: StoredPlace): void {
     let tail = this.#tails.get(partition);
     if (tail === undefined) {
-      tail = new Tail(partition, this.#options, () => this.end(partition));
+      tail = new Tail(partition, end, this.#options, () => this.end(partition));
       this.#tails.set(partition, tail);
     }
     tail.followers.add(follower);
@@ -75,11 +76,12 @@ class Tail {
   readonly #end: () => Promise<StoredPlace>;
   readonly #failures;
   #timer: NodeJS.Timeout | null = null;
-  #head: StoredPlace | null = null;
+  #head: StoredPlace;
   #over = false;
 
-  constructor(partition: number, options: TailsOptions, end: () => Promise<StoredPlace>) {
+  constructor(partition: number, head: StoredPlace, options: TailsOptions, end: () => Promise<StoredPlace>) {
     this.#partition = partition;
+    this.#head = head;
     this.#options = options;
     this.#end = end;
     this.#failures = options.metrics.counter(
@@ -100,8 +102,6 @@ class Tail {
   async #look(): Promise<void> {
     try {
       const end = await this.#end();
-      // What came before anybody followed, each looks for by themselves.
-      this.#head ??= end;
       for (let pages = 0; pages < PAGES_MAX && isBefore(this.#head, end) && !this.#over; pages++)
         this.#head = await this.#advance(this.#head, end.offset);
     } catch (error) {
@@ -112,7 +112,7 @@ class Tail {
       );
     }
     if (this.#over) return;
-    if (this.#head !== null) for (const follower of this.followers) follower.looked(this.#partition, this.#head);
+    for (const follower of this.followers) follower.looked(this.#partition, this.#head);
     this.#timer = null;
     this.start();
   }
