@@ -81,8 +81,8 @@ export class Millrace {
     const end = Date.now() + msMax;
     while (Date.now() < end) {
       if (existsSync(file)) {
-        const ready = JSON.parse(readFileSync(file, 'utf8')) as Ready;
-        if (ready.pid === this.pid) {
+        const ready = readyIn(file);
+        if (ready?.pid === this.pid) {
           this.url = ready.http;
           this.mqtt = ready.mqtt ?? '';
           this.coap = ready.coap ?? '';
@@ -146,6 +146,16 @@ interface Ready {
   readonly http: string;
   readonly mqtt?: string;
   readonly coap?: string;
+}
+
+/** @returns null if a node that starts has just removed what a killed one had left */
+function readyIn(file: string): Ready | null {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Ready;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 async function endPostgres(cluster: string): Promise<void> {

@@ -26,7 +26,7 @@ export interface WebhooksOptions {
 
 const TICK_MS = 1_000;
 /** After so long without a word of it a node's webhooks are another's. */
-const LEASE_MS = 10_000;
+const LEASE_MS = 6_000;
 /** What can not be delivered is looked at again. */
 const AGAIN_MS = 15_000;
 const HOUR_MS = 3_600_000;
@@ -129,7 +129,8 @@ class Deliverer {
       const reason = lane.over;
       this.#lanes.delete(id);
       await lane.stop();
-      if (reason !== null && webhook !== undefined) await this.#refused(webhook, reason);
+      // What was changed meanwhile may be well again.
+      if (reason !== null && webhook?.version === lane.webhook.version) await this.#refused(webhook, reason);
     }
   }
 
