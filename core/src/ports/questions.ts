@@ -21,6 +21,8 @@ export interface StreamOptions {
   readonly urgency: 'interactive' | 'background';
 }
 
+export type SeriesOptions = Partial<Pick<StreamOptions, 'signal' | 'urgency'>>;
+
 /** @shape lines: one JSON object a line, in the JSON dialect, but for protocol and update_time, which are not known; ordered
  *         by channel, name, publisher and subtopic. As the engine wrote it: 10,000 objects would cost more than the question
  *  @shape cursor: present when there is more */
@@ -46,7 +48,8 @@ export interface Slice {
 /** Answers what apps and analysts ask of readings.
  *  @throws StoreError STORE_QUERY_INVALID, STORE_QUERY_TOO_EXPENSIVE, STORE_UNREACHABLE, STORE_CLOSED */
 export interface Questions {
-  series(question: SeriesQuestion): Promise<SeriesAnswer>;
+  /** In memory: of what is more than about a million values, it is refused. */
+  series(question: SeriesQuestion, options?: SeriesOptions): Promise<SeriesAnswer>;
   /** The same as rows of (series fields, time, columns…), ordered by series and time. */
   seriesRows(question: SeriesQuestion, options: StreamOptions): AnswerBytes;
   rows(question: RowsQuestion, options: StreamOptions): AnswerBytes;

@@ -77,7 +77,7 @@ export const messageReadRoutes: readonly Route[] = [
 
 /** A page of aggregated values. */
 async function buckets(
-  { query, context }: Call<MessagesParameters, unknown>,
+  { query, context, request }: Call<MessagesParameters, unknown>,
   plane: Plane,
   channel: { readonly id: string; readonly org: string },
 ): Promise<Response> {
@@ -91,7 +91,7 @@ async function buckets(
   const scope = { org: channel.org, channels: [channel.id], nowMs: context.nowMs };
   const { kind, question } = questionOf(body, scope, true);
   if (kind !== 'series') throw new TypeError('buckets are of series');
-  const answer = await plane.questions.series(question);
+  const answer = await plane.questions.series(question, { signal: request.signal });
   if (answer.cut)
     throw new Refusal(400, `These are more than ${SERIES_MAX} series: say which, by name, publisher or subtopic.`);
   const descending = question.direction === 'desc';

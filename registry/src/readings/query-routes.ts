@@ -107,7 +107,11 @@ async function ask(
       );
     const { kind, question } = questionOf(body, scope, true);
     if (kind !== 'series') throw new TypeError('JSON is of series');
-    return seriesAnswer(await plane.questions.series(question), scope.leftOut, body.time ?? 's');
+    return seriesAnswer(
+      await plane.questions.series(question, { signal: call.request.signal }),
+      scope.leftOut,
+      body.time ?? 's',
+    );
   }
   const { kind, question } = questionOf(body, scope);
   const options = {

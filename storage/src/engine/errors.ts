@@ -48,7 +48,7 @@ const ADVICE: Readonly<Record<QueryLimit, string>> = {
   time: 'ask for less time or fewer series, or for an export',
   memory: 'ask for less time or fewer series, or in wider intervals',
   rows: 'ask for less time or fewer series',
-  result: 'ask for fewer rows, or for an export',
+  result: 'ask for fewer rows or points (limit, wider intervals, thin), or for an export',
   reader: 'read the answer as it comes',
 };
 export type QueryLimit = 'time' | 'memory' | 'rows' | 'result' | 'reader';
@@ -151,4 +151,4 @@ const limitOf = (limits: QueryLimits, limit: QueryLimit): number | undefined =>
       ? limits.bytesMax
       : limit === 'rows'
         ? limits.rowsReadMax
-        : limits.resultRowsMax;
+        : (limits.resultRowsMax ?? limits.resultBytesMax);

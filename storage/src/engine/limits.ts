@@ -7,7 +7,7 @@ export interface QueryLimits {
   /** Rows that it reads; absent: any. */
   readonly rowsReadMax?: number;
   readonly resultRowsMax?: number;
-  /** Of a streamed answer, in its format. */
+  /** Of a streamed answer, in its format; of another, in the engine's columns. */
   readonly resultBytesMax?: number;
 }
 

@@ -3,7 +3,7 @@ import { calendarStarts, runsOf } from './calendar.ts';
 import { invalid, nsOf } from './selection.ts';
 
 /** More makes no sense to anybody, and every series may have as many. */
-export const BUCKETS_MAX = 1_000_000;
+const BUCKETS_MAX = 1_000_000;
 /** Ten years: longer ones are calendar intervals. */
 const EVERY_MS_MAX = 10 * 366 * 86_400_000;
 const COUNT_MAX = 1_000;
@@ -100,7 +100,7 @@ function calendarBuckets(
   };
 }
 
-export const tooMany = () =>
+const tooMany = () =>
   invalid(`more than ${BUCKETS_MAX} buckets: ask for a longer interval, a shorter range or fewer series`);
 
 /** As mathematicians have it: never negative. */

@@ -10,9 +10,9 @@ export function createQuestions(asker: Asker, check: () => void): Questions {
   const series = createSeries(asker);
   const slices = createSlices(asker);
   return {
-    async series(question) {
+    async series(question, options) {
       check();
-      return series.series(question);
+      return series.series(question, options);
     },
     seriesRows(question, options) {
       check();

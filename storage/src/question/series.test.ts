@@ -255,6 +255,9 @@ describe('series', () => {
       { aggregations: ['avg'], interval: minute, unit: 'W' },
       { aggregations: ['histogram'], histogram: { bins: 3, min: 2, max: 1 } },
       { value: { comparator: 'eq', operand: Number.NaN } },
+      // Points of a thousand bins; and 280,000 buckets of each series.
+      { aggregations: ['histogram'], histogram: { bins: 1_000 }, interval: ms },
+      { aggregations: ['avg'], fill: 'null', interval: { kind: 'fixed', everyMs: 50 }, limit: 1_000_000 },
     ];
     for (const more of refused)
       await rejects(
@@ -262,6 +265,7 @@ describe('series', () => {
         { code: 'STORE_QUERY_INVALID', retry: 'never' },
         JSON.stringify(more, text),
       );
+    await rejects(questions.series(ask({}), { signal: AbortSignal.abort(new Error('gone')) }), { message: 'gone' });
   });
 });
 const text = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);

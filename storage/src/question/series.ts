@@ -4,13 +4,13 @@ import type {
   Series,
   SeriesAnswer,
   SeriesField,
+  SeriesOptions,
   SeriesPoint,
   SeriesQuestion,
   StreamOptions,
 } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
-import type { Asker } from '../read/asker.ts';
-import { BUCKETS_MAX, tooMany } from './buckets.ts';
+import type { Asker, AskOptions } from '../read/asker.ts';
 import { filled } from './fill.ts';
 import { LINES_SETTINGS } from './lines.ts';
 import { checkQuestion, convertedTo, freeOf, keyColumns, planReadings, type SeriesPlan } from './plan.ts';
@@ -21,25 +21,46 @@ import { rowColumns, seriesLines } from './series-lines.ts';
 
 /** Answers for series: aggregated in buckets, or as they are.  @see Questions.series */
 export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesRows'> {
-  const ask = async (question: SeriesQuestion): Promise<SeriesAnswer> => {
+  const series = async (question: SeriesQuestion, how: SeriesOptions = {}): Promise<SeriesAnswer> => {
     checkQuestion(question);
-    const found = await answered(asker, question);
+    const ask = asking(asker, question, how);
+    const found = await answered(ask, question);
     if (question.fill === 'none' || question.interval === undefined) return found.answer;
-    return fillAnswer(asker, question, found);
+    return fillAnswer(ask, question, found);
   };
   return {
-    series: ask,
+    series,
     seriesRows: (question, options) => ({
       async *[Symbol.asyncIterator]() {
         checkQuestion(question);
         const made = question.fill !== 'none' || question.aggregations.includes('histogram');
         if (!made) yield* streamed(asker, question, options);
         else if (options.format === 'ndjson' || options.format === 'csv')
-          yield* seriesLines(await ask(question), options);
-        else throw invalid('filled buckets and histograms are written as ndjson and csv only');
+          yield* seriesLines(await series(question, { signal: options.signal, urgency: options.urgency }), options);
+        else throw invalid('filled buckets and histograms are written as json, ndjson and csv only');
       },
     }),
   };
+}
+
+/** Of an answer that is held in memory: a million points of one value, as the engine has them. */
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+/** Values of such an answer, counting each bin of a histogram, that are made here. */
+const VALUES_MAX = 1_000_000;
+
+type Ask = <Row>(statement: string, parameters: QueryParameters, more?: AskOptions) => Promise<Row[]>;
+const asking =
+  (asker: Asker, { org }: SeriesQuestion, how: SeriesOptions): Ask =>
+  (statement, parameters, more) =>
+    asker.ask('series', statement, parameters, { org, ...how, ...more });
+
+/** Before so many values are made.  @throws StoreError STORE_QUERY_INVALID */
+function checkValues(pointCount: number, { aggregations, histogram }: SeriesQuestion): void {
+  const bins = aggregations.includes('histogram') ? (histogram?.bins ?? BINS) : 0;
+  if (pointCount * (aggregations.length + bins) <= VALUES_MAX) return;
+  throw invalid(
+    `these are more than ${VALUES_MAX} values: ask for a longer interval, a shorter range, or fewer series, aggregations or bins`,
+  );
 }
 
 interface Found {
@@ -56,17 +77,22 @@ interface Row {
   readonly [key: `k_${string}`]: string;
 }
 
-async function answered(asker: Asker, question: SeriesQuestion): Promise<Found> {
-  const plan = await chosen(asker, question);
-  const rows = await asker.ask<Row>('series', statementOf(plan, question), plan.parameters, {
-    org: question.org,
+async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
+  const plan = await chosen(ask, question);
+  const rows = await ask<Row>(statementOf(plan, question), plan.parameters, {
     exact: true,
+    limits: { resultBytesMax: ANSWER_BYTES_MAX },
   });
   if (rows.some(({ torn = 0 }) => torn !== 0))
-    return answered(asker, { ...question, rollups: 'raw' }).then((found) => saying(found, 'a rollup holds NaN'));
+    return answered(ask, { ...question, rollups: 'raw' }).then((found) => saying(found, 'a rollup holds NaN'));
   const shown = rows.slice(0, question.seriesMax);
   if (shown.some(({ unknown = 0 }) => unknown !== 0)) throw otherDimension(question.unit);
   const histogram = plan.columns.indexOf('histogram');
+  if (histogram >= 0)
+    checkValues(
+      shown.reduce((sum, row) => sum + row.points.length, 0),
+      question,
+    );
   const points = shown.map((row) =>
     row.points.map(
       ([timeNs, ...texts]): SeriesPoint => ({
@@ -101,22 +127,24 @@ function labelsOf(row: Row, plan: SeriesPlan, question: SeriesQuestion): Partial
 }
 
 /** From rollups where they answer exactly, else from the readings. */
-async function chosen(asker: Asker, question: SeriesQuestion): Promise<SeriesPlan> {
+async function chosen(ask: Ask, question: SeriesQuestion): Promise<SeriesPlan> {
   const rolled = planRollups(question);
-  if (!('source' in rolled)) return planReadings(question, rolled.why, await binsFor(asker, question));
+  if (!('source' in rolled)) return planReadings(question, rolled.why, await binsFor(ask, question));
   if (question.aggregations.includes('count')) {
     const { where, parameters } = selectSeries(question, 'latest_others');
     const statement = `SELECT 1 FROM latest_others WHERE ${where.join(' AND ')} LIMIT 1`;
-    const [other] = await asker.ask('series', statement, parameters, { org: question.org });
+    const [other] = await ask(statement, parameters);
     if (other !== undefined) return planReadings(question, 'rollups count numbers, and there are other readings');
   }
   return rolled;
 }
 
+const BINS = 10;
+
 /** Bounds of the histogram: one pair for all series, so that they can be compared. */
-async function binsFor(asker: Asker, question: SeriesQuestion): Promise<QueryParameters> {
+async function binsFor(ask: Ask, question: SeriesQuestion): Promise<QueryParameters> {
   if (!question.aggregations.includes('histogram')) return {};
-  const { bins = 10, min, max } = question.histogram ?? {};
+  const { bins = BINS, min, max } = question.histogram ?? {};
   const parameters = (low: number, high: number): QueryParameters => {
     if (!Number.isFinite(high - low)) throw invalid('the bounds of the histogram are too far apart: say them');
     return { bins, bin_low: low, bin_high: high };
@@ -125,12 +153,10 @@ async function binsFor(asker: Asker, question: SeriesQuestion): Promise<QueryPar
   const { where, parameters: selected } = selectReadings(question);
   const unit = convertedTo(question.unit, 'readings.unit');
   const value = unit.of('assumeNotNull(readings.value)');
-  const [row] = await asker.ask<{ low: string; high: string }>(
-    'series',
+  const [row] = await ask<{ low: string; high: string }>(
     `SELECT toString(min(v)) AS low, toString(max(v)) AS high FROM (
   SELECT ${value} AS v FROM readings WHERE ${where.join(' AND ')} AND isNotNull(readings.value)) WHERE isFinite(v)`,
     { ...selected, ...unit.parameters },
-    { org: question.org },
   );
   const low = min ?? numberOf(row?.low ?? '0') ?? 0;
   return parameters(low, Math.max(low, max ?? numberOf(row?.high ?? '0') ?? 0));
@@ -161,16 +187,17 @@ async function* streamed(
 ): AnswerBytes & AsyncGenerator<Uint8Array> {
   const { org, unit } = question;
   const { format, signal, urgency } = options;
-  let plan = await chosen(asker, question);
+  const ask = asking(asker, question, { signal, urgency });
+  let plan = await chosen(ask, question);
   if (plan.source !== 'readings') {
     // What is begun cannot be taken back: whether a rollup holds NaN is asked first.
     const statement = `SELECT 1 FROM (${plan.points}) WHERE torn LIMIT 1`;
-    const [torn] = await asker.ask('series', statement, plan.parameters, { org, signal, urgency });
+    const [torn] = await ask(statement, plan.parameters);
     if (torn !== undefined) plan = planReadings(question, 'a rollup holds NaN');
   }
   if (unit !== undefined) {
     const statement = `SELECT 1 FROM (${plan.points}) WHERE unknown LIMIT 1`;
-    const [unknown] = await asker.ask('series', statement, plan.parameters, { org, signal, urgency });
+    const [unknown] = await ask(statement, plan.parameters);
     if (unknown !== undefined) throw otherDimension(unit);
   }
   const keys = keyColumns(freeOf(plan));
@@ -189,11 +216,7 @@ ORDER BY ${sorted} LIMIT ${question.limit}${keys.length === 0 ? '' : ` BY ${keys
 }
 
 /** Fills what was found, from `from` to `to`, or as far as any series reaches. */
-async function fillAnswer(
-  asker: Asker,
-  question: SeriesQuestion,
-  { answer, plan, rows }: Found,
-): Promise<SeriesAnswer> {
+async function fillAnswer(ask: Ask, question: SeriesQuestion, { answer, plan, rows }: Found): Promise<SeriesAnswer> {
   const { fill, fromUs, toUs, limit, direction } = question;
   if (fill === 'none' || answer.series.length === 0) return answer;
   const times = rows.flat().map((point) => BigInt(point.timeNs));
@@ -202,9 +225,9 @@ async function fillAnswer(
   const last = toUs === undefined ? extent((a, b) => a > b) : BigInt(nsOf(toUs)) - 1n;
   const all = plan.buckets.between(first, last);
   const starts = direction === 'asc' ? all.slice(0, limit) : all.slice(-limit);
-  if (starts.length * answer.series.length > BUCKETS_MAX) throw tooMany();
+  checkValues(starts.length * answer.series.length, question);
   const before =
-    fill === 'previous' && fromUs !== undefined ? await lookBack(asker, question, all[0], last - first) : null;
+    fill === 'previous' && fromUs !== undefined ? await lookBack(ask, question, all[0], last - first) : null;
   return {
     ...answer,
     series: answer.series.map((series, index) => {
@@ -216,11 +239,11 @@ async function fillAnswer(
 }
 
 /** What each series had last before a range, looked for as far back as the range is long. */
-async function lookBack(asker: Asker, question: SeriesQuestion, start: bigint | undefined, rangeNs: bigint) {
+async function lookBack(ask: Ask, question: SeriesQuestion, start: bigint | undefined, rangeNs: bigint) {
   if (start === undefined) return null;
   const toUs = start / 1_000n;
   const fromUs = toUs - rangeNs / 1_000n - 1n;
-  const { answer } = await answered(asker, { ...question, fromUs, toUs, direction: 'desc', limit: 1, fill: 'none' });
+  const { answer } = await answered(ask, { ...question, fromUs, toUs, direction: 'desc', limit: 1, fill: 'none' });
   return new Map(answer.series.map((series) => [keyOf(series), series.points[0]?.values ?? []]));
 }
 const keyOf = ({ channel, publisher, name, subtopic, unit }: Series): string =>

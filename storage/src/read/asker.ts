@@ -85,7 +85,13 @@ export class Asker {
     { org, signal, urgency = 'interactive', limits, exact = false }: AskOptions = {},
   ): Promise<Row[]> {
     const within = this.#within(urgency, limits);
-    const settings = settingsOf(within, within.secondsMax, urgency) + this.#engine.querySettings + (exact ? EXACT : '');
+    const { resultBytesMax } = within;
+    const settings = [
+      settingsOf(within, within.secondsMax, urgency),
+      this.#engine.querySettings,
+      resultBytesMax === undefined ? '' : `, max_result_bytes=${resultBytesMax}, result_overflow_mode='throw'`,
+      exact ? EXACT : '',
+    ].join('');
     const work = async (): Promise<Row[]> => {
       const end = this.#seconds.startTimer({ question });
       try {
