@@ -1,3 +1,4 @@
+export type * from './asking/live.ts';
 export type * from './asking/readings.ts';
 export type * from './asking/sql.ts';
 export { type Client, type ClientOptions, createClient, type TypedCall } from './client.ts';

@@ -19,6 +19,7 @@ import { registerCommand, registerTopics } from './register.ts';
 import { deletions, holds } from './retention.ts';
 import { session } from './session.ts';
 import { asking, queries } from './sql.ts';
+import { tail } from './tail.ts';
 import { things } from './things.ts';
 
 /** Everything that asks a node. */
@@ -29,7 +30,7 @@ export function registerControl(program: Command): void {
   for (const command of [...messages, importing, explain]) registerCommand(program, command);
   registerTopics(program, [deadLetters]);
   program.commandsGroup('Questions:');
-  for (const command of [...questions, asking]) registerCommand(program, command);
+  for (const command of [...questions, tail, asking]) registerCommand(program, command);
   registerTopics(program, [queries, exports]);
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);

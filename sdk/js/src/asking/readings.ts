@@ -2,6 +2,7 @@ import type { Messages, Reading, ReadingsQuery } from '../messages/messages.ts';
 import type { BodyOf, Json, Schema } from '../schema.ts';
 import type { CallOptions, Transport } from '../transport.ts';
 import { rowsOf } from './lines.ts';
+import { followQuestion, type LiveEvent, type LiveOptions, type LiveQuestion } from './live.ts';
 
 type Timed<Body> = Omit<Body, 'from' | 'to'> & {
   /** From this time on. A number: seconds since 1970; text: RFC 3339, or relative as `now-1d/d`. */
@@ -28,6 +29,8 @@ export interface Readings {
   rows(question: ReadingsQuestion, options?: CallOptions): AsyncGenerator<Reading & Json, void, undefined>;
   /** The same as a file; its body is read as fast as it is taken. */
   stream(question: ReadingsQuestion, form: FileForm, options?: CallOptions): Promise<Response>;
+  /** Its rows as they arrive, or its buckets as they end, until the signal aborts. Goes on by itself after a break. */
+  live(question: LiveQuestion, options?: LiveOptions): AsyncGenerator<LiveEvent, void, undefined>;
   /** The last value of each series; on with the `cursor` that is answered. */
   latest(question?: LatestQuestion, options?: CallOptions): Promise<LatestAnswer>;
 }
@@ -48,6 +51,7 @@ export function readingsBy(transport: Transport, messages: Messages): Readings {
       yield* rowsOf<Reading & Json>(await stream(question, 'ndjson', options));
     },
     stream,
+    live: (question: LiveQuestion, options?: LiveOptions) => followQuestion(transport, question, options),
     latest: (question: LatestQuestion = {}, options: CallOptions = {}): Promise<LatestAnswer> =>
       transport.call('POST', '/readings/latest', { ...options, body: question, repeatable: true }),
   };
