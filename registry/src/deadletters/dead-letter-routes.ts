@@ -9,11 +9,12 @@ import { json, type Route, route } from '../http/route.ts';
 import { pageOf } from '../inventory/lookup.ts';
 import { jobAnswer } from '../jobs/job-routes.ts';
 import { JobAnswer } from '../jobs/schemas.ts';
+import { problem } from '../people/answers.ts';
 import { refuseFrozen } from '../people/frozen.ts';
 import { inspected, letterAnswer } from './answers.ts';
 import { keyOf, type LetterFilter, letterOf, listLetters, UNREADABLE } from './letters.ts';
 import { replayOf } from './payload.ts';
-import { channelOf, refuseForbidden, replay } from './replay.ts';
+import { channelOf, refuseForbidden, refuseForgery, replay } from './replay.ts';
 import { type ReplayInput, refuseAnonymous } from './replay-work.ts';
 import { letterRights } from './rights.ts';
 import {
@@ -115,6 +116,7 @@ export const deadLetterRoutes: readonly Route[] = [
       answers: {
         200: { description: 'The very same had been replayed before.', schema: ReplayAnswer },
         202: { description: 'It is on the log: Location tells its fate.', schema: ReplayAnswer },
+        403: problem('You may not replay it, or not edit it: that takes things.update of its publisher.'),
       },
       examples: [{ ...examples[0], name: 'one that never was', body: {}, status: 404 }],
     },
@@ -122,6 +124,7 @@ export const deadLetterRoutes: readonly Route[] = [
       const letter = await letterFor(call, plane, 'deadletters.replay');
       const channel = await channelOf(plane, letter);
       await refuseForbidden(plane, letter, channel, call);
+      if (call.body.payload !== undefined) await refuseForgery(plane, letter, call);
       const done = await replay(plane, letter, replayOf(letter, call.body));
       return json(done.repeated ? 200 : 202, done, { location: `/messages/${done.id}` });
     },

@@ -90,3 +90,23 @@ export async function refuseForbidden(
       'Its publisher may still not publish there: connect it with the channel, or allow it by a policy, then replay.',
     );
 }
+
+/** What who replays says in the place of a letter's payload is said in the name of its publisher. For a thing that takes
+ *  what an import takes (who may update a thing could publish as it anyway); nobody speaks for another user. A publisher
+ *  that is none of ours, or gone, is told apart from ours by its id.  @throws Refusal 403  @source ADR 0034 */
+export async function refuseForgery({ registry, gate }: Plane, letter: DeadLetter, asking: Asking): Promise<void> {
+  const { publisher, org } = letter;
+  const principal = await asking.principal();
+  if (publisher === principal.subject.id || !isUuid(publisher)) return;
+  const { context } = asking;
+  const thing = await registry.imports.thing(org, publisher);
+  if (typeof thing === 'string') {
+    if ((await registry.directory.subject(publisher))?.kind !== 'user') return;
+    throw new Refusal(403, 'Another user published it: nobody else can say anything in their name.');
+  }
+  const isMachine = (await registry.applications.apps.machines([publisher])).has(publisher);
+  const may =
+    (await gate.allows(principal, org, `things/${publisher}`, 'things.update', context, thing.groups)) &&
+    (!isMachine || (await gate.allows(principal, org, `apps/${publisher}`, 'apps.update', context)));
+  if (!may) throw new Refusal(403, 'You may replay it as it is; to edit it takes things.update of its publisher.');
+}

@@ -257,6 +257,29 @@ describe('dead letters', () => {
     expect([gone.status, gone.body.detail]).toEqual([409, expect.stringContaining('channel is gone')]);
   });
 
+  test('are edited by who may update their publisher, and in nobody else’s name', async () => {
+    const editor = await stranger.newUser(`editor-${people++}@example.org`);
+    const me = (await editor.call('GET', '/users/me')).body.id;
+    await admin.call('PUT', `/orgs/${org}/members/${me}`, { role: 'editor' });
+    const edit = async (letter: DeadLetter, body: object = { payload: { v: people } }): Promise<number> =>
+      (await editor.call('POST', `/dead-letters/${letter.message}/replay`, body)).status;
+    expect(await edit(add())).toBe(202);
+    // What a network sent of no thing of ours, and what a thing said that is gone.
+    expect(await edit(add({ publisher: 'eui-70b3d5', reason: 'unknown_device' }))).toBe(202);
+    expect(await edit(add({ publisher: '01940000-0000-7000-8000-000000000000' }))).toBe(202);
+    expect(await edit(add({ publisher: me }))).toBe(202);
+    const { id } = (await owner.call('GET', '/users/me')).body;
+    expect(await edit(add({ publisher: id }))).toBe(403);
+    expect(await edit(add({ publisher: id }), {})).toBe(202);
+    const statements = [{ effect: 'deny', actions: ['things.update'], resources: [`things/${thing}`] }];
+    const policy = await owner.call('POST', '/policies', { name: 'not this one', statements });
+    expect((await owner.call('PUT', `/policies/${policy.body.id}/attachments/user/${me}`)).status).toBeLessThan(300);
+    intake.appended.length = 0;
+    expect(await edit(add())).toBe(403);
+    expect(intake.appended).toEqual([]);
+    expect(await edit(add(), {})).toBe(202);
+  });
+
   test('hostile ids, bodies and filters are refused, never a fault', async () => {
     const letter = add();
     const nil = '00000000-0000-0000-0000-000000000000';
