@@ -24,7 +24,7 @@ const NARROWED: readonly (readonly [query: string, narrowed: string])[] = [
   ["SELECT count() FROM readings WHERE 'temperature' = name AND value > 3", "name IN ('temperature')"],
   ["SELECT count() FROM readings WHERE name IN ('state', 'alarm')", "name IN ('state', 'alarm')"],
   ["SELECT count() FROM readings WHERE name = 'state' OR name = 'alarm' OR name = 'x'", 'name IN ('],
-  ["SELECT count() FROM readings WHERE name LIKE 'temp%'", "startsWith(source.name, 'temp')"],
+  ["SELECT count() FROM readings WHERE name LIKE 'temp%'", "startsWith(name, 'temp')"],
   ["SELECT count() FROM readings WHERE time > '2026-11-21 12:00:00'", 'time >= toDateTime('],
   ["SELECT count() FROM readings WHERE time <= fromUnixTimestamp64Milli(1795000000123, 'UTC')", 'time <= toDateTime('],
   ['SELECT count() FROM readings WHERE time >= now() - INTERVAL 1 DAY', 'time >= toDateTime('],
@@ -36,7 +36,7 @@ const NARROWED: readonly (readonly [query: string, narrowed: string])[] = [
   ],
   [
     "SELECT count() FROM readings WHERE name = 'state' UNION ALL SELECT count() FROM readings WHERE name = 'alarm'",
-    " OR source.name IN ('alarm')",
+    " OR name IN ('alarm')",
   ],
 ];
 /** Rows of one place would be missed at another, or the condition is none that can be told beforehand. */

@@ -180,14 +180,14 @@ export const orgTables = (tables: readonly SqlTable[], { database, org, narrowin
       ([name, type, , from]) => `${computed(type, from) ?? from ?? `source.\`${name}\``} AS \`${name}\``,
     );
     const group = view.groupBy === undefined ? '' : ` GROUP BY ${view.groupBy}`;
-    return `SELECT ${columns.join(', ')} FROM ${database}.${view.from} AS source WHERE source.org = ${literal(org)}${narrowed(view, narrowing.get(table) ?? [])}${group} ${WALL}`;
+    return `SELECT ${columns.join(', ')} FROM ${database}.${view.from} AS source WHERE source.org = ${literal(org)}${narrowed(view, narrowing.get(table) ?? [], 'source.')}${group} ${WALL}`;
   });
 
 /** What is read of each table, in words: an array of texts. */
 export const readAs = (tables: readonly SqlTable[], narrowing: Narrowing): string =>
   `[${tables
     .map((table) => {
-      const rows = narrowed(VIEWS[table], narrowing.get(table) ?? []);
+      const rows = narrowed(VIEWS[table], narrowing.get(table) ?? [], '');
       return literal(`${table}: ${rows === '' ? 'all rows' : `the rows with ${rows.slice(' AND '.length)}`}`);
     })
     .join(', ')}]`;
@@ -197,10 +197,10 @@ const NARROWING = new Set(['channel', 'subtopic', 'publisher', 'name', 'unit', '
 /** Of DateTime.  @units s */
 const SECOND_MAX = 4_294_967_295n;
 
-function narrowed({ columns }: View, lists: readonly (readonly Bound[])[]): string {
+function narrowed({ columns }: View, lists: readonly (readonly Bound[])[], prefix: string): string {
   const source = (name: string): string | null => {
     const from = columns.find(([column]) => column === name)?.[3];
-    return !NARROWING.has(name) || from?.includes('(') ? null : `source.${from ?? name}`;
+    return !NARROWING.has(name) || from?.includes('(') ? null : `${prefix}${from ?? name}`;
   };
   const shown = lists.map((bounds) =>
     bounds
@@ -211,7 +211,8 @@ function narrowed({ columns }: View, lists: readonly (readonly Bound[])[]): stri
       .filter((each) => each !== null),
   );
   if (shown.length === 0 || shown.some((conditions) => conditions.length === 0)) return '';
-  return ` AND (${[...new Set(shown.map((conditions) => conditions.join(' AND ')))].join(' OR ')})`;
+  const either = [...new Set(shown.map((conditions) => conditions.join(' AND ')))];
+  return ` AND ${either.length === 1 ? either[0] : `(${either.join(' OR ')})`}`;
 }
 
 /** Of a type that each column of times is compared with as it is: as wide as whole seconds. */
