@@ -14,6 +14,8 @@ const PIPELINE_MAX = 64;
 const UNSENT_BYTES_MAX = 262_144;
 /** Time that a client has to take the last answer and go. */
 const LINGER_MS = 2_000;
+/** Of requests that wait for an answer before them, so much is taken from the socket. @units bytes */
+const AHEAD_BYTES_MAX = 16_384;
 const FIRST_BODY_BYTES = 65_536;
 const EMPTY = Buffer.alloc(0);
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -257,6 +259,7 @@ export class Connection {
     this.#clientEnded = true;
     if (this.#reading !== null) this.socket.destroy();
     else this.#settle();
+    this.#queue[0]?.onLeft?.();
   };
 
   #onClose(): void {
@@ -276,7 +279,8 @@ export class Connection {
   /** Nothing is under way: what comes next? */
   #settle(): void {
     if (!this.idle || this.#deadlineFor === 'linger') return;
-    if (this.closing || (this.#clientEnded && !this.#paused)) this.#linger();
+    // What is held may be followed by requests that have come already.
+    if (this.closing || (this.#clientEnded && !this.#paused && this.#holds === 0)) this.#linger();
     else if (this.#at >= this.#rest.length) {
       this.#deadlineFor = 'idle';
       this.#deadlineMs = this.host.coarseMs + this.host.idleMsMax;
@@ -297,6 +301,13 @@ export class Connection {
     return this.#reading === null && queue.length > 0 && (queue[queue.length - 1] as Exchange).closes;
   }
 
+  /** While somebody works on an answer the socket is read on, or nobody would hear that the client left. */
+  get #listens(): boolean {
+    return (
+      this.#holds > 0 && (this.#queue[0]?.onLeft ?? null) !== null && this.#rest.length - this.#at < AHEAD_BYTES_MAX
+    );
+  }
+
   readonly #consume = (): void => {
     if (this.#consuming) return;
     this.#consuming = true;
@@ -313,7 +324,7 @@ export class Connection {
       this.#rest = EMPTY;
       this.#at = 0;
     }
-    const blocked = this.#blocked;
+    const blocked = this.#blocked && !this.#listens;
     if (blocked !== this.#paused) {
       this.#paused = blocked;
       if (blocked) this.socket.pause();

@@ -22,6 +22,8 @@ export class Exchange {
   /** Called once no earlier answer is outstanding: for answers that are streamed. */
   onTurn: (() => void) | null = null;
   onAbort: (() => void) | null = null;
+  /** Called when the client will say no more, as who leaves; set by who has nothing of the answer yet.  @source nginx's 499 */
+  onLeft: (() => void) | null = null;
   /** Header lines for a page of another origin. */
   crossOrigin = '';
 

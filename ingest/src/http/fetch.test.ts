@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type HttpHandler, StoreError } from '@millrace/core';
 import { describe, expect, test } from 'vitest';
 import { openServer } from '../testing/open-server.ts';
@@ -126,6 +128,47 @@ describe('the fallback', () => {
     expect(produced).toBeLessThan(64_000_000);
     client.destroy();
     await expect.poll(() => [aborted, cancelled]).toEqual([true, true]);
+  });
+
+  test('is told when the client leaves before there is an answer, however long ago the request itself was let go', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    let aborted = false;
+    let asked = false;
+    await using server = await serve(({ signal }) => {
+      signal.addEventListener('abort', () => {
+        aborted = true;
+      });
+      asked = true;
+      return new Promise((resolve) => signal.addEventListener('abort', () => resolve(new Response())));
+    });
+    const client = new RawClient(server.port);
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await expect.poll(() => asked).toBe(true);
+    for (let round = 0; round < 5; round++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    client.destroy();
+    await expect.poll(() => aborted, { timeout: 20_000 }).toBe(true);
+  });
+
+  test('leaves alone what was asked for behind it, and by whom nothing more will be said', async () => {
+    const asked: string[] = [];
+    await using server = await serve(async (request) => {
+      const path = new URL(request.url).pathname;
+      asked.push(path);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return new Response(path);
+    });
+    const client = new RawClient(server.port);
+    const head = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
+    client.write(head('/1'));
+    await expect.poll(() => asked.length).toBe(1);
+    client.write(head('/2') + head('/3'));
+    client.socket.end();
+    expect((await client.answers(3)).map(({ body }) => body)).toEqual(['/1', '/2', '/3']);
+    await client.end();
   });
 
   test('whose body fails midway never looks whole: the connection is cut, which is a fault only if nobody expected it', async () => {

@@ -18,7 +18,6 @@ export function answerByHandler(exchange: Exchange, handler: HttpHandler, body: 
 async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): Promise<void> {
   const { connection, head } = exchange;
   const abort = new AbortController();
-  exchange.onAbort = () => abort.abort();
   let request: Request;
   try {
     request = requestOf(exchange, body, abort.signal);
@@ -26,6 +25,11 @@ async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): 
     exchange.refuse(400, 'malformed', 'The method or the Host header is not acceptable.');
     return;
   }
+  // By way of the request: its signal hears of nothing once nobody holds that, and who answers may keep the signal alone.
+  exchange.onAbort = () => {
+    if (!request.signal.aborted) abort.abort();
+  };
+  exchange.onLeft = exchange.onAbort;
   let response: Response;
   try {
     const { remoteAddress, tls } = connection.context;
@@ -34,6 +38,8 @@ async function run(exchange: Exchange, handler: HttpHandler, body: Uint8Array): 
     connection.host.onFault(error);
     exchange.refuse(500, 'fault', 'A fault on our side.');
     return;
+  } finally {
+    exchange.onLeft = null;
   }
   if (connection.closed) {
     await response.body?.cancel().catch(() => {});
