@@ -184,6 +184,9 @@ export async function insertDeletion(
   return id;
 }
 
+/** Nodes that have not heard of it yet may still let messages in: nobody would delete what comes after. */
+const HEARD_MS = 10_000;
+
 /** All that is stored of an organisation that is being deleted, once the grace is over. Deletions of its own that are not
  *  done are a part of it.  @throws RegistryError REGISTRY_CONFLICT with the holds that are in the way */
 export async function insertOrgDeletion(tx: ChangeSession, org: string, graceDays: number): Promise<void> {
@@ -196,6 +199,6 @@ export async function insertOrgDeletion(tx: ChangeSession, org: string, graceDay
     byPlatform: true,
     request: { what: storedKinds },
     reason: 'The organisation was deleted.',
-    dueMs: graceDays * 86_400_000,
+    dueMs: Math.max(graceDays * 86_400_000, HEARD_MS),
   });
 }
