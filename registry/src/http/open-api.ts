@@ -9,6 +9,7 @@ import { deadLetterRoutes } from '../deadletters/index.ts';
 import { speakingDialects } from '../dialects/index.ts';
 import { exportRoutes } from '../exports/export-routes.ts';
 import { fateRoutes } from '../fate/index.ts';
+import { federationRoutes } from '../federation/routes.ts';
 import { importRoutes } from '../imports/index.ts';
 import { inventoryRoutes } from '../inventory/index.ts';
 import { jobRoutes } from '../jobs/index.ts';
@@ -49,6 +50,7 @@ export const routes: readonly Route[] = [
     ...commandRoutes,
     ...lwm2mRoutes,
     ...readingRoutes,
+    ...federationRoutes,
     ...liveQuestionRoutes,
     ...messageRoutes,
     ...sqlRoutes,

@@ -21,6 +21,7 @@ import { session } from './session.ts';
 import { asking, queries } from './sql.ts';
 import { tail } from './tail.ts';
 import { things } from './things.ts';
+import { webhooks } from './webhooks.ts';
 
 /** Everything that asks a node. */
 export function registerControl(program: Command): void {
@@ -35,7 +36,7 @@ export function registerControl(program: Command): void {
   program.commandsGroup('What there is:');
   registerTopics(program, [things, channels, groups]);
   for (const command of [connect, disconnect, connections, ...manifest]) registerCommand(program, command);
-  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, jobs, deletions, holds]);
+  registerTopics(program, [networkServers, codecs, commands, lwm2m, imports, webhooks, jobs, deletions, holds]);
   program.commandsGroup('Who may what:');
   registerTopics(program, [orgs, members, invitations, roles, users, policies, keys, certs, apps, audit]);
 }
