@@ -90,6 +90,7 @@ async function pass(exchange: Exchange, socketPath: string, agent: Agent): Promi
   }
   const passed = asked;
   exchange.onAbort = () => passed.destroy();
+  exchange.onLeft = exchange.onAbort;
   let answer: IncomingMessage;
   try {
     answer = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -119,6 +120,8 @@ async function send(exchange: Exchange, answer: IncomingMessage): Promise<void> 
     if (name === 'connection' || name === 'keep-alive' || name === 'transfer-encoding') continue;
     lines += `${raw[at]}: ${raw[at + 1]}\r\n`;
   }
+  // As the main process hears it: only of what is not there yet, or has no end but its client's.
+  if (answer.headers['x-accel-buffering'] !== 'no') exchange.onLeft = null;
   const sized = answer.headers['content-length'] !== undefined;
   if (head.method === 'HEAD' || status === 204 || status === 304) {
     answer.resume();

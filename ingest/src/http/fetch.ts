@@ -100,6 +100,8 @@ async function send(exchange: Exchange, response: Response, headOnly: boolean): 
     cancelled?.();
     reader.cancel().catch(() => {});
   };
+  // What has no end but its client's: it is heard at once, not at the next write.
+  if (response.headers.get('x-accel-buffering') === 'no') exchange.onLeft = exchange.onAbort;
   const first = await reader.read();
   const second = first.done ? first : reader.read();
   // It may fail while the client is waited for: heard below, and no unhandled fault until then.

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import {
   createLogger,
   createMetrics,
+  type Interval,
   type ReadingsSelection,
   readConfig,
   type Started,
   type StoredReading,
 } from '@millrace/core';
-import { matcherOf, readingText } from '@millrace/registry';
+import { bucketAt, matcherOf, readingText } from '@millrace/registry';
 import { openStore, StorageConfig, type Store } from '@millrace/storage';
 import { batchOf, type GivenMessage, type GivenReading } from '@millrace/storage/testing';
 import fc from 'fast-check';
@@ -115,6 +116,40 @@ describe('what a live question is told', () => {
     expect(await since(5, { offset: messages.length, index: 0 })).toMatchObject({ readings: [] });
   });
 
+  test('is of buckets that are the store’s own, in every zone', async () => {
+    const readings = INSTANTS.map((ms) => ({ name: 't', timeUs: ms * 1_000, value: 1 }));
+    await started.value.write('messages', batchOf(0, [{ channel: 'times', readings }], 9), { verify: false });
+    for (const timeZone of ['UTC', 'Europe/Berlin', 'Australia/Lord_Howe']) {
+      for (const interval of INTERVALS) {
+        const { series } = await started.value.questions.series({
+          org: 'acme',
+          channels: ['times'],
+          aggregations: ['count'],
+          interval,
+          timeZone,
+          fill: 'none',
+          across: [],
+          direction: 'asc',
+          limit: 1_000,
+          seriesMax: 1,
+          rollups: 'raw',
+          ...(interval.kind === 'fixed'
+            ? {}
+            : { fromUs: BigInt(Date.UTC(1940, 0)) * 1_000n, toUs: BigInt(Date.UTC(2110, 0)) * 1_000n }),
+        });
+        const ours = INSTANTS.map((ms) => {
+          const { fromMs, toMs } = bucketAt(interval, timeZone, ms);
+          expect(fromMs <= ms && ms < toMs && bucketAt(interval, timeZone, toMs).fromMs === toMs).toBe(true);
+          return fromMs;
+        });
+        const theirs = series[0]?.points.map(({ timeNs }) => Number(BigInt(timeNs) / 1_000_000n));
+        expect(theirs, `${JSON.stringify(interval)} in ${timeZone}`).toEqual(
+          [...new Set(ours)].toSorted((a, b) => a - b),
+        );
+      }
+    }
+  }, 60_000);
+
   test('is what the query answers, whatever is selected', async () => {
     let matching = 0;
     await fc.assert(
@@ -142,6 +177,23 @@ describe('what a live question is told', () => {
     expect(matching).toBeGreaterThan(100);
   }, 120_000);
 });
+
+const INTERVALS: readonly Interval[] = [
+  { kind: 'fixed', everyMs: 1 },
+  { kind: 'fixed', everyMs: 90_000 },
+  ...(['day', 'week', 'month', 'quarter', 'year'] as const).flatMap((unit) =>
+    [1, 3].map((count) => ({ kind: 'calendar', unit, count }) as const),
+  ),
+];
+/** Where clocks change, on both sides of 1970. */
+const INSTANTS = fc.sample(
+  fc.oneof(
+    fc.integer({ min: Date.UTC(1950, 0), max: Date.UTC(2100, 0) }),
+    fc.integer({ min: Date.UTC(2026, 2, 27), max: Date.UTC(2026, 2, 31) }),
+    fc.integer({ min: Date.UTC(2026, 9, 23), max: Date.UTC(2026, 9, 27) }),
+  ),
+  { seed: 36, numRuns: 60 },
+);
 
 const sorted = (row: object): object =>
   Object.fromEntries(Object.entries(row).toSorted(([a], [b]) => (a < b ? -1 : 1)));
