@@ -22,6 +22,9 @@ const planOf = async (query: string): Promise<string> => JSON.stringify(await an
 const NARROWED: readonly (readonly [query: string, narrowed: string])[] = [
   ["SELECT count() FROM readings WHERE name = 'temperature'", "name IN ('temperature')"],
   ["SELECT count() FROM readings WHERE 'temperature' = name AND value > 3", "name IN ('temperature')"],
+  ['SELECT count() FROM readings WHERE value > 30', 'value > 30'],
+  ['SELECT count() FROM readings WHERE 21.5 >= value AND sum IS NULL', 'value <= 21.5'],
+  ['SELECT count() FROM readings WHERE value BETWEEN -1 AND 1e2', 'value >= -1 AND value <= 100'],
   ["SELECT count() FROM readings WHERE name IN ('state', 'alarm')", "name IN ('state', 'alarm')"],
   ["SELECT count() FROM readings WHERE name = 'state' OR name = 'alarm' OR name = 'x'", 'name IN ('],
   ["SELECT count() FROM readings WHERE name LIKE 'temp%'", "startsWith(name, 'temp')"],
@@ -47,6 +50,9 @@ const WHOLE: readonly string[] = [
   "SELECT count() FROM readings WHERE lower(name) = 'state'",
   "SELECT count() FROM readings WHERE name LIKE '%ate'",
   'SELECT count() FROM readings WHERE time <= now()',
+  'SELECT count() FROM readings WHERE value > toDecimal32(3, 2)',
+  'SELECT count() FROM readings WHERE value > toFloat64(toUnixTimestamp(now()))',
+  'SELECT count() FROM readings WHERE value < inf',
   'SELECT count() FROM readings WHERE time >= now() - INTERVAL toSecond(now()) SECOND',
   "SELECT count() FROM readings WHERE name = 'it\\'s'",
   "SELECT count() FROM latest AS a LEFT JOIN readings AS b ON a.name = b.name WHERE b.name = 'alarm'",
@@ -91,7 +97,15 @@ describe("The org's rows are chosen by what a statement asks for", () => {
       fc
         .tuple(fc.constantFrom('time', 'received'), fc.constantFrom('<', '<=', '>', '>=', '=', '!='), moment)
         .map((parts) => parts.join(' ')),
-      fc.constantFrom('value > 30', 'value IS NULL', "string_value = 'open'", 'NOT bool_value'),
+      fc.constantFrom(
+        'value > 30',
+        'value <= -0.5',
+        'value = 4.2e1',
+        '45 < value',
+        'value IS NULL',
+        "string_value = 'open'",
+        'NOT bool_value',
+      ),
     );
     const condition = fc
       .array(fc.tuple(simple, fc.constantFrom(' AND ', ' AND ', ' OR ')), { minLength: 1, maxLength: 4 })

@@ -6,6 +6,8 @@ import { argumentsOf, constantOf, fact, type Node, nodesOf } from './tree.ts';
 export type Bound =
   | { readonly column: string; readonly is: 'one of'; readonly texts: readonly string[] }
   | { readonly column: string; readonly is: 'begins with'; readonly text: string }
+  /** As the engine writes it. */
+  | { readonly column: string; readonly is: 'compared'; readonly sign: string; readonly number: string }
   /** @units ns since 1970 */
   | { readonly column: string; readonly is: 'from' | 'to'; readonly ns: bigint };
 
@@ -72,6 +74,13 @@ function conjuncts(condition: Node | undefined): readonly Node[] {
   return argumentsOf(condition).flatMap(conjuncts);
 }
 
+const SIGNS: Readonly<Record<string, string>> = {
+  equals: '=',
+  less: '<',
+  lessOrEquals: '<=',
+  greater: '>',
+  greaterOrEquals: '>=',
+};
 const FLIPPED: Readonly<Record<string, string>> = {
   equals: 'equals',
   less: 'greater',
@@ -101,6 +110,11 @@ function bounded(name: string, { kind, facts }: Node, value: Node, table: string
     if (name === 'in' || (name === 'equals' && texts.length === 1)) return [{ column, is: 'one of', texts }];
     return name === 'startsWith' && texts.length === 1 ? [{ column, is: 'begins with', text }] : [];
   }
+  if (type === 'Nullable(Float64)') {
+    const sign = SIGNS[name];
+    const number = numberOf(value);
+    return sign === undefined || number === null ? [] : [{ column, is: 'compared', sign, number }];
+  }
   if (!/^DateTime64\(\d, 'UTC'\)$/.test(type ?? '')) return [];
   const moment = momentOf(value);
   if (moment === null) return [];
@@ -122,6 +136,13 @@ function textsOf(node: Node): readonly string[] {
   if (type === 'String' && ONE.test(value)) return [value.slice(1, -1)];
   const several = TYPE_OF_SEVERAL.test(type) ? SEVERAL.exec(value)?.[1] : undefined;
   return several?.slice(1, -1).split("', '") ?? [];
+}
+
+/** A number of 64 bits, written so that it is read as the same. */
+function numberOf(node: Node): string | null {
+  const { value, type } = constantOf(node);
+  if (!/^(?:U?Int(?:8|16|32|64)|Float64)$/.test(type) || changeOf(node) !== 'never') return null;
+  return /^(?:U?Int64|Float64)_(-?\d{1,40}(?:\.\d{1,40})?(?:e[+-]?\d{1,3})?)$/.exec(value)?.[1] ?? null;
 }
 
 interface Moment {

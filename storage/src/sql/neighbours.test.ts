@@ -53,10 +53,27 @@ const STATEMENTS: readonly string[] = [
     `SELECT count() AS n FROM readings WHERE ${probe}`,
     `SELECT count() AS n FROM readings WHERE value IS NOT NULL AND name != 'x' AND (${probe})`,
     `SELECT ${probe} AS p FROM readings WHERE value IS NOT NULL ORDER BY time, name`,
+    // What rows are chosen by, and the neighbours have as well.
+    `SELECT count() AS n FROM readings WHERE name = 'temperature' AND value > 0 AND (${probe})`,
+    `SELECT max(value) AS m FROM readings WHERE name = 'temperature' GROUP BY (${probe}) ORDER BY m LIMIT 1`,
+    `EXPLAIN SELECT count() FROM readings WHERE name = 'temperature' AND (${probe})`,
   ]),
-  ...(LONG ? computed : fc.sample(fc.constantFrom(...computed), { numRuns: 150, seed: 31 })).map(
-    (each) => `SELECT count() FROM readings WHERE toString(${each}) != 'never' AND name != 'x'`,
-  ),
+  ...fc
+    .sample(fc.constantFrom(...computed), LONG ? { numRuns: 3_000 } : { numRuns: 100, seed: 31 })
+    .map((each) => `SELECT count() FROM readings WHERE toString(${each}) != 'never' AND name != 'x'`),
+];
+
+const MORE: readonly string[] = [
+  `SELECT count() FROM readings AS a JOIN latest AS b ON a.name = b.name AND intDiv(1, toInt64(assumeNotNull(a.value)) - ${CANARY_NUMBER}) > -2 WHERE a.name = 'temperature'`,
+  `SELECT count() FROM readings WHERE value IN (SELECT intDiv(1, toInt64(assumeNotNull(value)) - ${CANARY_NUMBER}) FROM readings)`,
+  `SELECT count, intDiv(1, toInt64(max) - ${CANARY_NUMBER}) FROM readings_1h WHERE name = 'temperature' ORDER BY time, publisher`,
+  `SELECT name, intDiv(1, toInt64(assumeNotNull(value)) - ${CANARY_NUMBER}) FROM latest ORDER BY name, publisher`,
+  "SELECT count() FROM messages WHERE toFloat64(if(payload = 'ours', '1', 'x')) > 0",
+  "SELECT count() FROM dead_letters WHERE toFloat64(if(payload = 'ours', '1', 'x')) > 0",
+  `SELECT count() FROM message_log WHERE toFloat64(if(channel = '${CANARY}-channel', 'x', '1')) > 0`,
+  'SELECT value FROM readings ORDER BY time DESC, name LIMIT 3',
+  'SELECT name, unit, kind FROM readings GROUP BY ALL ORDER BY ALL',
+  'SELECT uniq(publisher), min(time), max(time), min(received), max(log_offset) FROM readings',
 ];
 
 let orgs: TwoOrgs;
@@ -69,14 +86,14 @@ const told = async (query: string): Promise<string> => {
 
 beforeAll(async () => {
   orgs = await openTwoOrgs(false);
-  for (const query of STATEMENTS) alone.set(query, await told(query));
+  for (const query of [...STATEMENTS, ...MORE]) alone.set(query, await told(query));
   await orgs.addNeighbours();
 }, 600_000);
 afterAll(() => orgs?.close());
 
 describe('Rows of neighbours change no answer', () => {
   test('nor does what fails on one of them alone', { timeout: 600_000 }, async () => {
-    for (const query of STATEMENTS) expect(await told(query), query).toBe(alone.get(query));
+    for (const query of [...STATEMENTS, ...MORE]) expect(await told(query), query).toBe(alone.get(query));
   });
 
   test('and most of what was tried is answered at all', () => {

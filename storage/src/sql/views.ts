@@ -192,8 +192,11 @@ export const readAs = (tables: readonly SqlTable[], narrowing: Narrowing): strin
     })
     .join(', ')}]`;
 
-/** Columns that tables are sorted and parted by. */
-const NARROWING = new Set(['channel', 'subtopic', 'publisher', 'name', 'unit', 'time', 'received']);
+/** Columns that tables have as they are shown here. */
+const NARROWING = new Set([
+  ...['channel', 'subtopic', 'publisher', 'name', 'unit', 'time', 'received'],
+  ...['protocol', 'kind', 'value', 'string_value'],
+]);
 /** Of DateTime.  @units s */
 const SECOND_MAX = 4_294_967_295n;
 
@@ -222,6 +225,8 @@ function condition(column: string, bound: Bound): string | null {
       return `${column} IN (${bound.texts.map(literal).join(', ')})`;
     case 'begins with':
       return `startsWith(${column}, ${literal(bound.text)})`;
+    case 'compared':
+      return `${column} ${bound.sign} ${bound.number}`;
     case 'from':
     case 'to': {
       const second = bound.ns / 1_000_000_000n;
