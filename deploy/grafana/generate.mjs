@@ -1,5 +1,6 @@
 // Writes dashboards/*.json: node deploy/grafana/generate.mjs. What is changed in Grafana belongs here afterwards.
 import { writeFileSync } from 'node:fs';
+import { READINGS } from './readings.mjs';
 
 const NODES = '{job="millrace",instance=~"$instance"}';
 /** Inside a selector that has more conditions. */
@@ -228,3 +229,5 @@ for (const [name, [title, panels]] of Object.entries(DASHBOARDS)) {
   };
   writeFileSync(`${directory}/${name}.json`, `${JSON.stringify(dashboard, null, 2)}\n`);
 }
+for (const [name, dashboard] of Object.entries(READINGS))
+  writeFileSync(`${directory}/${name}.json`, `${JSON.stringify(dashboard, null, 2)}\n`);

@@ -160,7 +160,9 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
           expect(existsSync(source.replace(HERE, directory)), source).toBe(true);
     const env = readFileSync(join(made, 'clickhouse.env'), 'utf8');
     for (const [, name] of (
-      read('deploy/clickhouse/config.d/millrace.xml') + read('deploy/clickhouse/users.d/millrace.xml')
+      read('deploy/clickhouse/config.d/millrace.xml') +
+      read('deploy/clickhouse/users.d/millrace.xml') +
+      read('deploy/clickhouse/users.d/grafana.xml')
     ).matchAll(/from_env="(\w+)"/g))
       if (!/SHARD|REPLICA/.test(name ?? '')) expect(env).toMatch(new RegExp(`^${name}=[0-9a-f]{64}$`, 'm'));
     const toml = readFileSync(join(made, 'millrace.toml'), 'utf8');
@@ -180,5 +182,13 @@ describe.skipIf(without !== null)(`compose.yaml${without === null ? '' : ` (${wi
     // Once: what devices' keys are kept with must not change.
     expect(spawnSync('./init', [], { cwd: directory, encoding: 'utf8' })).toMatchObject({ status: 0, stdout: '' });
     expect(readFileSync(join(made, 'millrace.toml'), 'utf8')).toBe(toml);
+
+    // One that an older init made gets what Grafana's data sources need, once.
+    for (const name of ['grafana-api-key', 'grafana-clickhouse-password']) rmSync(join(made, name));
+    for (let round = 0; round < 2; round++) execFileSync('./init', [], { cwd: directory, stdio: 'ignore' });
+    const renewed = readFileSync(join(made, 'clickhouse.env'), 'utf8');
+    expect(renewed.startsWith(env)).toBe(true);
+    expect(renewed.slice(env.length)).toMatch(/^MILLRACE_GRAFANA_PASSWORD_SHA256=[0-9a-f]{64}\n$/);
+    expect(readFileSync(join(made, 'grafana-api-key'), 'utf8')).toBe('none');
   });
 });
