@@ -1,6 +1,14 @@
 import { idOf, PAGING, queryOf } from './entity.ts';
 import { Failure } from './failure.ts';
-import { type Call, type CommandSpecification, type OptionSpecification, type Topic, text, texts, word } from './specification.ts';
+import {
+  type Call,
+  type CommandSpecification,
+  type OptionSpecification,
+  type Topic,
+  text,
+  texts,
+  word,
+} from './specification.ts';
 import { column, time } from './table.ts';
 
 const WEBHOOK = '5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160';
@@ -9,7 +17,7 @@ const PAGES = PAGING.slice(0, 2);
 const webhook = { name: '<webhook>', description: 'id of the webhook' };
 const SETTINGS: readonly OptionSpecification[] = [
   { flags: '--name <name>', description: 'what it is known by' },
-  { flags: '--url <url>', description: 'where requests go' },
+  { flags: '--to <url>', description: 'URL that requests go to' },
   { flags: '--subtopic <filter>', description: 'only these: + for one segment, # at the end for any rest' },
   { flags: '--format <format>', description: 'many messages a request, or one as it came', choices: ['batch', 'raw'] },
   { flags: '--header <headers...>', description: 'sent with each request, as "authorization: Bearer x"' },
@@ -32,7 +40,7 @@ function settingsOf(call: Call): Record<string, unknown> {
   });
   return {
     name: text(call, 'name'),
-    url: text(call, 'url'),
+    url: text(call, 'to'),
     subtopic: text(call, 'subtopic'),
     format: text(call, 'format'),
     headers: headers === undefined ? undefined : Object.fromEntries(headers),
@@ -55,9 +63,9 @@ export const webhooks: Topic = {
     {
       name: 'create',
       summary: 'send the messages of a channel to a URL; shows the secret that signs them',
-      options: [{ flags: '--channel <channel>', description: 'id, or name, of the channel' }, ...SETTINGS],
+      options: [{ flags: '-c, --channel <channel>', description: 'id, or name, of the channel' }, ...SETTINGS],
       examples: [
-        'millrace webhooks create --channel kitchen --name alarms --url https://example.org/hooks --subtopic "+/alarm"',
+        'millrace webhooks create --channel kitchen --name alarms --to https://example.org/hooks --subtopic "+/alarm"',
       ],
       async run(call) {
         const channel = text(call, 'channel');
@@ -99,7 +107,7 @@ export const webhooks: Topic = {
     simple('enable', 'send to it again, from where it stood', 'POST', '/enable'),
     simple('disable', 'send nothing to it', 'POST', '/disable'),
     simple('test', 'make one request, and tell how it went', 'POST', '/test'),
-    simple('rotate', 'give it a new secret; the old one signs for another day', 'POST', '/secret', {}),
+    simple('rotate-secret', 'give it a new secret; the old one signs for another day', 'POST', '/secret', {}),
     simple('replay', 'send again what it did not take', 'POST', '/replay', {}),
     ...(['deliveries', 'letters'] as const).map(
       (name): CommandSpecification => ({
@@ -127,6 +135,7 @@ export const webhooks: Topic = {
       examples: [`millrace webhooks delete ${WEBHOOK}`],
       async run(call) {
         await ask(call, 'DELETE', at(call));
+        call.output.note(`deleted ${word(call, 0)}`);
       },
     },
   ],
