@@ -73,6 +73,8 @@ export function openBucket(options: BucketOptions): Bucket {
     },
 
     async delete(url) {
+      // Of a bucket that the platform was configured with before.
+      if (!url.startsWith(`s3://${bucket}/`)) return;
       const [{ DeleteObjectCommand }, own] = await Promise.all([import('@aws-sdk/client-s3'), opened()]);
       await own.send(new DeleteObjectCommand({ Bucket: bucket, Key: keyOf(url) }));
     },

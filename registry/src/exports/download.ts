@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { Refusal } from '../http/refusal.ts';
 import { streamOf } from '../http/streamed.ts';
 
@@ -35,25 +35,25 @@ export async function fileAnswer(request: Request, stored: Stored): Promise<Resp
     throw new Refusal(416, `There is no such range: the file has ${bytes} bytes.`, {
       'content-range': `bytes */${bytes}`,
     });
-  const file = await opened(path, bytes);
+  await mustBeThere(path, bytes);
   const { from, to } = range ?? { from: 0, to: bytes };
   if (range !== null) headers.set('content-range', `bytes ${from}-${to - 1}/${bytes}`);
   headers.set('content-length', String(to - from));
-  return new Response(streamOf(partsOf(file, from, to)), { status: range === null ? 200 : 206, headers });
+  return new Response(streamOf(partsOf(path, from, to)), { status: range === null ? 200 : 206, headers });
 }
 
-async function opened(path: string, bytes: number): Promise<FileHandle> {
-  const gone = () => new Refusal(404, 'The file is not there any more: ask for the export again.');
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw error.code === 'ENOENT' ? gone() : error;
+/** @throws Refusal 404 */
+async function mustBeThere(path: string, bytes: number): Promise<void> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    return null;
   });
-  if ((await file.stat()).size === bytes) return file;
-  await file.close();
-  throw gone();
+  if (found?.size !== bytes) throw new Refusal(404, 'The file is not there any more: ask for the export again.');
 }
 
 /** Opened only by who begins to read, and closed by whoever ends. */
-async function* partsOf(file: FileHandle, from: number, to: number): AsyncGenerator<Uint8Array> {
+async function* partsOf(path: string, from: number, to: number): AsyncGenerator<Uint8Array> {
+  const file = await open(path, 'r');
   try {
     for (let at = from; at < to; ) {
       const { bytesRead, buffer } = await file.read(
@@ -76,9 +76,9 @@ function rangeOf(request: Request, bytes: number, etag: string): { from: number;
   const field = request.headers.get('range');
   const condition = request.headers.get('if-range');
   if (field === null || (condition !== null && condition !== etag)) return null;
-  // Several ranges, or units that we do not know, count as not asked for.
+  // Several ranges, units that we do not know, and any of an empty file count as not asked for.
   const [, first = '', last = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(field.replaceAll(' ', '')) ?? [];
-  if (first === '' && last === '') return null;
+  if ((first === '' && last === '') || bytes === 0) return null;
   if (first === '') return Number(last) === 0 ? 'none' : { from: Math.max(0, bytes - Number(last)), to: bytes };
   const from = Number(first);
   if (from >= bytes) return 'none';

@@ -149,7 +149,8 @@ export const exportRoutes: readonly Route[] = [
         path: here.fileOf(found.id, file.name),
         contentType: contentTypeOf(found),
       });
-      if (answer.status === 200) await store.taking(found, name);
+      // Also of a part: the whole may be taken in parts.
+      if (answer.body !== null && call.request.method !== 'HEAD') await store.taking(found, name);
       return answer;
     },
   ),

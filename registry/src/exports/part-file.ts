@@ -28,11 +28,26 @@ export interface Written {
 /** Writes an answer into a file that is there as a whole or not at all; what was left of an earlier try is replaced.
  *  @throws ExportFailure where there is no room; what the answer throws; the signal's reason */
 export async function writePart(path: string, answer: AnswerBytes, options: PartOptions): Promise<Written> {
-  const { format, compression, signal } = options;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const unfinished = `${path}.part`;
-  await rm(unfinished, { force: true });
-  const file = await open(unfinished, 'wx+', 0o600);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await rm(unfinished, { force: true });
+    const written = await write(unfinished, answer, options);
+    await rename(unfinished, path);
+    await syncDirectory(dirname(path));
+    return written;
+  } catch (error) {
+    await rm(unfinished, { force: true }).catch(() => undefined);
+    if (FULL.has((error as NodeJS.ErrnoException).code ?? ''))
+      throw new ExportFailure('The disk of the node is full. Ask who runs it.');
+    throw error;
+  }
+}
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+async function write(path: string, answer: AnswerBytes, options: PartOptions): Promise<Written> {
+  const { format, compression, signal } = options;
+  const file = await open(path, 'wx+', 0o600);
   const hash = createHash('sha256');
   const counted = rowCount(format, options.spreadsheet);
   const arrow = format === 'arrow' ? new ArrowRows() : null;
@@ -56,19 +71,11 @@ export async function writePart(path: string, answer: AnswerBytes, options: Part
     }
     await file.sync();
     const rows = format === 'parquet' ? await parquetRows(file, bytes) : counted.rows + (arrow?.rows ?? 0);
-    await file.close();
-    await rename(unfinished, path);
-    await syncDirectory(dirname(path));
     return { bytes, rows, sha256: hash.digest('hex') };
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(unfinished, { force: true }).catch(() => undefined);
-    if (FULL.has((error as NodeJS.ErrnoException).code ?? ''))
-      throw new ExportFailure('The disk of the node is full. Ask who runs it.');
-    throw error;
+  } finally {
+    await file.close();
   }
 }
-const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');

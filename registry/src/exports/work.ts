@@ -117,11 +117,14 @@ export function createExportWork(plane: Plane): JobWork {
     }
   }
 
+  function urlOf({ org, prefix, id }: Export, name: string): string {
+    if (exports.bucket === null) throw new ExportFailure('The node knows no bucket: ask who runs it.');
+    return exports.bucket.urlOf(org, [prefix, id, name].filter((each) => each !== '').join('/'));
+  }
+
   async function send(found: Export, path: string, file: { name: string; sha256: string }, signal: AbortSignal) {
-    const { bucket } = exports;
-    if (bucket === null) throw new ExportFailure('The node knows no bucket: ask who runs it.');
-    const url = bucket.urlOf(found.org, [found.prefix, found.id, file.name].filter((each) => each !== '').join('/'));
-    await bucket.put(url, path, { contentType: contentTypeOf(found), sha256: file.sha256 }, signal);
+    const url = urlOf(found, file.name);
+    await exports.bucket?.put(url, path, { contentType: contentTypeOf(found), sha256: file.sha256 }, signal);
     return url;
   }
 
@@ -173,11 +176,15 @@ export function createExportWork(plane: Plane): JobWork {
       }
     },
 
-    async ended({ id, status }) {
+    async ended({ id, status, state }) {
       const here = exports.place();
       if (status === 'done') return;
       if (here !== null) await rm(join(here.place.directory, id), { recursive: true, force: true });
       for (const { url } of await exports.store.files(id)) if (url !== null) await exports.bucket?.delete(url);
+      // It may have been sent, and its node have died before that was kept.
+      const found = await exports.store.get(id);
+      if (found?.destination === 's3')
+        await exports.bucket?.delete(urlOf(found, nameOf(found, (state as State | null)?.next ?? 0)));
     },
   };
 }
@@ -187,6 +194,8 @@ const LOST = 'Who asked for it may not read all of it any more.';
 /** Why it ends for good; null: what failed may do next time. */
 function reasonOf(error: unknown): string | null {
   if (error instanceof ExportFailure) return error.message;
+  // What this node can not do now, another may, or this one later.
+  if (error instanceof Refusal && error.status >= 429) return null;
   if (error instanceof Refusal) return [403, 404].includes(error.status) ? LOST : error.message;
   if (!(error instanceof StoreError) || error.retry !== 'never') return null;
   const { problem, advice } = error.facts as { readonly problem?: string; readonly advice?: string };

@@ -6,6 +6,7 @@ import { rangesOf } from './negotiation.ts';
 import { streamOf } from './streamed.ts';
 
 type Parts = AsyncIterable<Uint8Array>;
+type Part = IteratorResult<Uint8Array>;
 
 /** Of equals the first. Each takes other threads' time, not this one's. */
 export const CODINGS: Readonly<Record<string, (parts: Parts) => Parts>> = {
@@ -38,8 +39,15 @@ export function coded(request: Request, response: Response): Response {
   if (coding === null) return new Response(body, { status, statusText, headers });
   headers.set('content-encoding', coding);
   headers.delete('content-length');
-  const parts = CODINGS[coding]?.(body as unknown as Parts) ?? (body as unknown as Parts);
-  return new Response(streamOf(parts), { status, statusText, headers });
+  // Who leaves is heard by the answer itself: a coding that has not begun, or waits for it, hears nothing.
+  const reader = body.getReader();
+  const ended = async (): Promise<Part> => {
+    await reader.cancel();
+    return { done: true, value: undefined };
+  };
+  const plain = { [Symbol.asyncIterator]: () => ({ next: () => reader.read() as Promise<Part>, return: ended }) };
+  const parts = CODINGS[coding]?.(plain) ?? plain;
+  return new Response(streamOf(parts, ended), { status, statusText, headers });
 }
 
 /** @returns null: as it is */

@@ -220,9 +220,12 @@ async function answer(
     };
     return await route.handle(call, plane);
   } catch (error) {
+    // Who goes away ends the work for them: there is no fault in that, and nobody to tell.
+    if (request.signal.aborted && (error as Error | null)?.name === 'AbortError') return refuse(LEFT);
     return refuse(faultOf(error, plane.logger));
   }
 }
+const LEFT = new Refusal(499, 'The client went away.');
 
 const stranger = ({ remoteAddress }: HttpPeer): Actor => ({
   kind: 'nobody',

@@ -10,7 +10,7 @@ import { decompress } from 'fzstd';
 import { expect, test } from 'vitest';
 import { coded } from './coding.ts';
 import { json } from './route.ts';
-import { streamedAnswer } from './streamed.ts';
+import { streamedAnswer, streamOf } from './streamed.ts';
 
 const CSV = 'text/csv; charset=utf-8';
 /** A listener before one answer; it cuts the connection when the body fails. */
@@ -135,4 +135,29 @@ test('reads no further than the client does, and ends with it', async () => {
   expect(given).toBeLessThan(1_000);
   incoming.destroy();
   await over;
+});
+
+test('ends with a client who is gone before its answer begins, or while it waits for more of it', async () => {
+  for (const coding of ['gzip', 'br', 'zstd']) {
+    const request = new Request('http://here/', { headers: { 'accept-encoding': coding } });
+    let ended = 0;
+    const never: AsyncIterator<Uint8Array> = {
+      next: () => new Promise(() => {}),
+      return: async () => {
+        ended++;
+        return { done: true, value: undefined };
+      },
+    };
+    const answer = (): Response =>
+      coded(
+        request,
+        new Response(streamOf({ [Symbol.asyncIterator]: () => never }), { headers: { 'content-type': CSV } }),
+      );
+    await answer().body?.cancel();
+    expect(ended, coding).toBe(1);
+    const waiting = answer().body?.getReader();
+    void waiting?.read();
+    await waiting?.cancel();
+    expect(ended, coding).toBe(2);
+  }
 });

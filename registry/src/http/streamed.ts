@@ -22,8 +22,9 @@ export async function streamedAnswer(bytes: AnswerBytes, options: StreamedAnswer
 }
 
 /** A body that is read as it is taken, and not ahead.
+ *  @param left told first that it is cancelled
  *  @holds cancelling it returns the iterator */
-export function streamOf(parts: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+export function streamOf(parts: AsyncIterable<Uint8Array>, left?: () => Promise<unknown>): ReadableStream<Uint8Array> {
   const iterator = parts[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>(
     {
@@ -33,6 +34,7 @@ export function streamOf(parts: AsyncIterable<Uint8Array>): ReadableStream<Uint8
         else controller.enqueue(part.value);
       },
       async cancel() {
+        await left?.();
         await iterator.return?.();
       },
     },
