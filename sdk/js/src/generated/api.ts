@@ -736,6 +736,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/channels/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest values of a channel, for Prometheus
+         * @description One gauge, millrace_reading, with the labels channel, publisher, name, subtopic and unit, and the time of the reading. Truth is 1 or 0; texts, data, NaN and infinities are left out.
+         */
+        get: operations["getChannelMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/channels/{id}/payloads": {
         parameters: {
             query?: never;
@@ -1244,6 +1264,26 @@ export interface paths {
          * @description Takes Range, If-Range and If-None-Match. Who asks must be allowed to read all of what was asked for.
          */
         get: operations["getExportFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/federate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest values of chosen series, for Prometheus
+         * @description One gauge, millrace_reading, with the labels channel, publisher, name, subtopic and unit, and the time of the reading. Truth is 1 or 0; texts, data, NaN and infinities are left out. Which ones say the parameters match[] (up to 16), as Prometheus writes them: millrace_reading{channel="…",name=~"temperature|humidity"}.
+         */
+        get: operations["getFederate"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3070,6 +3110,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/readings/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The rows of a query as they arrive
+         * @description Takes what GET /readings takes, and gives readings from when they are stored on, as server-sent events, as NDJSON, or in frames of a WebSocket. With aggregations and an interval it gives each bucket once it has ended, and again with a higher revision when late readings change it. Rights are those of the query, and end it when they are lost.
+         */
+        get: operations["getReadingsLive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/readings/query": {
         parameters: {
             query?: never;
@@ -4217,6 +4277,203 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhooks */
+        get: operations["listWebhooks"];
+        put?: never;
+        /**
+         * Send the messages of a channel to a URL
+         * @description What is published from now on, in the order of the channel, at least once, signed as Standard Webhooks says. The secret is shown this once. It reads in the name of who makes it: what they may not read any more is not sent.
+         */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a webhook */
+        get: operations["getWebhook"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a webhook
+         * @description With what was given up.
+         */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a webhook
+         * @description Only what is given changes; headers as a whole. When the URL comes to name another host, port or scheme, they must be given again. From then on it reads in the name of who changes it.
+         */
+        patch: operations["updateWebhook"];
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The last requests to a webhook
+         * @description The newest first; of each webhook 100 are kept.
+         */
+        get: operations["getWebhookDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send nothing to a webhook */
+        post: operations["disableWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send to a webhook again, from where it stood */
+        post: operations["enableWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Requests to a webhook that were given up
+         * @description The oldest first. Of each webhook 1,000 or 16 MiB are kept, then the oldest go.
+         */
+        get: operations["getWebhookLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send again what a webhook did not take
+         * @description Each request once more, as it was, with the same webhook-id and a new signature; in their order, beside what comes anew. What is taken is gone from the list.
+         */
+        post: operations["replayWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a webhook a new secret
+         * @description For a while requests bear signatures of both, so that nothing is refused meanwhile.
+         */
+        post: operations["secretWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far a webhook has come */
+        get: operations["getWebhookStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a webhook
+         * @description Makes one request of type "test", signed as all are, and tells how it went. Also while it is disabled.
+         */
+        post: operations["testWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -5059,7 +5316,7 @@ export interface components {
             org: string;
             /** @description Parts that have come without a gap; of one that waits for its file. */
             parts?: number;
-            /** @description Whether all its messages have been stored; what of them could not be is in GET /deadletters. */
+            /** @description Whether all its messages have been stored; what of them could not be is in GET /dead-letters. */
             processed: boolean;
             /** @description That they hold. */
             readings: number;
@@ -5663,6 +5920,40 @@ export interface components {
                 query: string;
             };
         };
+        NewWebhook: {
+            batch_messages: number;
+            batch_ms: number;
+            /** Format: uuid */
+            channel: string;
+            /** Format: date-time */
+            created_at: string;
+            disabled_reason: string | null;
+            enabled: boolean;
+            /** @enum {string} */
+            events: "messages";
+            /** @enum {string} */
+            format: "batch" | "raw";
+            /** @description Names of its own heads; their values are not shown. */
+            headers: string[];
+            /** Format: uuid */
+            id: string;
+            /** @description In whose name it reads: who changed it last. */
+            made_by: {
+                id: string | null;
+                kind: string;
+                name: string | null;
+            };
+            name: string;
+            /** Format: uuid */
+            org: string;
+            /** @description Signs its requests. Shown this once. */
+            secret: string;
+            subtopic: string;
+            /** Format: date-time */
+            updated_at: string;
+            url: string;
+            version: number;
+        };
         OauthError: {
             error: string;
             error_description?: string;
@@ -6146,6 +6437,65 @@ export interface components {
             /** @description Whether the address is confirmed. */
             verified: boolean;
             version: number;
+        };
+        Webhook: {
+            batch_messages: number;
+            batch_ms: number;
+            /** Format: uuid */
+            channel: string;
+            /** Format: date-time */
+            created_at: string;
+            disabled_reason: string | null;
+            enabled: boolean;
+            /** @enum {string} */
+            events: "messages";
+            /** @enum {string} */
+            format: "batch" | "raw";
+            /** @description Names of its own heads; their values are not shown. */
+            headers: string[];
+            /** Format: uuid */
+            id: string;
+            /** @description In whose name it reads: who changed it last. */
+            made_by: {
+                id: string | null;
+                kind: string;
+                name: string | null;
+            };
+            name: string;
+            /** Format: uuid */
+            org: string;
+            subtopic: string;
+            /** Format: date-time */
+            updated_at: string;
+            url: string;
+            version: number;
+        };
+        WebhookStatus: {
+            delivered: number;
+            /** Format: date-time */
+            failing_since: string | null;
+            given_up: number;
+            /** @description Requests that were given up and can be replayed. */
+            letters: number;
+            /** @description The next record of the log that it is given. */
+            position: string | null;
+            problem: string | null;
+            /** @description Records that the log no longer kept, of any channel beside it in its partition. */
+            skipped: number;
+            /**
+             * @description waiting: for a node. failing: it does not take them. refused: problem says why nothing is sent.
+             * @enum {string}
+             */
+            state: "off" | "waiting" | "delivering" | "failing" | "refused";
+            /** Format: uuid */
+            webhook: string;
+        };
+        WebhookTest: {
+            /** @description null: it was taken. */
+            error: string | null;
+            ms: number;
+            /** @description null: nobody answered. */
+            status: number | null;
         };
     };
     responses: never;
@@ -10958,8 +11308,8 @@ export interface operations {
                  * @example AVG
                  */
                 aggregation?: string;
-                /** @description How v and vs compare: eq if left out; lt means value < v. */
-                comparator?: "eq" | "lt" | "le" | "gt" | "ge";
+                /** @description How v and vs compare: eq if left out; lt means value < v; contains is for vs. */
+                comparator?: "eq" | "lt" | "le" | "gt" | "ge" | "contains";
                 /** @description From the page before; takes the place of offset. */
                 cursor?: string;
                 /** @description desc for time and asc for name if left out */
@@ -11470,6 +11820,106 @@ export interface operations {
                 };
             };
             /** @description The log can take no more now; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getChannelMetrics: {
+        parameters: {
+            query?: {
+                /** @description Series at most, 1 to 20000 (1000). */
+                limit?: string;
+                /** @description Values that are older are left out (1h). */
+                max_age?: string;
+                /**
+                 * @description Full name of the reading.
+                 * @example temperature
+                 */
+                name?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+                /** @description Id of the thing or user. */
+                publisher?: string;
+                /** @description Exactly this subtopic. */
+                subtopic?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the channel.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text of Prometheus, or of OpenMetrics where Accept prefers it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
             503: {
                 headers: {
                     /** @description Seconds to wait before the next try. */
@@ -13636,7 +14086,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Who asks may not. */
+            /** @description You may not replay it, or not edit it: that takes things.update of its publisher. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -15587,6 +16037,91 @@ export interface operations {
             };
             /** @description There is no such thing, or it is none of yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getFederate: {
+        parameters: {
+            query?: {
+                /** @description Series at most, 1 to 20000 (1000). */
+                limit?: string;
+                /** @description Values that are older are left out (1h). */
+                max_age?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text of Prometheus, or of OpenMetrics where Accept prefers it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -28006,6 +28541,158 @@ export interface operations {
             };
         };
     };
+    getReadingsLive: {
+        parameters: {
+            query?: {
+                /** @description Parted by commas. Fields that series are brought together over: ["publisher"] gives one for all publishers of a name. */
+                across?: string;
+                /**
+                 * @description Parted by commas. Any of min, max, avg, sum, count, first, last, median, stddev, variance, rate, delta, integral, twa, histogram, p0 to p100. Readings as they are, if left out.
+                 * @example avg
+                 */
+                aggregations?: string;
+                /**
+                 * @description Parted by commas. Ids or aliases. All of the organisation that you may read, if left out.
+                 * @example 6f0f4a52-7a5e-4d0c-8f1b-0c2f7a9d3e11
+                 */
+                channels?: string;
+                /** @description How v and vs compare: eq if left out; contains is for vs. */
+                comparator?: string;
+                /** @description In the place of Accept. sse if neither says. */
+                format?: "sse" | "ndjson";
+                /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. */
+                from?: string;
+                /** @description Bounds and count of its bins, as {"bins": 10, "min": 0, "max": 1}. JSON. */
+                histogram?: string;
+                /** @description Width of a bucket, a number and a unit: 100ms, 5m, 1h, 1d, 1w, 1mo, 1q, 1y. One bucket for the whole range, if left out. */
+                interval?: string;
+                /** @description Goes on after this position of an earlier event, as the header Last-Event-ID does. */
+                last_event_id?: string;
+                /** @description Beginning of the names. */
+                name_prefix?: string;
+                /**
+                 * @description Parted by commas. Full names of readings.
+                 * @example temperature
+                 */
+                names?: string;
+                /** @description The organisation, if you are a member of several and name no channel by its id. */
+                org?: string;
+                /** @description Parted by commas. */
+                protocols?: string;
+                /** @description Parted by commas. Ids of things or users that published. */
+                publishers?: string;
+                /** @description auto: rollups where they answer exactly. */
+                rollups?: string;
+                /** @description Things of the organisation, as {"metadata": {…}, "tags": […], "type": "device", "group_id": "…"}. JSON. */
+                selector?: string;
+                /** @description Series at most (1,000). */
+                series_limit?: string;
+                /** @description Parted by commas. Exactly these subtopics; "" for readings without. */
+                subtopics?: string;
+                /** @description Parted by commas. The same as publishers, of things. */
+                things?: string;
+                /** @description Of POST /tickets, for who can send no Authorization header. */
+                ticket?: string;
+                /** @description How times are written: s if left out, to the microsecond. */
+                time?: string;
+                /** @description IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out. */
+                time_zone?: string;
+                /** @description Before this time. */
+                to?: string;
+                /** @description Unit that values are converted to, within their dimension. */
+                unit?: string;
+                /** @description Number to compare the value with. */
+                v?: string;
+                /** @description Truth value: true or false. */
+                vb?: string;
+                /** @description Data value, base64url. */
+                vd?: string;
+                /** @description Text to compare the string value with. */
+                vs?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events, until the client leaves. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/event-stream; charset=utf-8": string;
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description You have as many open as you may. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description So many are open here as may be. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     queryReadings: {
         parameters: {
             query?: {
@@ -36809,6 +37496,1381 @@ export interface operations {
                         name: "millrace";
                         version: string;
                     };
+                };
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only those of this channel: id or alias.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0020
+                 */
+                channel?: string;
+                /** @description Where the page before ended, as its answer said: brings its order along, and offset counts from there. */
+                cursor?: string;
+                /** @description desc if left out */
+                dir?: "asc" | "desc";
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+                /** @description Part of the name, in any case. */
+                name?: string;
+                /** @description How many to skip (0). */
+                offset?: string;
+                /** @description created if left out */
+                order?: "created" | "updated" | "name" | "id";
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+                /** @description all if left out */
+                status?: "enabled" | "disabled" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of webhooks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Gives the next page; absent when this was the last. */
+                        cursor?: string;
+                        limit: number;
+                        offset: number;
+                        total: number;
+                        webhooks: components["schemas"]["Webhook"][];
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: {
+                /** @description The organisation, if you are a member of several. */
+                org?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Messages of one request at most (100). */
+                    batch_messages?: number;
+                    /** @description So long a message may wait for others (1,000). */
+                    batch_ms?: number;
+                    /** @description Id or alias of the channel. */
+                    channel: string;
+                    enabled?: boolean;
+                    /**
+                     * @description What is sent: messages, as they were published.
+                     * @enum {string}
+                     */
+                    events?: "messages";
+                    /**
+                     * @description batch: one JSON document for many messages. raw: one request a message, its payload as it came.
+                     * @enum {string}
+                     */
+                    format?: "batch" | "raw";
+                    /** @description Sent with each request, as Authorization. Kept sealed: never shown again but for their names. */
+                    headers?: {
+                        [key: string]: string;
+                    };
+                    /**
+                     * Format: uuid
+                     * @description Given ids must be UUIDs; left out, one is made.
+                     */
+                    id?: string;
+                    name: string;
+                    /** @description Filter, with + for one segment and # at the end for any rest; "" for messages without a subtopic. */
+                    subtopic?: string;
+                    /** @description https://host[:port]/path?query. Whether its address may be reached shows when it is sent to. */
+                    url: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The webhook, without its secrets. */
+            201: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    /** @description Where it is. */
+                    Location: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is taken, or still needed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The webhook, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+                /** @description return=representation: 200 and a body instead of 204. */
+                Prefer?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0161
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone; what went with it (Prefer: return=representation). */
+            200: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deleted: {
+                            [key: string]: number;
+                        };
+                    };
+                };
+            };
+            /** @description It is gone; the header Deleted says what went with it. */
+            204: {
+                headers: {
+                    /** @description What went with it, as connections=3, certificates=1. */
+                    Deleted?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updateWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Messages of one request at most (100). */
+                    batch_messages?: number;
+                    /** @description So long a message may wait for others (1,000). */
+                    batch_ms?: number;
+                    enabled?: boolean;
+                    /**
+                     * @description batch: one JSON document for many messages. raw: one request a message, its payload as it came.
+                     * @enum {string}
+                     */
+                    format?: "batch" | "raw";
+                    /** @description Sent with each request, as Authorization. Kept sealed: never shown again but for their names. */
+                    headers?: {
+                        [key: string]: string;
+                    };
+                    name?: string;
+                    /** @description Filter, with + for one segment and # at the end for any rest; "" for messages without a subtopic. */
+                    subtopic?: string;
+                    /** @description https://host[:port]/path?query. Whether its address may be reached shows when it is sent to. */
+                    url?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The webhook, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getWebhookDeliveries: {
+        parameters: {
+            query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Each try by itself. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        deliveries: {
+                            /** Format: date-time */
+                            at: string;
+                            /** @description null: it was taken. */
+                            error: string | null;
+                            id: string;
+                            messages: number;
+                            ms: number;
+                            /** @description null: nobody answered. */
+                            status: number | null;
+                            /** @description The head webhook-id: the same for each try of a request. */
+                            webhook_id: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disableWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The webhook, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enableWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the version that is to be changed; 412 if it was changed since. Any, if left out. */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The webhook, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description The request is malformed, or If-Match is no ETag. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is at another version than If-Match says. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getWebhookLetters: {
+        parameters: {
+            query?: {
+                /** @description How many to give at most, 1 to 1000 (10). */
+                limit?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What can be replayed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        letters: {
+                            bytes: number;
+                            /** Format: date-time */
+                            created_at: string;
+                            /** Format: uuid */
+                            id: string;
+                            messages: number;
+                            reason: string;
+                            /**
+                             * Format: date-time
+                             * @description When it was asked to be tried again.
+                             */
+                            replay_at: string | null;
+                            webhook_id: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The head of the request is larger than 16 KiB. */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replayWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Only these; all if left out. */
+                    letters?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description How many will be tried. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        replaying: number;
+                    };
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    secretWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description So long requests are signed with the old secret too (86,400). */
+                    overlap_seconds?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The webhook, without its secrets. */
+            200: {
+                headers: {
+                    /** @description Its version, for If-Match. */
+                    ETag: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description The request is malformed, or a parameter is wrong. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is of another type. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getWebhookStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it is taken, and how much was. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookStatus"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    testWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Id of the webhook.
+                 * @example 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0160
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it went. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTest"];
+                };
+            };
+            /** @description Who asks is not known. */
+            401: {
+                headers: {
+                    /** @description Which credentials are taken. */
+                    "WWW-Authenticate"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Who asks may not. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing, or it is none of yours. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A part of the platform does not answer; try again after Retry-After. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before the next try. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
