@@ -368,9 +368,28 @@ describe('packed files', () => {
     await expect(read(zstd, {}, 16 * MIB)).rejects.toThrow(/unfolds to more than|zstd is broken/);
     await expect(read(gzipSync(file).subarray(0, 25))).rejects.toThrow(/gzip is broken/);
     await expect(read(Buffer.concat([Buffer.from('28b52ffd', 'hex'), Buffer.alloc(40, 0xee)]))).rejects.toThrow(
-      /zstd is broken/,
+      /the zstd (is broken|needs a window)/,
     );
   });
+});
+
+test('zstd that would cost much more than it holds is refused, in every frame of it', async () => {
+  const magic = [0x28, 0xb5, 0x2f, 0xfd];
+  /** Without a size, with a window of 2^(10 + exponent) bytes. */
+  const frame = (exponent: number, blocks: number): Buffer =>
+    Buffer.from([
+      ...magic,
+      0,
+      exponent << 3,
+      ...Array.from({ length: blocks }, () => [0, 0, 0]).flat(),
+      // The last block: one byte, as it is.
+      ...[9, 0, 0, 0x0a],
+    ]);
+  await expect(read(frame(20, 0), { format: 'csv' })).rejects.toThrow(/window of more than 8 MiB/);
+  await expect(read(Buffer.concat([frame(10, 0), frame(20, 0)]), { format: 'csv' })).rejects.toThrow(/window of more/);
+  const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+  await expect(read(Buffer.concat([frame(10, 0), skippable, frame(20, 0)]), {})).rejects.toThrow(/window of more/);
+  await expect(read(frame(13, 3_000), { format: 'csv' })).rejects.toThrow(/too many small blocks/);
 });
 
 test('whatever the bytes, a file gives entries or is refused, and never anything else', async () => {

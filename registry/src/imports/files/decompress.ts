@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { FileFault } from '../entries.ts';
+import { ZstdFrames } from './zstd-frames.ts';
 
 /** A file that unfolds to more than this many times its size is taken for a bomb, once it is as large as honest ones of
  *  a few MiB become. */
@@ -9,6 +11,8 @@ const RATIO_MAX = 1_000;
 const HONEST_BYTES = 64 * 1_048_576;
 /** What the zstd decoder is fed at once: blocks of four bytes unfold to 128 KiB each. */
 const ZSTD_BYTES = 1_024;
+/** After so long others have their turn of the loop. */
+const TURN_MS = 20;
 
 /** The bytes of a file that may be packed with gzip or zstd, as its first bytes say; of bounded size.
  *  @throws FileFault when it is broken or unfolds to too much */
@@ -67,9 +71,15 @@ async function* unzstd(
   told: (part: Uint8Array) => Uint8Array,
 ): AsyncGenerator<Uint8Array> {
   let parts: Uint8Array[] = [];
-  const decoder = new Decompress((part) => parts.push(told(part).slice()));
+  let unpacked = 0;
+  const frames = new ZstdFrames();
+  const decoder = new Decompress((part) => {
+    unpacked += part.length;
+    parts.push(told(part).slice());
+  });
   const decode = (part: Uint8Array, last: boolean): Uint8Array[] => {
     try {
+      frames.look(part, unpacked);
       decoder.push(part, last);
     } catch (error) {
       throw error instanceof FileFault ? error : new FileFault('the zstd is broken');
@@ -78,8 +88,13 @@ async function* unzstd(
     parts = [];
     return ready;
   };
+  let turnMs = performance.now();
   for await (const chunk of bytes)
-    for (let from = 0; from < chunk.length; from += ZSTD_BYTES)
+    for (let from = 0; from < chunk.length; from += ZSTD_BYTES) {
       yield* decode(chunk.slice(from, from + ZSTD_BYTES), false);
+      if (performance.now() - turnMs < TURN_MS) continue;
+      await setImmediate();
+      turnMs = performance.now();
+    }
   yield* decode(new Uint8Array(), true);
 }
