@@ -75,14 +75,15 @@ async function open(
   last: string | undefined,
 ): Promise<Response> {
   const live = plane.registry.live.questions;
-  if (live === null) throw new Refusal(503, 'This node can not answer live questions: ask another.');
   const resume = last === undefined || last === '' ? null : parsePlaces(last);
   if (resume === null && last !== undefined && last !== '')
     throw new Refusal(400, 'The position to go on from is none: give one that came with an event.');
-  const leave = live.enter((await call.principal()).subject.id);
+  const leave = live?.enter((await call.principal()).subject.id);
   let opened = false;
   try {
     const rights = await LiveRights.of(call, plane, body, () => orgOf(call, plane));
+    if (live === null || leave === undefined)
+      throw new Refusal(501, 'This node can not answer live questions: ask another.');
     const { kind, question } = questionOf(body, rights.scope);
     if (kind === 'series' && question.interval !== undefined) {
       // What would be refused later is refused now.
@@ -119,7 +120,7 @@ async function open(
       },
     });
   } finally {
-    if (!opened) leave();
+    if (!opened) leave?.();
   }
 }
 
