@@ -1,42 +1,22 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { eventually, freePort, Millrace, newPublisher, Rest } from './millrace.ts';
 import { ask, publish, readiness } from './publishing.ts';
+import { mountSmallDisk, unmountSmallDisk, whyNoSmallDisk } from './small-disk.ts';
 import { expectStoredOnce, storedNames } from './stored.ts';
 
 const MiB = 1_048_576;
 const MESSAGE_BYTES = 50_000;
 
-/** Why no small disk can be made, or null. */
-function missing(): string | null {
-  if (process.platform !== 'linux') return 'needs Linux';
-  if (process.getuid?.() !== 0) return 'needs root';
-  const probe = new Millrace();
-  try {
-    mount(probe.directory, 1);
-    execFileSync('umount', ['-l', probe.directory]);
-    return null;
-  } catch {
-    return 'mount is not allowed';
-  } finally {
-    rmSync(probe.directory, { recursive: true, force: true });
-  }
-}
-
-function mount(at: string, sizeMiB: number): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=700`, 'tmpfs', at], { stdio: 'ignore' });
-}
-
-const reason = missing();
+const reason = whyNoSmallDisk();
 
 describe.skipIf(reason !== null)(`the log on a full disk${reason === null ? '' : ` (${reason})`}`, () => {
   let millrace: Millrace | undefined;
   let disk: string | undefined;
   afterAll(async () => {
     await millrace?.end('SIGKILL');
-    if (disk !== undefined) execFileSync('umount', ['-l', disk]);
+    if (disk !== undefined) unmountSmallDisk(disk);
     await millrace?.dispose();
   }, 120_000);
 
@@ -52,7 +32,7 @@ describe.skipIf(reason !== null)(`the log on a full disk${reason === null ? '' :
     millrace = storeless;
     disk = join(storeless.directory, 'log');
     mkdirSync(disk);
-    mount(disk, 32);
+    mountSmallDisk(disk, 32 * 1_024);
     const other = join(disk, 'something-else');
     writeFileSync(other, Buffer.alloc(12 * MiB));
     await storeless.start();
