@@ -7,11 +7,10 @@ import {
   type Interval,
   type ReadingsSelection,
   readConfig,
-  type Started,
   type StoredReading,
 } from '@millrace/core';
 import { bucketAt, matcherOf, readingText } from '@millrace/registry';
-import { openStore, StorageConfig, type Store } from '@millrace/storage';
+import { openStore, StorageConfig } from '@millrace/storage';
 import { batchOf, type GivenMessage, type GivenReading } from '@millrace/storage/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -77,7 +76,7 @@ const selection = fc
 describe('what a live question is told', () => {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-matching-'));
   const messages = fc.sample(given, { seed: 36, numRuns: 150 });
-  let started: Started<Store>;
+  let started: Awaited<ReturnType<ReturnType<typeof openStore>['start']>>;
   let arrived: StoredReading[];
 
   const since = (limit: number, from = { offset: 0, index: 0 }) =>
