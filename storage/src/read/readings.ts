@@ -36,7 +36,9 @@ export async function readReadings(asker: Asker, query: ReadingsQuery): Promise<
   const last = more ? rows[limit - 1] : undefined;
   const shown = rows.slice(0, limit);
   let total = offset + shown.length + (more ? 1 : 0);
-  if (query.total === 'exact') {
+  // A last page tells it by itself.
+  const isTold = !more && query.cursor === undefined && (shown.length > 0 || offset === 0);
+  if (query.total === 'exact' && !isTold) {
     const [counted] = await asker.ask<{ total: string }>('total', plan.count, plan.parameters);
     total = Number(counted?.total ?? 0);
   }
