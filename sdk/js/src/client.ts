@@ -5,6 +5,7 @@ import { ApiKeys, Audit, Policies } from './entities/access.ts';
 import { Deletions, Exports, Holds, Imports } from './entities/data.ts';
 import { Commands, Lwm2m } from './entities/devices.ts';
 import { Channels, Connections, Groups, Things } from './entities/inventory.ts';
+import { Webhooks } from './entities/outward.ts';
 import { Invitations, Orgs, Roles, Users } from './entities/people.ts';
 import { Apps, Certificates, Codecs, Jobs, Manifests, NetworkServers } from './entities/platform.ts';
 import { MillraceApiError, problemOf, retryAfterMs } from './error.ts';
@@ -79,6 +80,7 @@ export interface Client {
   readonly imports: Imports;
   readonly deletions: Deletions;
   readonly holds: Holds;
+  readonly webhooks: Webhooks;
   /** Of SQL, saved. */
   readonly queries: SavedQueries;
   readonly messages: Messages;
@@ -164,6 +166,7 @@ export function createClient(options: ClientOptions): Client {
     imports: new Imports(transport),
     deletions: new Deletions(transport),
     holds: new Holds(transport),
+    webhooks: new Webhooks(transport),
     queries: new SavedQueries(transport),
     messages,
     readings: readingsBy(transport, messages),

@@ -7,6 +7,7 @@ export type * from './entities/access.ts';
 export type * from './entities/data.ts';
 export type * from './entities/devices.ts';
 export type * from './entities/inventory.ts';
+export type * from './entities/outward.ts';
 export type * from './entities/people.ts';
 export type * from './entities/platform.ts';
 export * from './error.ts';

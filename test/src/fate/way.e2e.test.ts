@@ -174,7 +174,7 @@ describe('why a message is not there', () => {
     const told = await millrace.command(['explain', bad], environment);
     expect([told.code, told.stderr]).toEqual([1, '']);
     expect(told.stdout).toMatch(/^dead: The payload is no well-formed JSON/);
-    expect(told.stdout).toContain(`millrace dead-letters show ${bad}`);
+    expect(told.stdout).toContain(`millrace dead-letters get ${bad}`);
     const json = await millrace.command(['explain', bad, '--json'], environment);
     expect(JSON.parse(json.stdout)).toMatchObject({ id: bad, status: 'dead' });
     const words = ['explain', '--channel', publisher.channel, '--thing', publisher.thing];

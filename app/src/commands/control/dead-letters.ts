@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { PAGING, queryOf, show } from './entity.ts';
+import { idOf, PAGING, queryOf, show } from './entity.ts';
 import { Failure } from './failure.ts';
 import { readInput } from './input.ts';
 import { type Call, flag, type OptionSpecification, type Topic, text, word, words } from './specification.ts';
@@ -7,7 +7,7 @@ import { column, moment, type Row } from './table.ts';
 
 const ID = '0198c1a2-4d5e-7000-8000-000000000001';
 const FILTERS: readonly OptionSpecification[] = [
-  { flags: '--channel <uuid>', description: 'only of this channel' },
+  { flags: '-c, --channel <channel>', description: 'only of this channel: id, alias or name' },
   { flags: '--publisher <uuid>', description: 'only of this thing or user' },
   { flags: '--message <uuid>', description: 'only of this message' },
   { flags: '--reason <reason>', description: 'only for this reason' },
@@ -45,7 +45,7 @@ export const deadLetters: Topic = {
       ],
       async run(call) {
         const client = await call.client();
-        const query = queryOf(call, [...FILTERS, STATE, ...PAGING]);
+        const query = await filterOf(call, [...FILTERS, STATE, ...PAGING]);
         const collection = {
           list: (given: Record<string, unknown> = {}) =>
             client.transport.call('GET', '/dead-letters', { query: given as never }),
@@ -55,11 +55,11 @@ export const deadLetters: Topic = {
       },
     },
     {
-      name: 'show',
+      name: 'get',
       summary: 'one dead letter: why, and what to do',
       arguments: [{ name: '<id>', description: 'as the list gives it' }],
       options: [{ flags: '-o, --out <path>', description: 'its payload into a file, byte for byte' }],
-      examples: [`millrace dead-letters show ${ID}`, `millrace dead-letters show ${ID}.3 -o record.json`],
+      examples: [`millrace dead-letters get ${ID}`, `millrace dead-letters get ${ID}.3 -o record.json`],
       async run(call) {
         const client = await call.client();
         const letter = (await client.messages.deadLetter(word(call, 0))) as Row;
@@ -100,10 +100,18 @@ export const deadLetters: Topic = {
   ],
 };
 
+/** @throws Failure 2, 4 */
+async function filterOf(call: Call, options: readonly OptionSpecification[]): Promise<Record<string, unknown>> {
+  const query = queryOf(call, options);
+  if (query.channel === undefined) return query;
+  const { channels } = await call.client();
+  return { ...query, channel: await idOf(channels as never, 'channel', String(query.channel)) };
+}
+
 /** @throws Failure 2 unless there are either ids or a filter */
-function chosen(call: Call): { ids: readonly string[] } | { filter: Record<string, unknown> } {
+async function chosen(call: Call): Promise<{ ids: readonly string[] } | { filter: Record<string, unknown> }> {
   const given = words(call, 0);
-  const filter = queryOf(call, FILTERS);
+  const filter = await filterOf(call, FILTERS);
   const isFiltered = Object.keys(filter).length > 0 || flag(call, 'all');
   if (given.length > 0 === isFiltered)
     throw new Failure(2, 'Say which: either ids, or a filter.', 'All of them: --all');
@@ -111,7 +119,7 @@ function chosen(call: Call): { ids: readonly string[] } | { filter: Record<strin
 }
 
 async function replay(call: Call): Promise<void> {
-  const which = chosen(call);
+  const which = await chosen(call);
   const [file, contentType] = [text(call, 'file'), text(call, 'contentType')];
   const client = await call.client();
   if ('filter' in which) {
@@ -140,7 +148,7 @@ async function replay(call: Call): Promise<void> {
 }
 
 async function discard(call: Call): Promise<void> {
-  const which = chosen(call);
+  const which = await chosen(call);
   const client = await call.client();
   let discarded = 0;
   for (let more = true; more; ) {

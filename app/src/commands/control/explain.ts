@@ -96,7 +96,7 @@ function fateText(fate: Row): string {
     ...dead.map(({ id, index, reason, detail, state }) =>
       line(
         'dead',
-        `${index === null ? 'the message' : `record ${index}`}: ${reason}: ${detail} (${state}; millrace dead-letters show ${id})`,
+        `${index === null ? 'the message' : `record ${index}`}: ${reason}: ${detail} (${state}; millrace dead-letters get ${id})`,
       ),
     ),
     ...(fate.replay_of === undefined ? [] : [`\nIt is the replay of the dead letter ${fate.replay_of}.\n`]),
@@ -201,7 +201,7 @@ function thingText({ thing, decision, health, dead_letters: letters, refused }: 
     ...letters.map((letter) =>
       line(
         'dead',
-        `${moment(letter.received)}  ${letter.reason}: ${letter.detail} (millrace dead-letters show ${letter.id})`,
+        `${moment(letter.received)}  ${letter.reason}: ${letter.detail} (millrace dead-letters get ${letter.id})`,
       ),
     ),
     ...(refused === null ? [line('info', 'What was refused stands in the audit, which you may not read.')] : []),

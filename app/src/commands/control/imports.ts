@@ -226,12 +226,14 @@ export const imports: Topic = {
       name: 'get',
       summary: 'how far an import is',
       arguments: [one],
-      examples: ['millrace imports get 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150'],
+      options: [{ flags: '--wait', description: 'until it has ended' }],
+      examples: ['millrace imports get 5f0c7d2e-0b1a-4c7e-9a51-3f1f6a9d0150 --wait'],
       async run(call) {
-        const { transport } = await call.client();
-        call.output.one(
-          await transport.call('GET', `/imports/${encodeURIComponent(word(call, 0))}`, { signal: call.signal }),
-        );
+        const { imports: known } = await call.client();
+        const look = flag(call, 'wait')
+          ? known.wait(word(call, 0), { signal: call.signal })
+          : known.get(word(call, 0), { signal: call.signal });
+        call.output.one(await look);
       },
     },
     {

@@ -94,7 +94,7 @@ const READING_FILTERS: readonly OptionSpecification[] = [
   { flags: '--name <name>', description: 'full name of the reading' },
   { flags: '--subtopic <subtopic>', description: 'only of this subtopic' },
   { flags: '--publisher <uuid>', description: 'only of this thing or user' },
-  { flags: '--from <time>', description: 'from this time on: RFC 3339, or seconds since 1970' },
+  { flags: '--from <time>', description: 'from this time on: RFC 3339, seconds since 1970, or now-7d' },
   { flags: '--to <time>', description: 'before this time' },
   { flags: '--order <order>', description: 'sorted by', choices: ['time', 'name'] },
   { flags: '--dir <dir>', description: 'direction', choices: ['asc', 'desc'] },

@@ -14,7 +14,7 @@ const hold = { name: '<hold>', description: 'id of the hold' };
 
 /** What is meant. */
 const REACH: readonly OptionSpecification[] = [
-  { flags: '--channel <channels...>', description: 'ids, or names, of channels' },
+  { flags: '-c, --channel <channels...>', description: 'ids, or names, of channels' },
   { flags: '--publisher <ids...>', description: 'only what these things or users published' },
   { flags: '--from <time>', description: 'from this time on: RFC 3339, seconds, or now-30d' },
   { flags: '--to <time>', description: 'before this time' },
