@@ -27,8 +27,11 @@ const FORMATS: Readonly<Record<SqlFormat, string>> = {
   arrow: 'ArrowStream',
   parquet: 'Parquet',
 };
-/** What a statement may take while it is looked at, over tables without rows. */
-const LOOK: Partial<QueryLimits> = { secondsMax: 20, bytesMax: 512 * 1024 * 1024 };
+/** What a statement may take while it is looked at, over tables without rows: what it makes of constants is made here. */
+const lookLimits = ({ seconds, memoryBytes }: SqlLimits): Partial<QueryLimits> => ({
+  secondsMax: Math.min(20, seconds),
+  bytesMax: Math.min(512 * 1024 * 1024, memoryBytes),
+});
 const INVENTORY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Statements whose checks are remembered: dashboards ask the same ones again. What a clock said then only ever bounds rows
@@ -69,7 +72,7 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
     if (read.missing !== null) return refused('invalid', `the parameter {${read.missing}} has no value`);
     const { org, parameters, signal } = asked;
     const asker = await guests();
-    const options = { org, limits: LOOK, ...(signal === undefined ? {} : { signal }) };
+    const options = { org, limits: lookLimits(asked.limits), ...(signal === undefined ? {} : { signal }) };
     try {
       const lines = async (statement: string): Promise<string[]> =>
         (await asker.ask<{ explain: string }>('sql', statement, parameters, options)).map(({ explain }) => explain);
