@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import {
   type Admission,
   type ChannelRecord,
@@ -13,9 +14,11 @@ import { notFound, Refusal } from '../http/refusal.ts';
 import { refuseFrozen } from '../people/frozen.ts';
 import { CHANNELS_MAX } from './schemas.ts';
 
-/** Channels that are judged for who names none, and at a time: the gate bounds what of one subject is cold. */
+/** Judged for one question, each subtopic of a channel once; and channels at a time: the gate bounds what of one subject
+ *  is cold. After so many, others have a turn. */
 const JUDGED_MAX = 10_000;
 const JUDGED_AT_ONCE = 16;
+const JUDGED_A_TURN = 256;
 
 type Place = Pick<ChannelRecord, 'id' | 'org'>;
 type Verdict =
@@ -47,9 +50,14 @@ export interface Wanted {
  *  @throws Refusal 404, 403, 422 for channels of several organisations */
 export async function readableChannels(asking: Asking, plane: Plane, wanted: Wanted): Promise<ReadableChannels> {
   if (wanted.channels === undefined) return allReadable(asking, plane, await wanted.org(), wanted.subtopics);
-  const places = await inTurn([...new Set(wanted.channels)], (reference) =>
-    readableChannel(asking, plane, reference, wanted),
-  );
+  const references = [...new Set(wanted.channels)];
+  const subtopicCount = wanted.subtopics?.length ?? 0;
+  if (references.length * subtopicCount > JUDGED_MAX)
+    throw new Refusal(
+      422,
+      `These are ${references.length} channels with ${subtopicCount} subtopics each, together more than ${JUDGED_MAX}: ask in parts.`,
+    );
+  const places = await inTurn(references, (reference) => readableChannel(asking, plane, reference, wanted));
   const [first] = places;
   if (places.some(({ org }) => org !== first?.org))
     throw new Refusal(422, 'The channels are of several organisations: ask one at a time.');
@@ -106,13 +114,17 @@ async function judge(
   const may = (subtopic: string): Admission | Promise<Admission> =>
     plane.gate.may(principal, 'subscribe', id, subtopic, asking.context);
   let channel: Place | undefined;
+  let disabled: ChannelRecord | null | undefined;
   for (const subtopic of subtopics) {
     const isWhole = subtopic === EVERY_SUBTOPIC;
     const admission = await may(isWhole ? '' : subtopic);
     if (admission.kind === 'deny') {
-      if (admission.reason === 'channel_disabled' && (await mayReadDisabled(asking, plane, principal, id, subtopic))) {
-        channel = (await plane.registry.channels.get(id, null)) ?? undefined;
-        continue;
+      if (admission.reason === 'channel_disabled') {
+        if (disabled === undefined) disabled = await disabledFor(asking, plane, principal, id);
+        if (disabled !== null && !(await isDenied(asking, plane, principal, disabled, subtopic))) {
+          channel = disabled;
+          continue;
+        }
       }
       return { kind: 'denied', reason: admission.reason };
     }
@@ -126,23 +138,32 @@ async function judge(
   return { kind: 'readable', channel: { id: admission.channel.id, org: admission.channel.org } };
 }
 
-/** A disabled channel takes no messages, but its members may read what it has; what a policy denies stays denied. */
-async function mayReadDisabled(
+/** A disabled channel takes no messages, but its members may read what it has; what a policy denies stays denied.
+ *  @returns null: nothing of it */
+async function disabledFor(
   { context }: Asking,
   { gate, registry }: Plane,
   principal: Principal,
   id: string,
+): Promise<ChannelRecord | null> {
+  if (principal.subject.kind !== 'user') return null;
+  const channel = await registry.channels.get(id, null);
+  if (channel === null || (await registry.orgs.frozen(channel.org))) return null;
+  const { org, groups } = channel;
+  const may = await gate.allows(principal, org, `channels/${channel.id}`, 'messages.read', context, groups);
+  return may ? channel : null;
+}
+
+async function isDenied(
+  { context }: Asking,
+  { gate }: Plane,
+  { subject, scope }: Principal,
+  { id, org, groups }: ChannelRecord,
   subtopic: string,
 ): Promise<boolean> {
-  const { subject, scope } = principal;
-  if (subject.kind !== 'user') return false;
-  const channel = await registry.channels.get(id, null);
-  if (channel === null || (await registry.orgs.frozen(channel.org))) return false;
-  const { org, groups } = channel;
-  if (!(await gate.allows(principal, org, `channels/${channel.id}`, 'messages.read', context, groups))) return false;
-  const object = messagesObject(channel.id, subtopic);
+  const object = messagesObject(id, subtopic);
   const { reason } = await gate.explain({ subject, scope, org, object, action: 'subscribe', groups, context });
-  return reason !== 'denied_by_policy';
+  return reason === 'denied_by_policy';
 }
 
 async function allReadable(
@@ -154,7 +175,8 @@ async function allReadable(
   const principal = await asking.principal();
   if (!(await isMember(principal, plane, org))) throw notFound('organisation');
   await refuseFrozen(plane.registry.orgs, org, 'messages.read');
-  const { ids, total } = await candidates(plane, principal, org);
+  const channelsMax = Math.floor(JUDGED_MAX / Math.max(1, subtopics?.length ?? 1));
+  const { ids, total } = await candidates(plane, principal, org, channelsMax);
   const channels: string[] = [];
   let leftOut = total - ids.length;
   const verdicts = await inTurn(ids, (id) => judge(asking, plane, id, subtopics));
@@ -175,21 +197,24 @@ async function candidates(
   plane: Plane,
   { subject }: Principal,
   org: string,
+  channelsMax: number,
 ): Promise<{ ids: readonly string[]; total: number }> {
   if (subject.kind === 'thing') {
     const rules = (await plane.registry.directory.rules(subject.id, org)).filter(({ type }) => type === 'p');
     const names = rules.map(({ values }) => NAMED_CHANNEL.exec(values[OBJECT] ?? '')?.[1]);
     if (names.every((name) => name !== undefined && isUuid(name))) {
       const ids = [...new Set(names as string[])].sort();
-      return { ids: ids.slice(0, JUDGED_MAX), total: ids.length };
+      return { ids: ids.slice(0, channelsMax), total: ids.length };
     }
   }
-  return plane.registry.channels.ids({ org, offset: 0, limit: JUDGED_MAX, order: 'id', direction: 'asc' });
+  return plane.registry.channels.ids({ org, offset: 0, limit: channelsMax, order: 'id', direction: 'asc' });
 }
 
 async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
-  for (let at = 0; at < items.length; at += JUDGED_AT_ONCE)
+  for (let at = 0; at < items.length; at += JUDGED_AT_ONCE) {
+    if (at > 0 && at % JUDGED_A_TURN === 0) await turn();
     results.push(...(await Promise.all(items.slice(at, at + JUDGED_AT_ONCE).map(work))));
+  }
   return results;
 }

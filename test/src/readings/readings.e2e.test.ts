@@ -246,6 +246,32 @@ describe('readings of a running node', () => {
     expect(new Set(pages.map(({ name, publisher }) => `${name} ${publisher}`)).size).toBe(8);
   });
 
+  test('are found by a part of their text, and by the bytes that the device sent', async () => {
+    const { channel, rest } = await newPublisher(admin, 'texts');
+    const pack = JSON.stringify([
+      { n: 'door', vs: 'wide open' },
+      { n: 'lid', vs: 'shut' },
+      { n: 'frame', vd: 'AP_-' },
+    ]);
+    const { status } = await rest.raw('POST', `/channels/${channel}/messages`, pack, {
+      'content-type': 'application/senml+json',
+    });
+    expect(status).toBe(202);
+    const path = `/channels/${channel}/messages`;
+    const page = (search: string) => rest.json<{ messages: object[] }>('GET', `${path}?${search}`);
+    await eventually('three readings', 60_000, async () => (await page('')).messages.length === 3);
+    expect((await page('vs=e%20op&comparator=contains')).messages).toMatchObject([{ string_value: 'wide open' }]);
+    expect((await page('vd=AP_-')).messages).toMatchObject([{ name: 'frame', data_value: 'AP_-' }]);
+    expect(await lines(await rest.raw('GET', `${path}?vd=AP_-&format=ndjson`))).toMatchObject([{ data_value: 'AP_-' }]);
+    const latest = await rest.json<{ messages: object[] }>('GET', `/channels/${channel}/latest?name=frame`);
+    expect(latest.messages).toMatchObject([{ data_value: 'AP_-' }]);
+    // JSON of series has numbers: an empty answer would be a wrong one.
+    const asked = JSON.stringify({ channels: [channel], vs: 'open', comparator: 'contains' });
+    const refused = await rest.raw('POST', '/readings/query', asked, { 'content-type': 'application/json' });
+    expect([refused.status, await refused.text()]).toEqual([422, expect.stringContaining('ndjson')]);
+    expect((await rest.raw('GET', `${path}?v=1&comparator=contains`)).status).toBe(400);
+  });
+
   test(
     'are refused, never failed, whatever is asked',
     async () => {

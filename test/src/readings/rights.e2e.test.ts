@@ -152,6 +152,17 @@ describe('who may ask for readings', () => {
     },
   );
 
+  test('what one question has judged is bounded: channels times subtopics, of its own and of all', async () => {
+    const subtopics = Array.from({ length: 1_000 }, (_, index) => `s/${index}`);
+    const many = Array.from({ length: 11 }, (_, index) => `channel-${index}`);
+    const ask = async (body: object) =>
+      namesOf(await world.owner.raw('POST', '/readings/query?format=ndjson', JSON.stringify(body), JSON_TYPE));
+    expect(await ask({ channels: many, subtopics })).toMatchObject({ status: 422 });
+    const some = subtopics.slice(0, 100);
+    expect(await ask({ channels: ['hall'], subtopics: some })).toMatchObject({ status: 200, names: [] });
+    expect(await ask({ subtopics: some })).toMatchObject({ status: 200, names: [] });
+  });
+
   test('nothing is read while the organisation is frozen, and all again afterwards', async () => {
     const ways = Object.values(WAYS);
     expect((await world.administrator.call('POST', `/orgs/${world.org}/freeze`)).status).toBe(200);
