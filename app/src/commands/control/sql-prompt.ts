@@ -48,7 +48,8 @@ export async function converse(call: Call, answer: (statement: string) => Promis
   };
   prompt.on('SIGINT', () => {
     lines = [];
-    process.stderr.write('\n');
+    // What is being typed goes, too.
+    for (const name of ['e', 'u']) prompt.write(null, { ctrl: true, name });
     ask();
   });
   prompt.on('history', (kept: string[]) => {
