@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Terminal } from '../cli/terminal.ts';
 import { eventually, Millrace, newPublisher, type Publisher, Rest } from '../millrace.ts';
 import { LiveStream } from './stream.ts';
 
 const WAIT_MS = 30_000;
 
-describe('a live question', () => {
+describe('a live question', { timeout: 120_000 }, () => {
   const millrace = new Millrace();
   let admin: Rest;
   let sensor: Publisher;
@@ -39,17 +40,12 @@ describe('a live question', () => {
       kept(await LiveStream.sse(sensor.rest, query)),
       kept(await LiveStream.socket(admin, query)),
     ] as const;
-    const begunMs = Date.now();
     await publish(sensor, [value(9), value(10), value(11), value(12, 'humidity')]);
     for (const stream of streams) {
       await eventually('the rows', WAIT_MS, async () => stream.rows.length === 2);
       expect(valuesOf(stream)).toEqual([10, 11]);
       expect(stream.frames[0]).toMatchObject({ type: 'subscribed', position: expect.stringMatching(/^\d+-\d+$/) });
     }
-    console.log(
-      'from publish to event',
-      streams.map(({ arrivedMs }) => (arrivedMs.at(-1) ?? 0) - begunMs),
-    );
     const asked = await admin.raw('GET', `/readings?${query}&format=ndjson`);
     const lines = (await asked.text()).trim().split('\n');
     expect(streams[0].rows).toEqual(lines.map((line) => JSON.parse(line)));
@@ -113,9 +109,7 @@ describe('a live question', () => {
       const socket = kept(await LiveStream.socket(subject.rest, `channels=${subject.channel}`));
       await eventually('opened', WAIT_MS, async () => stream.frames.length > 0 && socket.frames.length > 0);
       await lose(subject);
-      const begunMs = Date.now();
       await eventually(`the end of ${how}`, WAIT_MS, async () => stream.closed && socket.closed);
-      console.log(how, stream.reason, Date.now() - begunMs);
       expect(['revoked', 'forbidden']).toContain(stream.reason);
       expect(socket.reason).toBe(stream.reason);
     }
@@ -148,6 +142,26 @@ describe('a live question', () => {
     await eventually('opened', WAIT_MS, async () => stream.frames.length > 0);
     await expect(LiveStream.sse(nobody, query)).rejects.toThrow('401');
     await expect(LiveStream.sse(nobody, `channels=${sensor.channel}&authorization=${sensor.key}`)).rejects.toThrow();
+  });
+
+  test('is followed at a terminal, from a position on', async () => {
+    const terminal = new Terminal(millrace);
+    try {
+      await terminal.ok(['login', '--local']);
+      const seen = kept(await LiveStream.sse(sensor.rest, `channels=${sensor.channel}`));
+      await eventually('opened', WAIT_MS, async () => seen.position !== '');
+      const words = ['tail', '-c', sensor.channel, '--after', seen.position, '-n', '2'];
+      await publish(sensor, [value(21), value(22), value(23)]);
+      const { stdout } = await terminal.ok([...words, '--json']);
+      const rows = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { value: number });
+      expect(rows.map((row) => row.value)).toEqual([21, 22]);
+      expect((await terminal.ok(words)).stdout).toMatch(/temperature {2}21\n.*temperature {2}22\n$/);
+    } finally {
+      terminal.dispose();
+    }
   });
 
   test('says that the node goes down', async () => {

@@ -21,7 +21,6 @@ export interface LiveFrame {
 /** A live question that a test has open, and all that it was told. */
 export class LiveStream {
   readonly frames: LiveFrame[] = [];
-  readonly arrivedMs: number[] = [];
   closed = false;
   readonly #close: () => void;
 
@@ -78,7 +77,6 @@ export class LiveStream {
 
   #take(frame: LiveFrame): void {
     this.frames.push(frame);
-    this.arrivedMs.push(Date.now());
   }
 
   async #read(body: ReadableStream<Uint8Array>): Promise<void> {

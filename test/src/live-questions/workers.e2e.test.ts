@@ -4,7 +4,7 @@ import { LiveStream } from './stream.ts';
 
 const WAIT_MS = 30_000;
 
-describe('a live question of a node with workers', () => {
+describe('a live question of a node with workers', { timeout: 120_000 }, () => {
   const millrace = new Millrace({ MILLRACE_WORKERS: '2', MILLRACE_LIVE_QUESTIONS_PER_SUBJECT_MAX: '6' });
   let admin: Rest;
   let sensor: Publisher;
