@@ -108,7 +108,8 @@ async function askProduct(node: ProductNode, { password }: Filled): Promise<Ask>
     const start = performance.now();
     const response = await fetch(node.url + path, {
       method,
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      // Plain SQL is not packed either.
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'accept-encoding': 'identity' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
