@@ -26,7 +26,7 @@ export const webhookDeliveryRoutes: readonly Route[] = [
       const { id, org, channel } = await webhookFor(call, plane, 'update');
       if (plane.webhooks === null) throw new Refusal(503, 'This node sends nothing to webhooks: ask another one.');
       const { sender } = plane.webhooks;
-      const target = await plane.registry.webhooks.webhooks.target(id);
+      const target = await plane.registry.webhooks.webhooks.trial(id);
       if (target === null) throw notFound('webhook');
       const { principal } = call;
       const who = (await principal()).subject.id;

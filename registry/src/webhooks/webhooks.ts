@@ -70,8 +70,8 @@ export interface Webhooks {
   rotate(id: string, overlapMs: number): Promise<{ readonly webhook: StoredWebhook; readonly key: string } | null>;
   remove(id: string, expected: number | null): Promise<boolean>;
   status(id: string): Promise<WebhookStatus>;
-  /** With its secrets, to be asked once. */
-  target(id: string): Promise<WebhookTarget | null>;
+  /** With its secrets, for one request that somebody tries it with: that is written down. */
+  trial(id: string): Promise<WebhookTarget | null>;
 }
 
 interface Row extends StoredWebhook {
@@ -234,12 +234,15 @@ export function createWebhooks({ session, feed, credentials, perOrgMax, now }: W
       return { ...rest, position: partition === null ? null : { partition, offset } };
     },
 
-    async target(id) {
-      const row = await stored(id);
-      if (row === null) return null;
-      const secrets = openSecrets(credentials, id, row.sealed);
-      return { url: row.url, secrets: goodKeys(secrets, now()), headers: secrets.headers };
-    },
+    trial: (id) =>
+      feed.transaction(async (tx) => {
+        const row = await locked(tx, id, null);
+        if (row === null) return null;
+        const { org, name, url } = row;
+        tx.audit({ action: 'webhooks.test', entity: 'webhooks', id, org, detail: { name } });
+        const secrets = openSecrets(credentials, id, row.sealed);
+        return { url, secrets: goodKeys(secrets, now()), headers: secrets.headers };
+      }),
   };
 }
 
