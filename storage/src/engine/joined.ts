@@ -17,6 +17,8 @@ const HEADLESS: ReadonlySet<string> = new Set([
   'CSV',
   'TabSeparated',
   'TSV',
+  'TSVRaw',
+  'TabSeparatedRaw',
   'JSONEachRow',
   'JSONCompactEachRow',
   'Native',

@@ -62,7 +62,10 @@ describe('who may have webhooks', () => {
     expect(kept.body.made_by.name).toBe('editor@example.org');
 
     for (const verb of ['create', 'update']) {
-      const { body } = await owner.call('GET', `/audit?action=webhooks.${verb}&entity=webhooks&id=${hook.body.id}&outcome=done`);
+      const { body } = await owner.call(
+        'GET',
+        `/audit?action=webhooks.${verb}&entity=webhooks&id=${hook.body.id}&outcome=done`,
+      );
       expect(body.total, verb).toBe(1);
       expect(JSON.stringify(body)).not.toContain('very secret');
     }
