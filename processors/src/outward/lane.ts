@@ -30,8 +30,6 @@ export interface OutwardLaneOptions {
   readonly pollMs: number;
   readonly wrote: (records: number, bytes: number) => void;
   readonly leftOut: () => void;
-  /** @param messages that are stored and not looked at yet */
-  readonly lags: (partition: number, messages: number) => void;
 }
 
 /** `draining`: what is under way is still finished; `stopping`: nothing is. */
@@ -59,6 +57,8 @@ export class OutwardLane {
   readonly #draining: AbortSignal;
   #offsetsMax = OFFSETS_MAX;
   #end = 0;
+  /** null: not known yet. */
+  #place: StoredPlace | null = null;
 
   constructor(lease: PartitionLease, options: OutwardLaneOptions, until: OutwardSignals) {
     this.#lease = lease;
@@ -69,15 +69,14 @@ export class OutwardLane {
 
   /** Never rejects: what fails is tried again until the lease is over. */
   async run(): Promise<void> {
-    let place: StoredPlace | null = null;
     const { pollMs } = this.#options;
     let idleMs = pollMs;
     for (let tries = 0; !this.#draining.aborted; ) {
       try {
-        place ??= await this.#begin();
-        const next = await this.#step(place);
+        this.#place ??= await this.#begin();
+        const next = await this.#step(this.#place);
         tries = 0;
-        place = next ?? place;
+        if (next !== null) this.#place = next;
         if (next === null) await pause(idleMs, this.#draining);
         idleMs = next === null ? Math.min(IDLE_POLLS_MAX * pollMs, idleMs * 2) : pollMs;
       } catch (error) {
@@ -91,6 +90,13 @@ export class OutwardLane {
         await pause(backoffMs(tries), this.#draining);
       }
     }
+  }
+
+  /** Messages that are stored and not in the topic yet.  @throws LogError */
+  async lag(): Promise<number> {
+    const { messages, group } = this.#options;
+    const { offset } = await messages.committed(group, this.#lease.partition);
+    return Math.max(0, offset - (this.#place?.offset ?? 0));
   }
 
   async #begin(): Promise<StoredPlace> {
@@ -113,17 +119,15 @@ export class OutwardLane {
 
   /** @returns the next place; null if nothing is stored beyond this one yet */
   async #step(from: StoredPlace): Promise<StoredPlace | null> {
-    const { source, messages, group, lags } = this.#options;
+    const { source, messages, group } = this.#options;
     const { partition } = this.#lease;
     const stored = await unlessOver(messages.committed(group, partition), this.#over);
-    lags(partition, Math.max(0, stored.offset - from.offset));
     if (stored.offset <= from.offset) return null;
     const before = Math.min(stored.offset, from.offset + this.#offsetsMax);
     const { records, next } = await unlessOver(source.read(partition, { from, before }), this.#over);
     this.#offsetsMax = Math.min(OFFSETS_MAX, this.#offsetsMax * 2);
     await this.#write(records);
     await this.#commit(next);
-    lags(partition, Math.max(0, stored.offset - next.offset));
     return next;
   }
 

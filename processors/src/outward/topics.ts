@@ -14,6 +14,7 @@ import { pause } from '../run/patience.ts';
 import { PROCESSORS_GROUP } from '../run/runner.ts';
 import type { TopicsConfig } from './config.ts';
 import { OutwardLane, type OutwardSignals, type Source } from './lane.ts';
+import { createMeasures, type TopicMeasures } from './measures.ts';
 import { deadLetterRecords, readingRecords } from './records.ts';
 
 export const READINGS_TOPIC = 'millrace.readings';
@@ -46,7 +47,8 @@ async function start(options: OutwardTopicsOptions): Promise<Started<null>> {
   const { config } = options;
   const [draining, stopping] = [new AbortController(), new AbortController()];
   const signals = { draining: draining.signal, stopping: stopping.signal };
-  const lanes = new Set<Promise<void>>();
+  const running = new Map<string, Map<OutwardLane, Promise<void>>>();
+  const measures = createMeasures(options.metrics, running);
   const consumers: Consumer[] = [];
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => {
@@ -55,8 +57,11 @@ async function start(options: OutwardTopicsOptions): Promise<Started<null>> {
     return stopped;
   };
   try {
-    for (const [topic, source] of sourcesOf(options.stream, config))
-      consumers.push(await write(topic, source, options, signals, lanes));
+    for (const [topic, source] of sourcesOf(options.stream, config)) {
+      const lanes = new Map<OutwardLane, Promise<void>>();
+      running.set(topic, lanes);
+      consumers.push(await write(topic, source, options, { signals, lanes, measures }));
+    }
   } catch (error) {
     await stop();
     throw error;
@@ -67,7 +72,9 @@ async function start(options: OutwardTopicsOptions): Promise<Started<null>> {
     async drain(deadlineMs) {
       draining.abort();
       const finished = new AbortController();
-      const idle = Promise.all(lanes).then(() => finished.abort());
+      const idle = Promise.all([...running.values()].flatMap((lanes) => [...lanes.values()])).then(() =>
+        finished.abort(),
+      );
       await Promise.race([idle, pause(deadlineMs, finished.signal)]);
     },
     stop,
@@ -94,12 +101,17 @@ function sourcesOf(stream: StoredStream, config: TopicsConfig): Map<string, Sour
   return sources;
 }
 
+interface Running {
+  readonly signals: OutwardSignals;
+  readonly lanes: Map<OutwardLane, Promise<void>>;
+  readonly measures: TopicMeasures;
+}
+
 async function write(
   name: string,
   source: Source,
-  { config, engine, messages, metrics, logger, pollMs = POLL_MS }: OutwardTopicsOptions,
-  signals: OutwardSignals,
-  lanes: Set<Promise<void>>,
+  { config, engine, messages, logger, pollMs = POLL_MS }: OutwardTopicsOptions,
+  { signals, lanes, measures }: Running,
 ): Promise<Consumer> {
   const topic = await engine.topic({
     topic: name,
@@ -115,18 +127,6 @@ async function write(
       problem: `it has ${topic.partitionCount} partitions, and ${messages.topic} has ${messages.partitionCount}: make it anew`,
     });
   const label = { topic: name };
-  const records = metrics.counter('millrace_topic_records_total', 'Records written to topics.', ['topic']);
-  const bytes = metrics.counter('millrace_topic_bytes_total', 'Bytes written to topics.', ['topic']);
-  const leftOut = metrics.counter('millrace_topic_left_out_total', 'Records too large for their topic.', ['topic']);
-  const lag = metrics.gauge('millrace_topic_lag_messages', 'Stored messages that a topic does not have yet.', [
-    'topic',
-  ]);
-  const lags = new Map<number, number>();
-  const tell = (): void =>
-    lag.set(
-      label,
-      [...lags.values()].reduce((sum, each) => sum + each, 0),
-    );
   const onLease = async (lease: PartitionLease): Promise<void> => {
     const { partition, signal } = lease;
     if (partition < messages.partitionCount) {
@@ -140,22 +140,17 @@ async function write(
           logger,
           pollMs,
           wrote: (count, size) => {
-            records.inc(label, count);
-            bytes.inc(label, size);
+            measures.records.inc(label, count);
+            measures.bytes.inc(label, size);
           },
-          leftOut: () => leftOut.inc(label),
-          lags: (of, count) => {
-            lags.set(of, count);
-            tell();
-          },
+          leftOut: () => measures.leftOut.inc(label),
         },
         signals,
-      ).run();
-      lanes.add(lane);
-      await lane;
+      );
+      const done = lane.run();
+      lanes.set(lane, done);
+      await done;
       lanes.delete(lane);
-      lags.delete(partition);
-      tell();
     }
     // The lease is ours until it ends: who returns is not given the partition again.
     const over = AbortSignal.any([signal, signals.stopping]);

@@ -1,7 +1,7 @@
 import { createLogger, createMetrics, readConfig } from '@millrace/core';
 import { LogConfig, openLog } from '@millrace/log';
 import { expect } from 'vitest';
-import type { Millrace, Publisher } from '../millrace.ts';
+import { eventually, type Millrace, type Publisher } from '../millrace.ts';
 
 /** Every setting that the topics need. */
 export const TOPICS = { MILLRACE_READINGS_TOPIC: 'on', MILLRACE_DEAD_LETTERS_TOPIC: 'on' };
@@ -90,14 +90,14 @@ export function onceEach({ readings }: TopicsTold, channel: string): number[] {
   return [...seen.values()];
 }
 
-/** Of the node's own count.  @returns null if it does not count them */
-export async function lagOf(millrace: Millrace, topic: string): Promise<number | null> {
-  const text = await (await fetch(`${millrace.url}/metrics`)).text();
-  const found = new RegExp(`^millrace_topic_lag_messages\\{topic="${topic}"\\} (\\d+)`, 'm').exec(text);
-  return found === null ? null : Number(found[1]);
-}
-
-export async function recordsOf(millrace: Millrace, topic: string): Promise<number> {
-  const text = await (await fetch(`${millrace.url}/metrics`)).text();
-  return Number(new RegExp(`^millrace_topic_records_total\\{topic="${topic}"\\} (\\d+)`, 'm').exec(text)?.[1] ?? 0);
+/** Waits until all that came is stored, and both topics have all that is stored. */
+export async function allWritten(millrace: Millrace): Promise<void> {
+  await eventually('all that came in both topics', 60_000, async () => {
+    const text = await (await fetch(`${millrace.url}/metrics`)).text();
+    const lags = [...text.matchAll(/^millrace_log_lag_messages\{([^}]*)\} (\d+)/gm)]
+      .filter(([, labels = '']) => labels.includes('group="processors"'))
+      .map(([, , lag]) => lag);
+    const topics = [...text.matchAll(/^millrace_topic_lag_messages\{[^}]*\} (\d+)/gm)].map(([, lag]) => lag);
+    return lags.length > 0 && topics.length === 2 && [...lags, ...topics].every((lag) => lag === '0');
+  });
 }
