@@ -4,7 +4,6 @@ import {
   type LogError,
   type Logger,
   type PartitionLease,
-  partitionOf,
   type StoredPlace,
   StoreError,
 } from '@millrace/core';
@@ -44,7 +43,6 @@ const IDLE_POLLS_MAX = 4;
 const OFFSETS_MAX = 10_000;
 /** Of records on their way; one record at least. */
 const IN_FLIGHT_BYTES_MAX = 1_048_576;
-const KEY = new TextEncoder();
 
 /** Carries what is stored of one partition to a topic, in order, at least once: what is not acknowledged is appended
  *  again, and the place is written down after that.
@@ -178,8 +176,8 @@ export class OutwardLane {
       };
       for (const [at, { key, bytes: record }] of records.entries()) {
         const receipt: AppendReceipt = {
-          appended: (partition, offset) => {
-            if (partition === this.#lease.partition) this.#end = Math.max(this.#end, offset + 1);
+          appended: (_partition, offset) => {
+            this.#end = Math.max(this.#end, offset + 1);
             settle();
           },
           refused: (error) => {
@@ -188,7 +186,7 @@ export class OutwardLane {
             settle();
           },
         };
-        topic.append(partitionOf(KEY.encode(key), topic.partitionCount), key, record, receipt);
+        topic.append(this.#lease.partition, key, record, receipt);
       }
     });
   }
