@@ -12,7 +12,10 @@ beforeAll(async () => {
   await node.start();
   publisher = await newPublisher(await Rest.asAdmin(node), 'hall');
 }, 120_000);
-afterAll(() => node.dispose(), 90_000);
+afterAll(async () => {
+  await off.end('SIGKILL');
+  await node.dispose();
+}, 90_000);
 
 const told = () => readTopics({}, node.directory);
 
