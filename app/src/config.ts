@@ -15,7 +15,7 @@ import {
 } from '@millrace/ingest';
 import { LogConfig } from '@millrace/log';
 import { PolicyConfig } from '@millrace/policy';
-import { CodecsConfig, ProcessorsConfig } from '@millrace/processors';
+import { CodecsConfig, ProcessorsConfig, TopicsConfig } from '@millrace/processors';
 import { RegistryConfig } from '@millrace/registry';
 import { StorageConfig } from '@millrace/storage';
 import { parse } from 'smol-toml';
@@ -88,6 +88,7 @@ export const SECTIONS = {
   log: LogConfig,
   policy: PolicyConfig,
   processors: ProcessorsConfig,
+  topics: TopicsConfig,
   codecs: CodecsConfig,
   storage: StorageConfig,
   registry: RegistryConfig,

@@ -1,7 +1,7 @@
 import { Assembly, type Component, createMetrics, type Logger, type LogShards, measureProcess } from '@millrace/core';
 import { createWebhookSender, messageIntake, trustsEverybody, webhooks } from '@millrace/ingest';
 import { openLog } from '@millrace/log';
-import { codecRunner, processors } from '@millrace/processors';
+import { codecRunner, outwardTopics, processors } from '@millrace/processors';
 import {
   createControlPlane,
   type EmbeddedPostgres,
@@ -111,6 +111,19 @@ export async function startNode(
         }),
       );
       healthChecks.push({ name: 'processors', check: () => running.health() });
+      const { MILLRACE_READINGS_TOPIC: readings, MILLRACE_DEAD_LETTERS_TOPIC: deadLetters } = config.topics;
+      if (readings || deadLetters)
+        await assembly.start(
+          patient(
+            outwardTopics({
+              config: config.topics,
+              engine: log.engine,
+              messages: log.messages,
+              stream: store.stream,
+              ...tools,
+            }),
+          ),
+        );
     }
 
     // Its threads start when a codec is run.

@@ -36,6 +36,7 @@ export * from './ports/readings-store.ts';
 export * from './ports/rules.ts';
 export * from './ports/sessions.ts';
 export * from './ports/sql.ts';
+export * from './ports/stored-stream.ts';
 export * from './ports/webhooks.ts';
 export * from './sibling.ts';
 export * from './uuid.ts';

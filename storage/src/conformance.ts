@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type ReadingsQuery, type ReadingsStore, uuidV7 } from '@millrace/core';
 import { describeFates } from './conformance-fates.ts';
 import { describeQuestions } from './conformance-questions.ts';
+import { describeTopics } from './conformance-topics.ts';
 import { describeWrites } from './conformance-writes.ts';
 import { batchOf, type GivenMessage } from './testing/batches.ts';
 import { newest, type OpenedStore, type Runner, T0 } from './testing/suite.ts';
@@ -175,6 +176,7 @@ export function describeStore(runner: Runner, name: string, open: () => Promise<
 
     describeWrites(runner, { opened: () => opened, take });
     describeFates(runner, { opened: () => opened, take });
+    describeTopics(runner, { opened: () => opened });
     describeQuestions(runner, { opened: () => opened, take });
 
     test('deletes what has expired, and nothing else', async () => {

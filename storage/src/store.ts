@@ -10,6 +10,7 @@ import {
   type ReadingsStore,
   type SnapshotSource,
   type Started,
+  type StoredStream,
   StoreError,
   type StoreUpkeep,
   type TenantSql,
@@ -25,6 +26,7 @@ import { openServer } from './engine/server.ts';
 import { Turnstile } from './engine/turnstile.ts';
 import { createArrivals } from './question/arrivals.ts';
 import { createQuestions } from './question/questions.ts';
+import { createStoredStream } from './question/stored-stream.ts';
 import { Asker } from './read/asker.ts';
 import { readActivity } from './read/health.ts';
 import { readDeadLetters, readFate, readLastMessage, readPayload, readPayloads } from './read/messages.ts';
@@ -50,6 +52,7 @@ export interface Store extends ReadingsStore, SnapshotSource {
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
   readonly arrivals: Arrivals;
+  readonly stream: StoredStream;
   /** What tenants write themselves. */
   readonly sql: TenantSql;
 }
@@ -238,6 +241,7 @@ class ClickHouseStore implements Store {
   readonly upkeep: StoreUpkeep;
   readonly questions: Questions;
   readonly arrivals: Arrivals;
+  readonly stream: StoredStream;
   readonly sql: TenantSql;
 
   constructor(engine: Engine, writer: Writer, asker: Asker, sql: (check: () => void) => TenantSql) {
@@ -247,6 +251,7 @@ class ClickHouseStore implements Store {
     this.upkeep = createUpkeep(engine, () => this.#check());
     this.questions = createQuestions(asker, () => this.#check());
     this.arrivals = createArrivals(asker, () => this.#check());
+    this.stream = createStoredStream(asker, () => this.#check());
     this.sql = sql(() => this.#check());
   }
   #check(): void {

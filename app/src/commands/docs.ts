@@ -21,6 +21,7 @@ const HEADINGS: Readonly<Record<keyof typeof SECTIONS, string>> = {
   lora: 'LoRaWAN',
   delivery: 'Delivery to subscribers',
   webhooks: 'Webhooks',
+  topics: 'Topics for other programs',
   log: 'Log',
   policy: 'Policy',
   processors: 'Processors',

@@ -2,7 +2,7 @@ import type { Arrivals, ArrivalsPage, ArrivalsQuery, StoredReading } from '@mill
 import type { Asker } from '../read/asker.ts';
 import { anyOf, invalid } from './selection.ts';
 
-interface Row {
+export interface ReadingRow {
   readonly channel: string;
   readonly subtopic: string;
   readonly publisher: string;
@@ -25,7 +25,7 @@ interface Row {
 
 const LIMIT_MAX = 10_000;
 /** Texts and data of one page, beside its first reading. @units bytes */
-const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+export const PAGE_BYTES_MAX = 4 * 1024 * 1024;
 
 /** @see Arrivals */
 export function createArrivals(asker: Asker, check: () => void): Arrivals {
@@ -37,6 +37,15 @@ export function createArrivals(asker: Asker, check: () => void): Arrivals {
   };
 }
 
+/** Places of one partition, from one on and before an offset. */
+export const between: readonly string[] = [
+  'readings.log_partition = {at_partition:UInt16}',
+  // The first two let the index skip, the third is exact.
+  'readings.log_offset >= {at_offset:UInt64}',
+  'readings.log_offset < {at_end:UInt64}',
+  '(readings.log_offset, readings.`index`) >= ({at_offset:UInt64}, {at_index:UInt32})',
+];
+
 async function arrivalsSince(asker: Asker, query: ArrivalsQuery): Promise<ArrivalsPage> {
   const { orgs, channels, partition, from, before, limit } = query;
   if (!(Number.isInteger(limit) && limit >= 1 && limit <= LIMIT_MAX)) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
@@ -46,22 +55,9 @@ async function arrivalsSince(asker: Asker, query: ArrivalsQuery): Promise<Arriva
   const where = [
     anyOf('readings.org', 'of_org', orgs, lists),
     ...(channels === undefined ? [] : [anyOf('readings.channel', 'of_channel', channels, lists)]),
-    'readings.log_partition = {at_partition:UInt16}',
-    // The first two let the index skip, the third is exact.
-    'readings.log_offset >= {at_offset:UInt64}',
-    'readings.log_offset < {at_end:UInt64}',
-    '(readings.log_offset, readings.`index`) >= ({at_offset:UInt64}, {at_index:UInt32})',
+    ...between,
   ];
-  // A number as text: JSON knows no infinity, and a question may compare with it.
-  const statement = `SELECT * EXCEPT (ahead) FROM (
-  SELECT *, sum(length(string_value) + length(data)) OVER (ORDER BY log_offset, \`index\`
-    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead, toString(count() OVER ()) AS found,
-    toString(log_offset) AS at_offset, \`index\` AS at_index
-  FROM (SELECT channel, subtopic, publisher, protocol, name, unit, toString(toUnixTimestamp64Nano(time)) AS time_ns, kind,
-      toString(value) AS number, string_value, bool_value, base64URLEncode(data_value) AS data, readings.sum AS sum,
-      update_time, log_offset, \`index\`
-    FROM readings WHERE ${where.join(' AND ')} ORDER BY readings.log_offset, readings.\`index\` LIMIT ${limit}))
-WHERE ahead < ${PAGE_BYTES_MAX} ORDER BY log_offset, \`index\``;
+  const statement = inOrder(where, limit);
   const parameters = {
     ...lists,
     at_partition: partition,
@@ -71,7 +67,7 @@ WHERE ahead < ${PAGE_BYTES_MAX} ORDER BY log_offset, \`index\``;
   };
   const [org, ...others] = orgs;
   const turn = org === undefined || others.length > 0 ? {} : { org };
-  const rows = await asker.ask<Row>('live', statement, parameters, turn);
+  const rows = await asker.ask<ReadingRow>('live', statement, parameters, turn);
   const readings = rows.map(toReading);
   const last = readings.at(-1);
   const found = Number(rows[0]?.found ?? 0);
@@ -79,7 +75,22 @@ WHERE ahead < ${PAGE_BYTES_MAX} ORDER BY log_offset, \`index\``;
   return { readings, next: isWhole ? end : { offset: last.offset, index: last.index + 1 } };
 }
 
-function toReading(row: Row): StoredReading {
+/** Readings in the order of the log, no more than fit one page.
+ *  @param more further columns, each with a comma after it */
+export function inOrder(where: readonly string[], limit: number, more = ''): string {
+  // A number as text: JSON knows no infinity, and a question may compare with it.
+  return `SELECT * EXCEPT (ahead) FROM (
+  SELECT *, sum(length(string_value) + length(data)) OVER (ORDER BY log_offset, \`index\`
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ahead, toString(count() OVER ()) AS found,
+    toString(log_offset) AS at_offset, \`index\` AS at_index
+  FROM (SELECT ${more}channel, subtopic, publisher, protocol, name, unit, toString(toUnixTimestamp64Nano(time)) AS time_ns,
+      kind, toString(value) AS number, string_value, bool_value, base64URLEncode(data_value) AS data, readings.sum AS sum,
+      update_time, log_offset, \`index\`
+    FROM readings WHERE ${where.join(' AND ')} ORDER BY readings.log_offset, readings.\`index\` LIMIT ${limit}))
+WHERE ahead < ${PAGE_BYTES_MAX} ORDER BY log_offset, \`index\``;
+}
+
+export function toReading(row: ReadingRow): StoredReading {
   return {
     channel: row.channel,
     subtopic: row.subtopic,

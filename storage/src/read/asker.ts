@@ -12,6 +12,7 @@ export type Question =
   | 'rows'
   | 'latest'
   | 'live'
+  | 'topics'
   | 'sql'
   | 'export'
   | 'deletion'

@@ -1,4 +1,4 @@
-import type { Questions, ReadingsQuery, ReadingsStore } from '@millrace/core';
+import type { Questions, ReadingsQuery, ReadingsStore, StoredStream } from '@millrace/core';
 import { RECEIVED_US } from './batches.ts';
 
 /** What a suite needs of a test runner: vitest, or node:test. */
@@ -9,7 +9,7 @@ export interface Runner {
   afterAll(work: () => Promise<void>): void;
 }
 export interface OpenedStore {
-  readonly store: ReadingsStore & { readonly questions: Questions };
+  readonly store: ReadingsStore & { readonly questions: Questions; readonly stream: StoredStream };
   /** Rows of a statement in the store's own database. */
   rows<Row>(statement: string): Promise<Row[]>;
   close(): Promise<void>;
