@@ -40,9 +40,9 @@ export async function fill(
   const fleet = fleetOf(readings);
   const note = join(directory, NOTE);
   if (existsSync(note)) {
-    const filled = JSON.parse(await readFile(note, 'utf8')) as Filled & { readonly asked: number };
-    if (filled.asked === readings) return { ...filled, directory };
-    throw new BenchError('USAGE', 'never', { problem: `${directory} was filled with ${filled.asked} readings` });
+    const { asked, ...filled } = JSON.parse(await readFile(note, 'utf8')) as Filled & { readonly asked: number };
+    if (asked === readings) return { ...filled, directory };
+    throw new BenchError('USAGE', 'never', { problem: `${directory} was filled with ${asked} readings` });
   }
   if (existsSync(join(directory, 'clickhouse')))
     throw new BenchError('USAGE', 'never', { problem: `${directory} holds other data, or was filled by half` });
