@@ -17,7 +17,7 @@ import { analystOf } from '../sql/rights.ts';
 import { exportAnswer, listedAnswer } from './answers.ts';
 import { fileAnswer } from './download.ts';
 import { type Export, type ExportPlan, type ExportQuestion, isUnderWay } from './export-store.ts';
-import { contentTypeOf } from './files.ts';
+import { contentTypeOf, FILE_TYPES } from './files.ts';
 import { ExportAnswer, ExportListQuery, ExportsPage, KEPT_SECONDS, NewExportBody } from './schemas.ts';
 import { checkSql } from './sql-answer.ts';
 
@@ -123,8 +123,8 @@ export const exportRoutes: readonly Route[] = [
       description:
         'Takes Range, If-Range and If-None-Match. Who asks must be allowed to read all of what was asked for.',
       answers: {
-        200: { description: 'The file.', type: 'application/octet-stream', schema: z.any() },
-        206: { description: 'The part that Range names.', type: 'application/octet-stream', schema: z.any() },
+        200: { description: 'The file.', type: FILE_TYPES, schema: z.any() },
+        206: { description: 'The part that Range names.', type: FILE_TYPES, schema: z.any() },
       },
       examples: [
         { name: 'of one that never was', parameters: { id: example.message, name: 'hall-0001.csv.gz' }, status: 404 },

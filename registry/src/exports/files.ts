@@ -17,6 +17,11 @@ const COMPRESSED: Readonly<Record<ExportCompression, { ending: string; type: str
   gzip: { ending: '.gz', type: 'application/gzip' },
   zstd: { ending: '.zst', type: 'application/zstd' },
 };
+/** What a file can be. */
+export const FILE_TYPES: readonly string[] = [
+  ...Object.values(TYPES).map((type) => type.replace(/;.*/, '')),
+  ...Object.values(COMPRESSED).map(({ type }) => type),
+];
 const NAME_CHARACTERS_MAX = 60;
 
 type Form = Pick<Export, 'name' | 'format' | 'compression'>;

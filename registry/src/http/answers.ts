@@ -1,4 +1,4 @@
-import type { z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import type { Answer, Route } from './route.ts';
 import { ProblemAnswer } from './schemas.ts';
 
@@ -58,12 +58,14 @@ export function responsesOf(specification: Route['specification']): Record<strin
 }
 
 function responseOf(status: number, answer: Answer, method: string): Response {
-  const { description, schema, type = 'application/json' } = answer;
+  const { description, schema, type = 'application/json', also = [] } = answer;
+  const inType = [type].flat().map((each) => [each, { schema }]);
+  const inOthers = also.map((each) => [each, { schema: z.any() }]);
   const headers = { ...headersOf(status), ...ownHeaders(status, answer, method) };
   return {
     description,
     ...(Object.keys(headers).length === 0 ? {} : { headers }),
-    ...(schema === undefined ? {} : { content: Object.fromEntries([type].flat().map((each) => [each, { schema }])) }),
+    ...(schema === undefined ? {} : { content: Object.fromEntries([...inType, ...inOthers]) }),
   };
 }
 

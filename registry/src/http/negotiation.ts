@@ -11,6 +11,11 @@ const MEDIA_TYPES = {
 } as const satisfies Readonly<Record<string, readonly [string, ...string[]]>>;
 export type MediaForm = keyof typeof MEDIA_TYPES;
 
+/** What an answer in rows can be, beside JSON. */
+export const ROW_TYPES: readonly string[] = (['ndjson', 'csv', 'arrow', 'parquet'] as const).map(
+  (form) => MEDIA_TYPES[form][0],
+);
+
 /** What stands in Content-Type. */
 export const contentTypeOf = (form: MediaForm): string =>
   form === 'csv' ? 'text/csv; charset=utf-8; header=present' : MEDIA_TYPES[form][0];

@@ -8,6 +8,8 @@ export interface Answer {
   readonly schema?: z.ZodType;
   /** Content type, if it is not JSON; several that say the same. */
   readonly type?: string | readonly string[];
+  /** Forms that the same answer can have beside, by Accept or format. */
+  readonly also?: readonly string[];
 }
 export interface RouteSpecification<Q extends z.ZodObject, B extends z.ZodType> {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete' | 'options';

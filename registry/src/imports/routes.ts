@@ -11,6 +11,7 @@ import { PageQuery, page } from '../http/schemas.ts';
 import type { Channel } from '../inventory/channels.ts';
 import { pageOf } from '../inventory/lookup.ts';
 import { pageAnswer } from '../inventory/page.ts';
+import { problem } from '../people/answers.ts';
 import { ERRORS_KEPT, type Import, importStatuses, PARTS_MAX } from './imports.ts';
 import { fileFormats } from './mapping.ts';
 import { digestOf, ImportQuery, requestOf } from './request.ts';
@@ -68,6 +69,8 @@ export const importRoutes: readonly Route[] = [
         200: { description: 'It was imported before.', schema: ImportAnswer },
         201: { description: 'It waits for its parts.', schema: ImportAnswer },
         202: { description: 'It is being imported.', schema: ImportAnswer },
+        415: problem('The file is of a kind that is not read here.'),
+        422: problem('The file, or how it is to be read, is wrong; detail says how.'),
       },
       examples: [
         {
@@ -115,7 +118,11 @@ export const importRoutes: readonly Route[] = [
       summary: 'Send a part of a file',
       description: 'Of at most 1 MiB, places from 0 on. A part that is sent again replaces what was there.',
       ownBody: octets,
-      answers: { 200: one },
+      answers: {
+        200: one,
+        400: problem('It is no part, or has no place.'),
+        422: problem('The part is wrong; detail says how.'),
+      },
       examples: [{ name: 'of none', parameters: { id: example.import, place: '0' }, status: 404 }],
     },
     async (call, plane) => {

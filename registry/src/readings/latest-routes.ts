@@ -8,6 +8,7 @@ import { notFound } from '../http/refusal.ts';
 import { type Route, route } from '../http/route.ts';
 import { count, text } from '../http/schemas.ts';
 import { timeFormats } from '../http/time.ts';
+import { problem } from '../people/answers.ts';
 import { LatestAnswer, latestAnswer } from './answers.ts';
 import { LatestBody } from './schemas.ts';
 import { resolveScope } from './scope.ts';
@@ -27,7 +28,11 @@ const LatestQuery = Format.extend({
   time: z.enum(timeFormats).optional().describe('How times are written: s if left out, to the microsecond.'),
 });
 const ofChannel = LatestQuery.extend({ publisher: text(1_024).optional().describe('Id of the thing or user.') });
-const answers = { 200: { description: 'The last value of each series.', schema: LatestAnswer } };
+const answers = {
+  200: { description: 'The last value of each series.', schema: LatestAnswer, also: ['application/x-ndjson'] },
+  406: problem('Nothing that Accept names can be had.'),
+  422: problem('The question is well-formed, but wrong; detail names the path.'),
+};
 const description =
   'The reading with the latest time of each channel, name, publisher and subtopic, whatever its kind, in the order of these. It tells neither protocol nor update_time. As JSON, or as NDJSON, which carries the cursor in the head Next-Cursor.';
 

@@ -1,10 +1,11 @@
 import { example } from '../http/examples.ts';
 import { orgOf } from '../http/identity.ts';
-import { negotiated } from '../http/negotiation.ts';
+import { negotiated, ROW_TYPES } from '../http/negotiation.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { type Route, route } from '../http/route.ts';
 import { page } from '../http/schemas.ts';
+import { problem } from '../people/answers.ts';
 import { bucketsAnswer, pageAnswer, ReadingAnswer, rowsAnswer } from './answers.ts';
 import { bodyOf, type MessagesParameters, MessagesQuery, pageLimit, readingsQuery } from './parameters.ts';
 import { questionOf } from './question.ts';
@@ -25,8 +26,9 @@ export const messageReadRoutes: readonly Route[] = [
         'For things with subscribe on the channel and for members of its organisation. With aggregation one value a bucket and series. Accept or format: JSON in pages, or NDJSON, CSV, Arrow and Parquet as a stream.',
       query: MessagesQuery,
       answers: {
-        200: { description: 'A page of readings.', schema: page('messages', ReadingAnswer) },
-        406: { description: 'Nothing that Accept names can be had.' },
+        200: { description: 'A page of readings.', schema: page('messages', ReadingAnswer), also: ROW_TYPES },
+        406: problem('Nothing that Accept names can be had.'),
+        422: problem('The channels and subtopics are more than can be judged at once.'),
       },
       examples: [
         {

@@ -1,10 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import { example } from '../http/examples.ts';
 import { orgOf } from '../http/identity.ts';
-import { negotiated } from '../http/negotiation.ts';
+import { negotiated, ROW_TYPES } from '../http/negotiation.ts';
 import type { Call, Plane } from '../http/plane.ts';
 import { Refusal } from '../http/refusal.ts';
 import { type Route, route } from '../http/route.ts';
+import { problem } from '../people/answers.ts';
 import { rowsAnswer, SeriesQueryAnswer, seriesAnswer } from './answers.ts';
 import { questionOf } from './question.ts';
 import { queryOfParameters, ReadingsParameters, ReadingsQueryBody } from './schemas.ts';
@@ -20,8 +21,10 @@ const answers = {
   200: {
     description: 'Series with their points; as rows in the other formats.',
     schema: SeriesQueryAnswer,
+    also: ROW_TYPES,
   },
-  406: { description: 'Nothing that Accept names can be had.' },
+  406: problem('Nothing that Accept names can be had.'),
+  422: problem('The question is well-formed, but wrong; detail names the path.'),
 };
 const description =
   'For things with subscribe on the channels and for members of their organisation. Each channel that is named must be readable; without, all are asked that are. Never are two series mixed in one, unless across says so. JSON has numbers; NDJSON, CSV, Arrow and Parquet have every kind of value, as a stream of rows.';

@@ -75,8 +75,14 @@ const queryFields = {
   ...whose,
   name_prefix: word.optional().describe('Beginning of the names.'),
   protocols: z.array(z.enum(protocolNames)).max(protocolNames.length).optional(),
-  from: instant.optional().describe(`From this time on: ${INSTANT}.`).openapi({ type: 'string' }),
-  to: instant.optional().describe('Before this time.').openapi({ type: 'string' }),
+  from: instant
+    .optional()
+    .describe(`From this time on: ${INSTANT}.`)
+    .openapi({ type: ['string', 'number'] }),
+  to: instant
+    .optional()
+    .describe('Before this time.')
+    .openapi({ type: ['string', 'number'] }),
   v: z.number().optional().describe('Number to compare the value with.'),
   vs: word.optional().describe('Text to compare the string value with.'),
   vb: z.boolean().optional(),

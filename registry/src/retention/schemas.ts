@@ -16,7 +16,7 @@ const words = z.array(text(512)).min(1).max(400);
 const instant = z
   .union([z.string().max(64), z.number().transform(String)], `must be ${INSTANT}`)
   .refine(isInstant, `must be ${INSTANT}`)
-  .openapi({ type: 'string' });
+  .openapi({ type: ['string', 'number'] });
 const reason = text(1_024).min(1).describe('Why, for who reads it later.');
 const who = z
   .object({ kind: z.string(), id: z.string().nullable(), name: z.string().nullable() })

@@ -1,3 +1,4 @@
+import { ROW_TYPES } from '../http/negotiation.ts';
 import { Refusal } from '../http/refusal.ts';
 import type { Answer } from '../http/route.ts';
 import { json, type Route, route } from '../http/route.ts';
@@ -15,7 +16,11 @@ const problem = (description: string): Answer => ({
 
 /** What every route that runs a statement may answer. */
 export const sqlAnswers: Readonly<Record<number, Answer>> = {
-  200: { description: 'The rows: as JSON, or by Accept as NDJSON, CSV, Arrow or Parquet.', schema: SqlAnswer },
+  200: {
+    description: 'The rows: as JSON, or by Accept as NDJSON, CSV, Arrow or Parquet.',
+    schema: SqlAnswer,
+    also: ROW_TYPES,
+  },
   400: problem('It is no SQL, or names what is not there; detail says what and where.'),
   406: problem('Nothing that Accept names can be had.'),
   422: problem('It ran into a limit, or a value could not be computed; detail says which.'),

@@ -6133,7 +6133,7 @@ export interface components {
              */
             fill?: "none" | "null" | "previous" | "linear";
             /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. */
-            from?: string;
+            from?: string | number;
             histogram?: {
                 bins: number;
                 max?: number;
@@ -6192,7 +6192,7 @@ export interface components {
             /** @description IANA name: calendar intervals, and /d of relative times, are of this zone. UTC if left out. */
             time_zone?: string;
             /** @description Before this time. */
-            to?: string;
+            to?: string | number;
             /** @description Unit that values are converted to, within their dimension. */
             unit?: string;
             /** @description Number to compare the value with. */
@@ -11238,6 +11238,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Latest"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -11271,6 +11272,24 @@ export interface operations {
             };
             /** @description There is no such thing, or it is none of yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The question is well-formed, but wrong; detail names the path. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11393,6 +11412,10 @@ export interface operations {
                         offset: number;
                         total: number;
                     };
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -11438,7 +11461,18 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The channels and subtopics are more than can be judged at once. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description The head of the request is larger than 16 KiB. */
             431: {
@@ -14538,7 +14572,7 @@ export interface operations {
                     /** @description Only count what would be deleted now. */
                     dry_run?: boolean;
                     /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. Of readings their own time, else the reception. */
-                    from?: string;
+                    from?: string | number;
                     /** @description Only readings of these names; with what: readings. */
                     names?: string[];
                     /** @description Only what these things or users have published. */
@@ -14547,7 +14581,7 @@ export interface operations {
                     reason: string;
                     subtopics?: string[];
                     /** @description Before this time. */
-                    to?: string;
+                    to?: string | number;
                     /**
                      * @description With readings go the rollups and last values made of them.
                      * @enum {string}
@@ -16003,7 +16037,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/octet-stream": unknown;
+                    "application/gzip": unknown;
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "application/zstd": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description The part that Range names. */
@@ -16012,7 +16051,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/octet-stream": unknown;
+                    "application/gzip": unknown;
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "application/zstd": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description Who asks is not known. */
@@ -19202,13 +19246,13 @@ export interface operations {
                     /** @description Only these; all of the organisation if left out. */
                     channels?: string[];
                     /** @description From this time on: seconds since 1970, an RFC 3339 time, or relative: now, now-15m, now-1d/d. */
-                    from?: string;
+                    from?: string | number;
                     name: string;
                     publishers?: string[];
                     /** @description Why, for who reads it later. */
                     reason: string;
                     /** @description Before this time. */
-                    to?: string;
+                    to?: string | number;
                 };
             };
         };
@@ -19992,6 +20036,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The file is of a kind that is not read here. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The file, or how it is to be read, is wrong; detail says how. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The head of the request is larger than 16 KiB. */
             431: {
                 headers: {
@@ -20273,7 +20335,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
                 "application/octet-stream": string;
             };
@@ -20286,6 +20348,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Import"];
+                };
+            };
+            /** @description It is no part, or has no place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Who asks is not known. */
@@ -20328,6 +20399,15 @@ export interface operations {
             };
             /** @description The body is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The part is wrong; detail says how. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -28349,6 +28429,10 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeriesAnswer"];
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -28394,7 +28478,18 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The question is well-formed, but wrong; detail names the path. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description The head of the request is larger than 16 KiB. */
             431: {
@@ -28443,6 +28538,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Latest"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -28483,6 +28579,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
             409: {
                 headers: {
@@ -28510,7 +28615,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is well-formed, but wrong; detail names the path. */
+            /** @description The question is well-formed, but wrong; detail names the path. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -28718,6 +28823,10 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeriesAnswer"];
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -28763,7 +28872,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description What is there already does not allow it; or the organisation is frozen. detail says which. */
             409: {
@@ -28792,7 +28903,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The body is well-formed, but wrong; detail names the path. */
+            /** @description The question is well-formed, but wrong; detail names the path. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -29596,6 +29707,10 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SqlAnswer"];
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description It is no SQL, or names what is not there; detail says what and where. */
@@ -30311,6 +30426,10 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SqlAnswer"];
+                    "application/vnd.apache.arrow.stream": unknown;
+                    "application/vnd.apache.parquet": unknown;
+                    "application/x-ndjson": unknown;
+                    "text/csv": unknown;
                 };
             };
             /** @description It is no SQL, or names what is not there; detail says what and where. */
@@ -32702,6 +32821,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Latest"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description The request is malformed, or a parameter is wrong. */
@@ -32735,6 +32855,24 @@ export interface operations {
             };
             /** @description There is no such thing, or it is none of yours. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nothing that Accept names can be had. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The question is well-formed, but wrong; detail names the path. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
