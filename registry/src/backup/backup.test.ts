@@ -62,6 +62,7 @@ test('a snapshot tells each table after those that it refers to, and sees nothin
       'nodes',
       'session_nodes',
       'store_upkeep',
+      'webhook_states',
     ]);
     await query(postgres.url, `UPDATE registry.things SET name = 'changed meanwhile'`);
     const things = snapshot.tables.find(({ name }) => name === 'things');
