@@ -11,10 +11,20 @@ const directory = mkdtempSync('/tmp/millrace-priority-');
 const session = new Session(directory);
 await session.queryAsync('SELECT 1');
 const end = yieldEngineThreads();
-const seen = readdirSync('/proc/self/task').map((task) => [
-  readFileSync('/proc/self/task/' + task + '/comm', 'utf8').trim(),
-  getPriority(Number(task)),
-]);
+const look = () => readdirSync('/proc/self/task').flatMap((task) => {
+  try {
+    return [[readFileSync('/proc/self/task/' + task + '/comm', 'utf8').trim(), getPriority(Number(task))]];
+  } catch {
+    return []; // It has ended meanwhile.
+  }
+});
+// A thread that begins just now is found at the next look.
+const endMs = performance.now() + 20_000;
+let seen = look();
+while (performance.now() < endMs && seen.some(([name, nice]) => name !== seen[0][0] && nice !== 10)) {
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  seen = look();
+}
 end();
 session.close();
 rmSync(directory, { recursive: true, force: true });
