@@ -2,7 +2,8 @@ import type { lookup as systemLookup } from 'node:dns';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { guardedLookup, hostFault, isPublicAddress } from './addresses.ts';
+import { isPublicAddress } from '../public-address.ts';
+import { guardedLookup, hostFault } from './addresses.ts';
 import { askServer } from './downlink/http-client.ts';
 
 /** A resolver that says these addresses. */

@@ -2,7 +2,7 @@ import type { lookup } from 'node:dns';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isPublicAddress } from './addresses.ts';
+import { isPublicAddress } from '../public-address.ts';
 import { createWebhookSender, type SenderOptions } from './sender.ts';
 import { signedHeaders } from './signature.ts';
 

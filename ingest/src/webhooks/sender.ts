@@ -3,8 +3,11 @@ import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request a
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import type { WebhookOutcome, WebhookRequest, WebhookSender, WebhookTarget } from '@millrace/core';
-import { isPublicAddress, isWebPort } from './addresses.ts';
+import { isPublicAddress } from '../public-address.ts';
 import { signedHeaders } from './signature.ts';
+
+/** Services of old that would take an HTTP request for something else sit below 1024. */
+const isWebPort = (port: number): boolean => port === 80 || port === 443 || port >= 1_024;
 
 export interface SenderOptions {
   /** Also addresses that are not public, and any port. */

@@ -2,18 +2,13 @@ import { ROW_TYPES } from '../http/negotiation.ts';
 import { Refusal } from '../http/refusal.ts';
 import type { Answer } from '../http/route.ts';
 import { json, type Route, route } from '../http/route.ts';
-import { PageQuery, ProblemAnswer } from '../http/schemas.ts';
+import { PageQuery } from '../http/schemas.ts';
+import { problem } from '../people/answers.ts';
 import { analystOf } from './rights.ts';
 import { answerSql } from './run.ts';
 import { SqlAnswer, SqlBody, SqlSchemaAnswer } from './schemas.ts';
 
 const tag = 'sql';
-const problem = (description: string): Answer => ({
-  description,
-  type: 'application/problem+json',
-  schema: ProblemAnswer,
-});
-
 /** What every route that runs a statement may answer. */
 export const sqlAnswers: Readonly<Record<number, Answer>> = {
   200: {
