@@ -36,11 +36,12 @@ export function describeWrites(
     equal(await count("SELECT toString(sum(count)) AS n FROM readings_1m WHERE channel = 'once'"), 20);
     equal(await count("SELECT toString(sum(count)) AS n FROM readings_1h WHERE channel = 'once'"), 20);
     deepEqual(
-      await given.opened().rows(
-        `SELECT sum(sum) AS sum, min(minimum) AS low, max(maximum) AS high, argMinMerge(first) AS first, argMaxMerge(last) AS last
-         FROM readings_1h WHERE channel = 'once'`,
-      ),
-      [{ sum: 190, low: 0, high: 19, first: 0, last: 19 }],
+      await given
+        .opened()
+        .rows(
+          "SELECT sum(sum) AS sum, min(minimum) AS low, max(maximum) AS high FROM readings_1h WHERE channel = 'once'",
+        ),
+      [{ sum: 190, low: 0, high: 19 }],
     );
     deepEqual(
       await given.opened().rows("SELECT name, value, string_value FROM latest WHERE channel = 'once' ORDER BY name"),

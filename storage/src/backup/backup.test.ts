@@ -40,7 +40,7 @@ const TABLES: Readonly<Record<string, string>> = {
   dead_letters: 'SELECT * EXCEPT (log_partition) FROM dead_letters ORDER BY ALL',
   minutes: `SELECT org, channel, name, bucket, sum(count) AS n, sum(sum) AS s, min(minimum) AS l, max(maximum) AS h
     FROM readings_1m GROUP BY ALL ORDER BY ALL`,
-  hours: `SELECT org, channel, name, bucket, sum(count) AS n, finalizeAggregation(argMaxMergeState(last)) AS last
+  hours: `SELECT org, channel, name, bucket, sum(count) AS n, sum(sum) AS s
     FROM readings_1h GROUP BY ALL ORDER BY ALL`,
   latest: 'SELECT * FROM latest ORDER BY ALL',
 };

@@ -15,8 +15,9 @@ const ON_EVERY_SERVER = /^schema_/;
 export const localTable = (name: string): string => (ON_EVERY_SERVER.test(name) ? name : `${name}_local`);
 
 const CREATE_TABLE = /^CREATE TABLE IF NOT EXISTS (\w+) \(/;
-const CREATE_VIEW = /^CREATE VIEW IF NOT EXISTS (\w+) AS\b/;
+const CREATE_VIEW = /^CREATE (OR REPLACE VIEW|VIEW IF NOT EXISTS) (\w+) AS\b/;
 const CREATE_MATERIALIZED_VIEW = /^CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+) TO (\w+) AS\b/;
+const MODIFY_QUERY = /^ALTER TABLE (\w+) MODIFY QUERY\b/;
 const ALTER_TABLE = /^ALTER TABLE (\w+) (.*)$/s;
 const TRUNCATE_TABLE = /^TRUNCATE TABLE (\w+)$/;
 const ENGINE = /\bENGINE = (\w*)MergeTree(?:\(([^)]*)\))?/;
@@ -60,11 +61,20 @@ export function clustered(statement: string, place: ClusterPlace): string[] {
     ];
 
   const view = CREATE_VIEW.exec(text);
-  if (view?.[1] !== undefined)
+  if (view?.[1] !== undefined && view[2] !== undefined)
     return [
       text
-        .replace(CREATE_VIEW, `CREATE VIEW IF NOT EXISTS ${database}.${view[1]} ${on} AS`)
+        .replace(CREATE_VIEW, `CREATE ${view[1]} ${database}.${view[2]} ${on} AS`)
         .replaceAll(FROM_TABLE, (_, name: string) => `FROM ${database}.${name}`),
+    ];
+
+  // A materialized view is each server's own.
+  const modified = MODIFY_QUERY.exec(text);
+  if (modified?.[1] !== undefined)
+    return [
+      text
+        .replace(MODIFY_QUERY, `ALTER TABLE ${database}.${modified[1]} ${on} MODIFY QUERY`)
+        .replaceAll(FROM_TABLE, (_, name: string) => `FROM ${database}.${localTable(name)}`),
     ];
 
   const altered = ALTER_TABLE.exec(text);

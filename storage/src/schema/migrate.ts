@@ -2,6 +2,7 @@ import { StoreError, TABLES } from '@millrace/core';
 import type { Engine } from '../engine/engine.ts';
 import { initial } from './initial.ts';
 import { leanerReadings } from './leaner-readings.ts';
+import { leanerRollups } from './leaner-rollups.ts';
 import { LEASES, SchemaLease } from './lease.ts';
 
 /** One step of the schema. Every statement may run again: a step that was cut short is done once more. */
@@ -19,7 +20,7 @@ export interface Migration {
 const EXPANDS = '+';
 
 /** In order; a released one is never edited. */
-export const MIGRATIONS: readonly Migration[] = [initial, leanerReadings];
+export const MIGRATIONS: readonly Migration[] = [initial, leanerReadings, leanerRollups];
 
 export type Durability = 'fsync' | 'commit';
 

@@ -73,7 +73,7 @@ const HONEST: readonly (readonly [
   ['SELECT name, count() AS n FROM readings GROUP BY name HAVING n > 10 ORDER BY n', 4],
   ['SELECT name, unit, count() FROM readings GROUP BY GROUPING SETS ((name), (unit))', 7],
   ["SELECT time, avg, min, max, count FROM readings_1m WHERE name = 'temperature' ORDER BY time", MINUTES],
-  ["SELECT time, avg, first, last FROM readings_1h WHERE name = 'humidity' AND publisher = 'device-1'", 1],
+  ["SELECT time, avg, sum FROM readings_1h WHERE name = 'humidity' AND publisher = 'device-1'", 1],
   ["SELECT value, string_value, bool_value FROM latest WHERE name = 'state'", 3],
   ['SELECT id, content_type, size, hex(payload) FROM messages LIMIT 3', 3],
   ['SELECT count() AS n FROM message_log', (data) => expect(data).toEqual([{ n: String(MINUTES) }])],

@@ -56,9 +56,6 @@ const rollup = (from: string, width: string): View => ({
     ['max', 'Float64', 'The greatest', 'max(source.maximum)'],
     ['sum', 'Float64', 'All together', 'sum(source.sum)'],
     ['avg', 'Float64', 'Their mean', 'sum(source.sum) / sum(source.count)'],
-    ['first', 'Float64', 'The first by time', 'argMinMerge(source.first)'],
-    ['last', 'Float64', 'The last by time', 'argMaxMerge(source.last)'],
-    ['last_time', NS, 'When the last was', 'max(source.last_time)'],
   ],
   groupBy: 'channel, subtopic, publisher, name, unit, bucket',
 });

@@ -1,20 +1,23 @@
 import type { Deletion, TimeSpan } from '@millrace/core';
-import { instant, seriesConditions } from './selection.ts';
+import { instant, seriesConditions, timeConditions } from './selection.ts';
 
-const MINUTE_US = 60_000_000n;
-const HOUR_US = 3_600_000_000n;
+export const MINUTE_US = 60_000_000n;
+export const HOUR_US = 3_600_000_000n;
 
 /** Conditions on `rollups` for the buckets of a deletion's series that touch a span. */
 export interface Buckets {
   readonly minutes: string;
   readonly hours: string;
-  /** The last value of each series; of no time. */
+  /** Last values that lie in the deletion, whatever the span. */
   readonly latest: string;
   readonly any: string;
   /** On `readings`: all that the minutes are made of. */
   readonly readings: string;
-  /** On `latest_others`: last values that lie in it. */
+  /** On `latest_others`: the same of what is no number. */
   readonly others: string;
+  /** On `readings`: all that may be the last in place of one that was deleted. Of readings after the deletion's end the
+   *  last value is later than that, so it was not deleted. */
+  readonly earlier: string;
 }
 
 /** @param span null: that of the deletion */
@@ -34,18 +37,17 @@ export function bucketsOf(deletion: Deletion, span: TimeSpan | null): Buckets {
     ].join(' AND ');
   const minutes = within('bucket', touching(MINUTE_US), ['width = 60']);
   const hours = within('bucket', touching(HOUR_US), ['width = 3600']);
-  const latest = [...series, 'width = 0'].join(' AND ');
+  const latest = [...series, 'width = 0', ...timeConditions('last_time', deletion)].join(' AND ');
   return {
     minutes,
     hours,
     latest,
     any: `(${minutes}) OR (${hours}) OR (${latest})`,
     readings: within('time', touching(MINUTE_US), ['isNotNull(value)']),
-    others: within(
-      'time',
-      { ...(fromUs === undefined ? {} : { fromUs }), ...(toUs === undefined ? {} : { toUs }) },
-      [],
+    earlier: [...series, ...timeConditions('time', deletion.toUs === undefined ? {} : { toUs: deletion.toUs })].join(
+      ' AND ',
     ),
+    others: [...series, ...timeConditions('time', deletion)].join(' AND '),
   };
 }
 

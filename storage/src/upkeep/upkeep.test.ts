@@ -61,12 +61,11 @@ async function destroy(deletion: Deletion): Promise<void> {
 const BUCKETS = (
   org: string,
 ): string => `SELECT width, channel, name, publisher, subtopic, unit, toString(bucket) AS start, sum(count) AS n,
-  min(minimum) AS low, max(maximum) AS high, round(sum(sum), 6) AS total, argMinMerge(first) AS earliest, argMaxMerge(last) AS latest
+  min(minimum) AS low, max(maximum) AS high, round(sum(sum), 6) AS total
   FROM rollups WHERE org = '${org}' AND width > 0 GROUP BY ALL ORDER BY ALL`;
 const EXPECTED = (org: string): string => `SELECT width, channel, name, publisher, subtopic, unit,
   toString(toDateTime64(if(width = 60, toStartOfMinute(time), toStartOfHour(time)), 0, 'UTC')) AS start, count() AS n, min(assumeNotNull(value)) AS low,
-  max(assumeNotNull(value)) AS high, round(sum(assumeNotNull(value)), 6) AS total, argMin(assumeNotNull(value), time) AS earliest,
-  argMax(assumeNotNull(value), time) AS latest
+  max(assumeNotNull(value)) AS high, round(sum(assumeNotNull(value)), 6) AS total
   FROM readings ARRAY JOIN [60, 3600]::Array(UInt32) AS width WHERE org = '${org}' AND isNotNull(value) GROUP BY ALL ORDER BY ALL`;
 
 async function expectRollupsOfReadings(org: string): Promise<void> {
