@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import LongestFirst from './test/sequencer.ts';
 
+// As the program itself has it: questions of the embedded engine, inserts and files wait for each other otherwise.
+process.env.UV_THREADPOOL_SIZE ??= '16';
+
 // Workers do not pass the TypeScript transform on to threads and processes that tests start: tsx does.
 export default defineConfig({
   resolve: { conditions: ['source'] },

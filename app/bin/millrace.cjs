@@ -2,7 +2,7 @@
 // The pool for blocking calls (log commits, inserts, files) is sized when it is first used, which loading an ES module
 // already does: so this file is CommonJS. Its default of 4 would let inserts and queries hold up the log's commits.
 const small = process.env.MILLRACE_PROFILE === 'small';
-process.env.UV_THREADPOOL_SIZE ??= small ? '5' : '16';
+process.env.UV_THREADPOOL_SIZE ??= small ? '6' : '16';
 if (small) {
   // A young generation of 8 MiB instead of 48, and an old one that grows by little; V8 heeds both after the start.
   const { setFlagsFromString } = require('node:v8');

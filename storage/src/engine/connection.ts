@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client';
-import { type EngineStreamOptions, insertSettings, type QueryParameters } from './engine.ts';
+import { type EngineAnswerOptions, insertSettings, type QueryParameters } from './engine.ts';
 import { engineCode, isElsewhere } from './errors.ts';
 import { withoutException } from './exception-tail.ts';
 
@@ -128,7 +128,12 @@ export class Connection {
     });
     for await (const _ of stream);
   }
-  async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+  async bytes(statement: string, options: EngineAnswerOptions): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    for await (const part of this.stream(statement, options)) parts.push(part);
+    return Buffer.concat(parts);
+  }
+  async *stream(statement: string, options: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
     const { format, parameters, signal } = options;
     signal?.throwIfAborted();
     const id = randomUUID();

@@ -5,7 +5,7 @@ import { Session } from 'chdb';
 import {
   alone,
   type Engine,
-  type EngineStreamOptions,
+  type EngineAnswerOptions,
   GUEST_STATEMENT_BYTES_MAX,
   insertSettings,
   type QueryParameters,
@@ -114,7 +114,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     async command(statement: string): Promise<void> {
       await sessions.query(statement);
     },
-    stream: (statement: string, streamed: EngineStreamOptions) => sessions.stream(statement, streamed),
+    bytes: (statement: string, asked: EngineAnswerOptions) => bytesOf(sessions, statement, asked),
+    stream: (statement: string, streamed: EngineAnswerOptions) => sessions.stream(statement, streamed),
     async guests(from: string) {
       await sessions.query(`CREATE DATABASE IF NOT EXISTS ${from}`);
       const own = new Sessions(directory, spool, new Session(directory));
@@ -124,7 +125,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
         querySettings,
         rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
           rowsOf<Row>(own, statement, parameters, signal),
-        stream: (statement: string, streamed: EngineStreamOptions) => own.stream(statement, streamed),
+        bytes: (statement: string, asked: EngineAnswerOptions) => bytesOf(own, statement, asked),
+        stream: (statement: string, streamed: EngineAnswerOptions) => own.stream(statement, streamed),
         close: () => own.close(),
       };
     },
@@ -137,13 +139,19 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
   };
 }
 
+async function bytesOf(sessions: Sessions, statement: string, options: EngineAnswerOptions): Promise<Buffer> {
+  const bytes = (await sessions.query(statement, options)).bytes();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 async function rowsOf<Row>(
   sessions: Sessions,
   statement: string,
   parameters?: QueryParameters,
   signal?: AbortSignal,
 ): Promise<Row[]> {
-  const text = Buffer.from((await sessions.query(statement, parameters, signal)).bytes()).toString('utf8');
+  const options = { ...(parameters === undefined ? {} : { parameters }), ...(signal === undefined ? {} : { signal }) };
+  const text = (await bytesOf(sessions, statement, { format: 'JSONEachRow', ...options })).toString('utf8');
   return JSON.parse(`[${text.trimEnd().replaceAll('\n', ',')}]`) as Row[];
 }
 

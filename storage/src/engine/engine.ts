@@ -3,7 +3,7 @@ import type { TableName } from '@millrace/core';
 /** Values of `{name:Type}` in a statement: they never become part of its text. */
 export type QueryParameters = Readonly<Record<string, string | number | boolean | readonly (string | number)[] | null>>;
 
-export interface EngineStreamOptions {
+export interface EngineAnswerOptions {
   /** ClickHouse's own name: JSONEachRow, CSVWithNames, ArrowStream, Parquet, TabSeparated… */
   readonly format: string;
   readonly parameters?: QueryParameters;
@@ -22,6 +22,9 @@ export interface Engine {
   /** All rows of a SELECT, one object a row. The caller bounds them with LIMIT.
    *  @param signal ends the query in the engine */
   rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]>;
+  /** The whole answer of a SELECT in the bytes of a format. The caller bounds it.
+   *  @param statement without a FORMAT of its own */
+  bytes(statement: string, options: EngineAnswerOptions): Promise<Uint8Array>;
   /** A statement without an answer. What defines something is written as for a single server: a cluster makes of it what
    *  it needs. */
   command(statement: string): Promise<void>;
@@ -29,7 +32,7 @@ export interface Engine {
    *  ends the query.
    *  @param statement without a FORMAT of its own
    *  @throws what the engine says, also after the first bytes; the signal's reason */
-  stream(statement: string, options: EngineStreamOptions): AsyncIterable<Uint8Array>;
+  stream(statement: string, options: EngineAnswerOptions): AsyncIterable<Uint8Array>;
   /** Who asks from here finds no table by its name alone: the database is empty. For statements that others wrote.
    *  @holds called once the database is there */
   guests(database: string): Promise<Guests>;
@@ -58,7 +61,7 @@ export interface Engine {
 
 /** Bytes of a statement with rows of the registry in it. */
 export const GUEST_STATEMENT_BYTES_MAX = 128 * 1024 * 1024;
-export interface Guests extends Pick<Engine, 'name' | 'querySettings' | 'rows' | 'stream'> {
+export interface Guests extends Pick<Engine, 'name' | 'querySettings' | 'rows' | 'bytes' | 'stream'> {
   close(): Promise<void>;
 }
 

@@ -1,13 +1,17 @@
 import { execFile } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Bytes that somebody writes to a path, as they come: a named pipe. What nobody takes is not written.
- *  @param path where nothing is yet
+/** A named pipe, for this user alone. */
+export async function makeFifo(path: string): Promise<void> {
+  await run('mkfifo', ['-m', '600', path]);
+}
+
+/** Bytes that somebody writes to a named pipe, as they come. What nobody takes is not written.
+ *  @param path of the pipe, which nobody else has open
  *  @param write writes to the path until it settles; what it throws is thrown
  *  @param stop ends the writer, which does not hear that its reader left
  *  @holds the writer has settled when the iteration is over */
@@ -16,7 +20,6 @@ export async function* throughFifo(
   write: () => Promise<unknown>,
   stop: () => void,
 ): AsyncGenerator<Uint8Array> {
-  await run('mkfifo', ['-m', '600', path]);
   let reader: Socket | null = null;
   let own: number | null = null;
   let written: Promise<unknown> | null = null;
@@ -41,6 +44,5 @@ export async function* throughFifo(
     letGo();
     if (!over) stop();
     await written?.catch(() => {});
-    await rm(path, { force: true });
   }
 }

@@ -4,7 +4,7 @@ import { Endpoints } from './endpoints.ts';
 import {
   alone,
   type Engine,
-  type EngineStreamOptions,
+  type EngineAnswerOptions,
   GUEST_STATEMENT_BYTES_MAX,
   type Guests,
   type QueryParameters,
@@ -35,7 +35,9 @@ export function openServer(options: ServerOptions): Engine {
     rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
       endpoints.ask((connection) => connection.rows<Row>(statement, parameters, signal)),
     command: (statement: string) => endpoints.ask((connection) => connection.command(statement)),
-    async *stream(statement: string, options: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+    bytes: (statement: string, asked: EngineAnswerOptions) =>
+      endpoints.ask((connection) => connection.bytes(statement, asked)),
+    async *stream(statement: string, options: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
       const connection = await endpoints.ask(async (each) => each);
       yield* connection.stream(statement, options);
     },
@@ -61,22 +63,25 @@ export function guestsAt(options: ServerOptions): Guests {
   const settings = { max_query_size: String(GUEST_STATEMENT_BYTES_MAX) };
   const connections = options.urls.map((url) => new Connection(url, options, settings));
   const endpoints = new Endpoints(connections, options.requestMsMax);
+  const ask = async <T>(work: (connection: Connection) => Promise<T>): Promise<T> => {
+    const answer = await endpoints.ask(async (connection) => {
+      try {
+        return { told: await work(connection) };
+      } catch (error) {
+        if (!NOT_THERE.has(engineCode(error) ?? 0)) throw error;
+        return { error };
+      }
+    });
+    if ('error' in answer) throw answer.error;
+    return answer.told;
+  };
   return {
     name: 'server',
     querySettings: '',
-    async rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]> {
-      const answer = await endpoints.ask(async (connection) => {
-        try {
-          return { rows: await connection.rows<Row>(statement, parameters, signal) };
-        } catch (error) {
-          if (!NOT_THERE.has(engineCode(error) ?? 0)) throw error;
-          return { error };
-        }
-      });
-      if ('error' in answer) throw answer.error;
-      return answer.rows;
-    },
-    async *stream(statement: string, streamed: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+    rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
+      ask((connection) => connection.rows<Row>(statement, parameters, signal)),
+    bytes: (statement: string, asked: EngineAnswerOptions) => ask((connection) => connection.bytes(statement, asked)),
+    async *stream(statement: string, streamed: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
       const connection = await endpoints.ask(async (each) => each);
       yield* connection.stream(statement, streamed);
     },

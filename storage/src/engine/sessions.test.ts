@@ -29,16 +29,16 @@ const drained = async (statement: string, parameters: Record<string, string> = {
 const LONG = { other: 'x'.repeat(20_000) };
 
 test('nobody can name the value of a question before, also when one between them failed', async () => {
-  await sessions.query('SELECT {secret:String}', { secret: 'mine' });
-  await expect(sessions.query('SELECT {other:String}', LONG)).rejects.toThrow();
+  await sessions.query('SELECT {secret:String}', { parameters: { secret: 'mine' } });
+  await expect(sessions.query('SELECT {other:String}', { parameters: LONG })).rejects.toThrow();
   await expect(sessions.query('SELECT {secret:String}')).rejects.toThrow(/secret/);
 
   expect(await drained('SELECT {secret:String}', { secret: 'mine' })).toBe('mine\n');
   await expect(drained('SELECT {other:String}', LONG)).rejects.toThrow();
   await expect(drained('SELECT {secret:String}')).rejects.toThrow(/secret/);
 
-  await sessions.query('SELECT {secret:String}', { secret: 'mine' });
-  await sessions.query('SELECT {another:String}', { another: 'theirs' });
+  await sessions.query('SELECT {secret:String}', { parameters: { secret: 'mine' } });
+  await sessions.query('SELECT {another:String}', { parameters: { another: 'theirs' } });
   expect(await drained('SELECT {secret:String}')).toBe('\n');
 });
 
@@ -61,12 +61,29 @@ test('what failed leaves nothing running, and its place to the next', async () =
 test('a session that knows many names is not used again, and the engine goes on', async () => {
   for (let round = 0; round < 3; round++) {
     const many = Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`p${round}_${index}`, 'v']));
-    await sessions.query(`SELECT {p${round}_0:String}`, many);
+    await sessions.query(`SELECT {p${round}_0:String}`, { parameters: many });
   }
   await sessions.query('CREATE TABLE IF NOT EXISTS kept (n UInt8) ENGINE = Memory');
-  await sessions.query(
-    'SELECT * FROM kept',
-    Object.fromEntries(Array.from({ length: 80 }, (_, at) => [`q${at}`, 'v'])),
-  );
+  await sessions.query('SELECT * FROM kept', {
+    parameters: Object.fromEntries(Array.from({ length: 80 }, (_, at) => [`q${at}`, 'v'])),
+  });
   await sessions.query('SELECT * FROM kept');
+});
+
+test('what a statement computes before its first row holds nobody up', async () => {
+  const heavy = 'SELECT (SELECT sum(sipHash64(number)) FROM numbers(60000000))';
+  const turns = async (work: () => Promise<unknown>): Promise<{ longestMs: number; ms: number }> => {
+    const begun = performance.now();
+    let [last, longestMs] = [begun, 0];
+    const timer = setInterval(() => {
+      longestMs = Math.max(longestMs, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    await work().finally(() => clearInterval(timer));
+    return { longestMs: Math.max(longestMs, performance.now() - last), ms: performance.now() - begun };
+  };
+  for (const work of [() => sessions.query(heavy), () => drained(heavy)]) {
+    const { longestMs, ms } = await turns(work);
+    expect(longestMs).toBeLessThan(ms / 2);
+  }
 });

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from '@millrace/core';
 import { type ChdbResult, drainPending, Session } from 'chdb';
-import { bindingStatement } from './binding.ts';
-import type { EngineStreamOptions, QueryParameters } from './engine.ts';
-import { formatted } from './formatted.ts';
+import { bindingStatement, literal } from './binding.ts';
+import type { EngineAnswerOptions } from './engine.ts';
+import { makeFifo, throughFifo } from './fifo.ts';
 
 /** One connection to the embedded engine: its own current database and parameters. */
 interface Lane {
@@ -12,6 +14,8 @@ interface Lane {
   /** Names of parameters that it has values of. */
   readonly held: Set<string>;
   readonly number: number;
+  /** The pipe that its streamed answers come through, once there was one. */
+  fifo: string | null;
 }
 
 /** Names come from our own statements and from a tenant's: a session that knows too many is not used again. */
@@ -34,7 +38,7 @@ export class Sessions {
   constructor(directory: string, spool: string, first: Session) {
     this.#directory = directory;
     this.#spool = spool;
-    this.#free.push({ session: first, held: new Set(), number: this.#made++ });
+    this.#free.push({ session: first, held: new Set(), number: this.#made++, fifo: null });
   }
 
   /** Those that are opened from now on start in it, and those that are free. */
@@ -56,13 +60,15 @@ export class Sessions {
     }
   }
 
-  async query(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<ChdbResult> {
+  /** The whole answer.  @param options of a statement that answers nothing the format does not matter */
+  async query(statement: string, options: Partial<EngineAnswerOptions> = {}): Promise<ChdbResult> {
+    const { format = 'JSONEachRow', parameters, signal } = options;
     signal?.throwIfAborted();
     return this.with(async ({ session, held }) => {
       const binding = bindingStatement(parameters ?? {}, held);
       const mark = signal === undefined ? '' : markOf();
       const whole = `${binding === null ? '' : `${binding}; `}${mark}${statement}`;
-      const answer = session.queryAsync(whole, { format: 'JSONEachRow' });
+      const answer = session.queryAsync(whole, { format });
       if (signal === undefined) return answer;
       let settled = false;
       const kill = (): void => void this.#kill(mark, () => settled);
@@ -79,7 +85,9 @@ export class Sessions {
     });
   }
 
-  async *stream(statement: string, { format, parameters, signal }: EngineStreamOptions): AsyncGenerator<Uint8Array> {
+  /** The answer as it comes, in one document of the format. The engine writes it to a pipe: its own streams begin on the thread
+   *  that asks, which would stand still while a subquery is computed, and make of each block a document of its own. */
+  async *stream(statement: string, { format, parameters, signal }: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
     const own = new AbortController();
     const lane = await this.#take();
@@ -92,14 +100,16 @@ export class Sessions {
     own.signal.addEventListener('abort', kill, { once: true });
     this.#running.add(own);
     try {
-      const binding = bindingStatement(parameters ?? {}, lane.held);
-      if (binding !== null) await lane.session.queryAsync(binding);
+      lane.fifo ??= await this.#fifo();
+      const { fifo, session, held } = lane;
+      const binding = bindingStatement(parameters ?? {}, held);
+      const into = `INSERT INTO FUNCTION file(${literal(fifo)}, '${format}') ${mark}${statement}`;
       if (signal?.aborted) end();
       own.signal.throwIfAborted();
-      const parts = formatted(lane.session, mark + statement, format, this.#spool, kill);
-      for await (const part of parts) {
+      const write = () => session.queryAsync(binding === null ? into : `${binding}; ${into}`);
+      for await (const part of throughFifo(fifo, write, kill)) {
         own.signal.throwIfAborted();
-        if (part.length > 0) yield part;
+        yield part;
         own.signal.throwIfAborted();
       }
       whole = true;
@@ -112,6 +122,11 @@ export class Sessions {
       this.#running.delete(own);
       await this.#give(lane, whole);
     }
+  }
+  async #fifo(): Promise<string> {
+    const path = resolve(this.#spool, `${randomUUID()}.fifo`);
+    await makeFifo(path);
+    return path;
   }
 
   /** Ends what runs and waits for it. */
@@ -136,7 +151,7 @@ export class Sessions {
       session.close();
       throw error;
     }
-    return { session, held: new Set(), number };
+    return { session, held: new Set(), number, fifo: null };
   }
   /** Only one whose statement came to its end is used again: another holds what is left of it in the engine, may give that to
    *  who asks next, and may know values that nobody counts.
@@ -144,7 +159,10 @@ export class Sessions {
   async #give(lane: Lane, whole: boolean): Promise<void> {
     const isGood = whole && lane.held.size <= HELD_MAX;
     const next = isGood || this.#closed ? lane : await this.#open(lane.number).catch(() => null);
-    if (next !== lane) lane.session.close();
+    if (next !== lane) {
+      lane.session.close();
+      if (lane.fifo !== null) await rm(lane.fifo, { force: true });
+    }
     if (this.#closed) next?.session.close();
     else if (next !== null) this.#free.push(next);
   }

@@ -19,11 +19,9 @@ export async function readLatest(
   const { org, limit } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
   const { statement, parameters } = planLatest(query, time);
-  const parts: Uint8Array[] = [];
   const options = { format: LINES, org, limits: { resultBytesMax: PAGE_BYTES_MAX } };
-  for await (const part of asker.stream('latest', statement, parameters, signal ? { ...options, signal } : options))
-    parts.push(part);
-  return pageOf(Buffer.concat(parts), limit);
+  const bytes = await asker.bytes('latest', statement, parameters, signal ? { ...options, signal } : options);
+  return pageOf(bytes, limit);
 }
 
 /** All that comes from outside is a parameter.  @throws StoreError STORE_QUERY_INVALID */
@@ -42,20 +40,18 @@ export function planLatest(
     after.push('channel >= {after0:String}');
     after.push(`(${SERIES}) > (${values.map((_, index) => `{after${index}:String}`).join(', ')})`);
   }
-  // As the view `latest`, which knows of no condition before it groups.
-  const line = `WITH newest.1 AS unit, newest.2 AS kind, newest.3 AS value, newest.4 AS string_value, newest.5 AS bool_value,
-  newest.6 AS data_value, newest.7 AS sum SELECT ${readingLine(time, false)} AS line`;
-  const statement = `SELECT line FROM (${line} FROM (
-  SELECT ${SERIES}, max(time) AS at, argMax((unit, kind, value, string_value, bool_value, data_value, sum), time) AS newest
-  FROM (
-    SELECT ${SERIES}, unit, last_time AS time, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
+  // As the view `latest`, which knows of no condition before it groups. Sorted, the newest is the first: an argMax of so many
+  // columns costs twice as much.
+  const statement = `SELECT line FROM (SELECT ${readingLine(time, false)} AS line FROM (
+  SELECT * FROM (
+    SELECT ${SERIES}, unit, last_time AS at, 'number' AS kind, toNullable(finalizeAggregation(last)) AS value,
       '' AS string_value, NULL::Nullable(Bool) AS bool_value, '' AS data_value, NULL::Nullable(Float64) AS sum
     FROM rollups WHERE ${[...ofNumbers.where, 'rollups.width = 0', ...after].join(' AND ')}
     UNION ALL
-    SELECT ${SERIES}, unit, time, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
+    SELECT ${SERIES}, unit, time AS at, kind::String AS kind, NULL::Nullable(Float64) AS value, string_value, bool_value,
       data_value, sum
     FROM latest_others WHERE ${[...ofOthers.where, ...after].join(' AND ')}
-  ) GROUP BY ${SERIES} ORDER BY ${SERIES} LIMIT ${query.limit + 1}
+  ) ORDER BY ${SERIES}, at DESC LIMIT 1 BY ${SERIES} LIMIT ${query.limit + 1}
 ) ${LINES_SETTINGS})`;
   return { statement, parameters };
 }

@@ -1,6 +1,6 @@
 import { type AnswerBytes, type Histogram, type Metrics, StoreError } from '@millrace/core';
 import type { Engine, QueryParameters } from '../engine/engine.ts';
-import { type QueryLimit, queryError, tooExpensive } from '../engine/errors.ts';
+import { engineCode, type QueryLimit, queryError, tooExpensive } from '../engine/errors.ts';
 import { FORMAT_SETTINGS, type QueryLimits, settingsOf, type Urgency } from '../engine/limits.ts';
 import type { Leave, Turnstile } from '../engine/turnstile.ts';
 
@@ -57,7 +57,11 @@ const EXACT =
 /** A streamed answer holds its place so long at most, whoever reads. @units s */
 const HELD_SECONDS_MAX = 86_400;
 
-type Asked = Pick<Engine, 'querySettings' | 'rows' | 'stream'>;
+/** What a statement says that has more rows than it may. */
+const TOO_MANY_ROWS = 'more rows than may be answered';
+const THROW_IF = 395;
+
+type Asked = Pick<Engine, 'querySettings' | 'rows' | 'bytes' | 'stream'>;
 
 /** Asks the engine within limits: so many at a time, so long, so much memory. */
 export class Asker {
@@ -79,26 +83,50 @@ export class Asker {
   }
 
   /** @throws StoreError STORE_QUERY_TOO_EXPENSIVE, STORE_QUERY_INVALID, STORE_UNREACHABLE; the signal's reason */
-  async ask<Row>(
+  ask<Row>(
     question: Question,
     statement: string,
     parameters: QueryParameters = {},
-    { org, signal, urgency = 'interactive', limits, exact = false }: AskOptions = {},
+    { exact = false, ...options }: AskOptions = {},
   ): Promise<Row[]> {
+    return this.#whole(question, options, exact ? EXACT : '', (settings) =>
+      this.#engine.rows<Row>(`${statement} ${settings}`, parameters, options.signal),
+    );
+  }
+
+  /** A whole answer in the bytes of a format: of what is bounded, sooner than `stream`.  @throws as `ask` */
+  bytes(
+    question: Question,
+    statement: string,
+    parameters: QueryParameters,
+    { format, ...options }: AskStreamOptions,
+  ): Promise<Uint8Array> {
+    const asked = { format, parameters, ...(options.signal === undefined ? {} : { signal: options.signal }) };
+    return this.#whole(question, options, FORMAT_SETTINGS[format] ?? '', (settings) =>
+      this.#engine.bytes(`${statement} ${settings}`, asked),
+    );
+  }
+
+  #whole<T>(
+    question: Question,
+    { org, signal, urgency = 'interactive', limits }: AskOptions,
+    more: string,
+    asked: (settings: string) => Promise<T>,
+  ): Promise<T> {
     const within = this.#within(urgency, limits);
     const { resultBytesMax } = within;
     const settings = [
       settingsOf(within, within.secondsMax, urgency),
       this.#engine.querySettings,
       resultBytesMax === undefined ? '' : `, max_result_bytes=${resultBytesMax}, result_overflow_mode='throw'`,
-      exact ? EXACT : '',
+      more,
     ].join('');
-    const work = async (): Promise<Row[]> => {
+    const work = async (): Promise<T> => {
       const end = this.#seconds.startTimer({ question });
       try {
-        const rows = await this.#engine.rows<Row>(`${statement} ${settings}`, parameters, signal);
+        const answer = await asked(settings);
         end({ outcome: 'ok' });
-        return rows;
+        return answer;
       } catch (cause) {
         if (signal?.aborted) {
           end({ outcome: 'aborted' });
@@ -156,7 +184,7 @@ export class Asker {
       leave = await this.#places[urgency].enter(org, own.signal);
       end = this.#seconds.startTimer({ question });
       const answer = this.#engine
-        .stream(`${statement} ${settings}`, { format, parameters, signal: own.signal })
+        .stream(`${rowsBounded(statement, within)} ${settings}`, { format, parameters, signal: own.signal })
         [Symbol.asyncIterator]();
       // Nobody may ever ask for more: the place is not theirs any longer.
       const drop = (): void => void answer.return?.().then(leave ?? undefined, leave ?? undefined);
@@ -194,7 +222,9 @@ export class Asker {
     } catch (cause) {
       const known = own.signal.aborted ? own.signal.reason : cause;
       if (own.signal.aborted && !(known instanceof StoreError)) throw known;
-      const error = queryError(known, question, within);
+      const error = isTooManyRows(known)
+        ? tooExpensive(question, 'result', within.resultRowsMax, known)
+        : queryError(known, question, within);
       outcome = error.code;
       throw error;
     } finally {
@@ -210,3 +240,12 @@ export class Asker {
     return { secondsMax, bytesMax, ...limits };
   }
 }
+
+/** An engine that writes its answer somewhere does not count the rows of it. */
+function rowsBounded(statement: string, { resultRowsMax }: QueryLimits): string {
+  if (resultRowsMax === undefined) return statement;
+  return `SELECT * FROM (SELECT * FROM (${statement}) LIMIT ${resultRowsMax + 1})
+WHERE throwIf(rowNumberInAllBlocks() >= ${resultRowsMax}, '${TOO_MANY_ROWS}') = 0`;
+}
+const isTooManyRows = (error: unknown): boolean =>
+  error instanceof Error && engineCode(error) === THROW_IF && error.message.includes(TOO_MANY_ROWS);

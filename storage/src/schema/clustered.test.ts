@@ -90,6 +90,18 @@ test('fills a shard’s rollups from the shard’s own readings, and asks for th
   expect(latest).not.toContain('_local');
 });
 
+test('changes a shard’s view in its place, and views over all shards as a whole', () => {
+  expect(clustered('ALTER TABLE rollups_view MODIFY QUERY\nSELECT 1 FROM (SELECT 1 FROM readings)', place)).toEqual([
+    "ALTER TABLE millrace.rollups_view ON CLUSTER 'fleet-1' MODIFY QUERY\nSELECT 1 FROM (SELECT 1 FROM millrace.readings_local)",
+  ]);
+  expect(clustered('RENAME TABLE IF EXISTS a_view TO b_view, b_view TO a_view', place)).toEqual([
+    "RENAME TABLE IF EXISTS millrace.a_view TO millrace.b_view, millrace.b_view TO millrace.a_view ON CLUSTER 'fleet-1'",
+  ]);
+  expect(clustered('CREATE OR REPLACE VIEW readings_1m AS SELECT 1 FROM rollups', place)).toEqual([
+    "CREATE OR REPLACE VIEW millrace.readings_1m ON CLUSTER 'fleet-1' AS SELECT 1 FROM millrace.rollups",
+  ]);
+});
+
 test('tells all servers the same of the schema, shards or not', () => {
   for (const name of ['schema_migrations', 'schema_leases']) {
     const statement = CLUSTER.find((each) => each.includes(`millrace.${name} `));

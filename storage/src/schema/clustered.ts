@@ -17,6 +17,7 @@ export const localTable = (name: string): string => (ON_EVERY_SERVER.test(name) 
 const CREATE_TABLE = /^CREATE TABLE IF NOT EXISTS (\w+) \(/;
 const CREATE_VIEW = /^CREATE (OR REPLACE VIEW|VIEW IF NOT EXISTS) (\w+) AS\b/;
 const CREATE_MATERIALIZED_VIEW = /^CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+) TO (\w+) AS\b/;
+const RENAME_VIEWS = /^RENAME TABLE (IF EXISTS )?(\w+_view TO \w+_view(?:, \w+_view TO \w+_view)*)$/;
 const MODIFY_QUERY = /^ALTER TABLE (\w+) MODIFY QUERY\b/;
 const ALTER_TABLE = /^ALTER TABLE (\w+) (.*)$/s;
 const TRUNCATE_TABLE = /^TRUNCATE TABLE (\w+)$/;
@@ -68,7 +69,7 @@ export function clustered(statement: string, place: ClusterPlace): string[] {
         .replaceAll(FROM_TABLE, (_, name: string) => `FROM ${database}.${name}`),
     ];
 
-  // A materialized view is each server's own.
+  // Materialized views are each server’s own.
   const modified = MODIFY_QUERY.exec(text);
   if (modified?.[1] !== undefined)
     return [
@@ -76,6 +77,10 @@ export function clustered(statement: string, place: ClusterPlace): string[] {
         .replace(MODIFY_QUERY, `ALTER TABLE ${database}.${modified[1]} ${on} MODIFY QUERY`)
         .replaceAll(FROM_TABLE, (_, name: string) => `FROM ${database}.${localTable(name)}`),
     ];
+
+  const renamed = RENAME_VIEWS.exec(text);
+  if (renamed?.[2] !== undefined)
+    return [`RENAME TABLE ${renamed[1] ?? ''}${renamed[2].replaceAll(/\w+_view/g, `${database}.$&`)} ${on}`];
 
   const altered = ALTER_TABLE.exec(text);
   if (altered?.[1] !== undefined && altered[2] !== undefined) {

@@ -27,6 +27,7 @@ const FORMATS: Readonly<Record<SqlFormat, string>> = {
   arrow: 'ArrowStream',
   parquet: 'Parquet',
 };
+const ROWS_FORMAT = 'JSONCompactEachRowWithNamesAndTypes';
 /** What a statement may take while it is looked at, over tables without rows: what it makes of constants is made here. */
 const lookLimits = ({ seconds, memoryBytes }: SqlLimits): Partial<QueryLimits> => ({
   secondsMax: Math.min(20, seconds),
@@ -92,12 +93,12 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
     }
   };
 
-  const bytesOf = async (
+  /** The text that runs. */
+  const textOf = async (
     asked: SqlStatement,
     { statement, tables, narrowing }: Checked,
-    format: string,
-  ): Promise<AsyncIterable<Uint8Array> | SqlRefused> => {
-    const { org, parameters, limits, signal } = asked;
+  ): Promise<string | SqlRefused> => {
+    const { org } = asked;
     if (!isUuid(org)) throw new TypeError('an org is a UUID');
     const inventory = new Map<SqlTable, string>();
     for (const table of tables) {
@@ -111,17 +112,16 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
       inventory.set(table, rows);
     }
     // The plan over the org's rows would tell how many of others' lie beside them.
-    const text = statement.isExplain
+    return statement.isExplain
       ? `SELECT explain FROM (EXPLAIN ${emptyTables(tables)}SELECT * FROM (${statement.text})) UNION ALL SELECT arrayJoin(${readAs(tables, narrowing)}) AS explain`
       : `${orgTables(tables, { database, org, narrowing, inventory })}SELECT * FROM (${statement.text})`;
-    const asker = await guests();
-    return asker.stream('sql', text, parameters, {
-      format,
-      org,
-      limits: limitsOf(limits, tables),
-      ...(signal === undefined ? {} : { signal }),
-    });
   };
+  const optionsOf = ({ org, limits, signal }: SqlStatement, { tables }: Checked, format: string) => ({
+    format,
+    org,
+    limits: limitsOf(limits, tables),
+    ...(signal === undefined ? {} : { signal }),
+  });
 
   return {
     schema,
@@ -137,11 +137,11 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
       if ('kind' in checked) return checked;
       try {
         const begunMs = performance.now();
-        const bytes = await bytesOf(asked, checked, 'JSONCompactEachRowWithNamesAndTypes');
-        if ('kind' in bytes) return bytes;
-        const parts: Uint8Array[] = [];
-        for await (const part of bytes) parts.push(part);
-        return answerOf(Buffer.concat(parts).toString('utf8'), (performance.now() - begunMs) / 1_000);
+        const text = await textOf(asked, checked);
+        if (typeof text !== 'string') return text;
+        const asker = await guests();
+        const bytes = await asker.bytes('sql', text, asked.parameters, optionsOf(asked, checked, ROWS_FORMAT));
+        return answerOf(Buffer.from(bytes).toString('utf8'), (performance.now() - begunMs) / 1_000);
       } catch (error) {
         return ranInto(error);
       }
@@ -149,8 +149,10 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
     async stream(asked, format): Promise<SqlStream | SqlRefused> {
       const checked = await check(asked);
       if ('kind' in checked) return checked;
-      const bytes = await bytesOf(asked, checked, FORMATS[format]);
-      if ('kind' in bytes) return bytes;
+      const text = await textOf(asked, checked);
+      if (typeof text !== 'string') return text;
+      const asker = await guests();
+      const bytes = asker.stream('sql', text, asked.parameters, optionsOf(asked, checked, FORMATS[format]));
       // What fails at once is an answer; later, it breaks the stream.
       const parts = bytes[Symbol.asyncIterator]();
       try {

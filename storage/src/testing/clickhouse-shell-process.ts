@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { drainPending, Session } from 'chdb';
 import { literal } from '../engine/binding.ts';
-import { formatted } from '../engine/formatted.ts';
+import { makeFifo, throughFifo } from '../engine/fifo.ts';
 import { clusterConfig, type PlayedCluster, playedDatabase, playedStatements } from './played-cluster.ts';
 
 /** The program behind `startClickHouseShell`. @shape argv: directory, ports, what it plays of a cluster as JSON */
@@ -115,7 +115,16 @@ async function run(
   // Who wants to hear of progress reads what comes as it comes.
   if (url.searchParams.has('send_progress_in_http_headers')) {
     const [, plain = told, named = format] = /^(.*)\sFORMAT (\w+)\s*$/s.exec(told) ?? [];
-    return { parts: formatted(session, plain, named, spool, () => void kill(markOf(id))) };
+    const path = join(spool, `${randomBytes(8).toString('hex')}.fifo`);
+    await makeFifo(path);
+    const into = `INSERT INTO FUNCTION file(${literal(path)}, '${named}') ${plain}`;
+    return {
+      parts: throughFifo(
+        path,
+        () => session.queryAsync(into).finally(() => rm(path, { force: true })),
+        () => void kill(markOf(id)),
+      ),
+    };
   }
   const answer = await session.queryAsync(told, { format });
   return { bytes: answer.bytes(), rowsRead: answer.rowsRead };
