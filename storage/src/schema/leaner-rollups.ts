@@ -48,6 +48,7 @@ FROM (
     rollupView('readings_1m', 60),
     rollupView('readings_1h', 3_600),
     `ALTER TABLE rollups UPDATE first = arrayReduce('argMinState', []::Array(Float64), []::Array(DateTime64(9, 'UTC'))),
-  last = ${NO_LAST}, last_time = ${NO_TIME}, last_received = ${hourOf('last_received')} WHERE width > 0`,
+  last = ${NO_LAST}, last_time = ${NO_TIME}, last_received = ${hourOf('last_received')} WHERE width > 0
+  SETTINGS mutations_sync = 0`,
   ],
 };
