@@ -74,7 +74,9 @@ async function* tables(
     clears = false,
   ): AsyncGenerator<SnapshotTable> {
     const columns = await columnsOf(engine, name);
-    const selected = columns.map((column) => replaced[column] ?? `t.${quote(column)}`).join(', ');
+    const selected = columns
+      .map((column) => `${replaced[column] ?? `t.${quote(column)}`} AS ${quote(column)}`)
+      .join(', ');
     const of = MONTHS[name] === undefined ? '' : ` AND ${MONTHS[name]} = ${part}`;
     const rows = engine.stream(`SELECT ${selected} FROM ${name} AS t ${final} WHERE ${condition}${of} ${SETTINGS}`, {
       format: 'TabSeparated',
