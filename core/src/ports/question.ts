@@ -110,21 +110,21 @@ export interface SeriesPoint {
   readonly timeNs: string;
   readonly values: readonly (number | null | readonly (readonly [number, number, number])[])[];
 }
-export interface Series {
+export interface Series<Points = readonly SeriesPoint[]> {
   /** Those fields that the series was not brought together over. */
   readonly channel?: string;
   readonly publisher?: string;
   readonly name?: string;
   readonly subtopic?: string;
   readonly unit?: string;
-  readonly points: readonly SeriesPoint[];
+  readonly points: Points;
   /** Whether `limit` left points out. */
   readonly cut: boolean;
 }
-export interface SeriesAnswer {
+export interface SeriesAnswer<Points = readonly SeriesPoint[]> {
   /** Names of the values of a point: aggregations, or `value`. */
   readonly columns: readonly string[];
-  readonly series: readonly Series[];
+  readonly series: readonly Series<Points>[];
   /** Whether `seriesMax` left series out. */
   readonly cut: boolean;
   /** What it was answered from. */

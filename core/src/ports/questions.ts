@@ -4,6 +4,7 @@ import type {
   ReadingsSelection,
   RowsQuestion,
   SeriesAnswer,
+  SeriesPoint,
   SeriesQuestion,
 } from './question.ts';
 
@@ -50,6 +51,12 @@ export interface Slice {
 export interface Questions {
   /** In memory: of what is more than about a million values, it is refused. */
   series(question: SeriesQuestion, options?: SeriesOptions): Promise<SeriesAnswer>;
+  /** The same with its points as JSON text, `[time,value…],[time,value…]`, as the engine wrote them; null for numbers that
+   *  JSON does not know. Where the answer is made here (`fill`, histograms), its points come as they are. */
+  seriesText(
+    question: SeriesQuestion,
+    options?: SeriesOptions & Pick<StreamOptions, 'time'>,
+  ): Promise<SeriesAnswer<string | readonly SeriesPoint[]>>;
   /** The same as rows of (series fields, time, columns…), ordered by series and time. */
   seriesRows(question: SeriesQuestion, options: StreamOptions): AnswerBytes;
   rows(question: RowsQuestion, options: StreamOptions): AnswerBytes;

@@ -110,11 +110,9 @@ async function ask(
       );
     const { kind, question } = questionOf(body, scope, true);
     if (kind !== 'series') throw new TypeError('JSON is of series');
-    return seriesAnswer(
-      await plane.questions.series(question, { signal: call.request.signal }),
-      scope.leftOut,
-      body.time ?? 's',
-    );
+    const { time = 's' } = body;
+    const answer = await plane.questions.seriesText(question, { signal: call.request.signal, time });
+    return seriesAnswer(answer, scope.leftOut, time);
   }
   const { kind, question } = questionOf(body, scope);
   const options = {

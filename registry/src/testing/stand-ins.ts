@@ -144,6 +144,10 @@ export class StandInStore implements ReadingsStore {
       this.question = question;
       return this.series;
     },
+    seriesText: async (question) => {
+      this.question = question;
+      return this.series;
+    },
     seriesRows: (question, options) => this.#stream({ ...question, options }),
     rows: (question, options) => this.#stream({ ...question, options }),
     latest: async (query) => {

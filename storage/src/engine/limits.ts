@@ -36,6 +36,9 @@ export const FORMAT_SETTINGS: Readonly<Record<string, string>> = {
   // What a number of JSON cannot hold is text.
   JSONCompactEachRowWithNamesAndTypes:
     ', output_format_json_quote_64bit_integers=1, output_format_json_quote_denormals=1, output_format_json_quote_decimals=1, output_format_json_validate_utf8=1',
+  // As they are in the answer: null for what JSON does not know.
+  JSONCompactEachRow:
+    ', output_format_json_quote_64bit_integers=0, output_format_json_quote_denormals=0, output_format_json_named_tuples_as_objects=0',
   // Nothing stands for nothing, and times are RFC 3339.
   CSVWithNames: ", format_csv_null_representation='', date_time_output_format='iso'",
   // Many readers of Arrow know no compression inside; HTTP's own does it as well.

@@ -34,7 +34,8 @@ const binned = '(isNotNull(v) AND v >= {bin_low:Float64} AND v <= {bin_high:Floa
 const bin = `if({bin_high:Float64} > {bin_low:Float64}, toUInt32(least(toFloat64({bins:UInt32} - 1),
   floor((if(${binned}, assumeNotNull(v), {bin_low:Float64}) - {bin_low:Float64}) * {bins:UInt32} / ({bin_high:Float64} - {bin_low:Float64})))), 0)`;
 
-const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}`>, Aggregate>> = {
+/** Without quantiles. */
+const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}` | 'median'>, Aggregate>> = {
   min: { sql: 'min(v)', needs: 'value' },
   max: { sql: 'max(v)', needs: 'value' },
   avg: { sql: 'avg(v)', needs: 'value' },
@@ -43,8 +44,6 @@ const AGGREGATES: Readonly<Record<Exclude<Aggregation, `p${number}`>, Aggregate>
   count: { sql: 'count()', needs: 'value' },
   first: { sql: first, needs: 'position' },
   last: { sql: last, needs: 'position' },
-  /** The middle one, or the mean of the two. */
-  median: { sql: 'quantileExactInclusive(0.5)(v)', needs: 'value' },
   /** Of a sample: by n − 1; a single number has none. */
   stddev: { sql: 'if(count(v) < 2, NULL, stddevSampStable(v))', needs: 'value' },
   variance: { sql: 'if(count(v) < 2, NULL, varSampStable(v))', needs: 'value' },
@@ -73,10 +72,22 @@ export const AHEAD = ahead;
 export const PAST = 'if(isNull(pv) OR pns >= b, 0, ns - b)';
 
 /** @throws StoreError STORE_QUERY_INVALID */
-export function aggregateOf(aggregation: Aggregation): Aggregate {
-  if (Object.hasOwn(AGGREGATES, aggregation)) return AGGREGATES[aggregation as keyof typeof AGGREGATES];
+export function aggregatesOf(aggregations: readonly Aggregation[]): Aggregate[] {
+  const levels = aggregations.map((aggregation) => levelOf(aggregation));
+  const asked = levels.filter((level) => level !== null);
+  let count = 0;
+  return aggregations.map((aggregation, index) => {
+    if (levels[index] === null) return AGGREGATES[aggregation as keyof typeof AGGREGATES];
+    // Between two numbers linearly, as PERCENTILE_CONT. Of several the numbers are sorted once.
+    return { sql: `quantilesExactInclusive(${asked.join(', ')})(v)[${++count}]`, needs: 'value' };
+  });
+}
+
+/** What part of the numbers lies below: 0 to 1; null: it is no quantile. */
+function levelOf(aggregation: Aggregation): number | null {
+  if (aggregation === 'median') return 0.5;
+  if (Object.hasOwn(AGGREGATES, aggregation)) return null;
   const percent = /^p(\d{1,3}(?:\.\d{1,6})?)$/.exec(aggregation)?.[1];
   if (percent === undefined || Number(percent) > 100) throw invalid('an aggregation is not known');
-  // Between two numbers linearly, as PERCENTILE_CONT.
-  return { sql: `quantileExactInclusive(${Number(percent) / 100})(v)`, needs: 'value' };
+  return Number(percent) / 100;
 }

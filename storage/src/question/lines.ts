@@ -1,6 +1,6 @@
 import type { StreamOptions } from '@millrace/core';
 
-type TimeFormat = NonNullable<StreamOptions['time']>;
+export type TimeFormat = NonNullable<StreamOptions['time']>;
 
 /** Whole units of so many ns since 1970, rounded down also before it. */
 const floored = (ns: string, per: number): string => `intDiv(${ns} - positiveModulo(${ns}, ${per}), ${per})`;

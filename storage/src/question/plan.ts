@@ -1,9 +1,21 @@
 import { type SeriesField, type SeriesQuestion, seriesFields } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
-import { AHEAD, aggregateOf, PAST } from './aggregates.ts';
+import { AHEAD, aggregatesOf, PAST } from './aggregates.ts';
 import { type Buckets, bucketsOf } from './buckets.ts';
 import { invalid, selectReadings } from './selection.ts';
 import { unitsTo } from './units.ts';
+
+/** A SELECT by its parts, so that who needs its columns in another order adds no level to it. */
+export interface Points {
+  /** With a space at its end, or empty. */
+  readonly with: string;
+  /** Expressions by their names. */
+  readonly columns: Readonly<Record<string, string>>;
+  /** FROM, and what follows it. */
+  readonly from: string;
+}
+export const textOf = (points: Points, names: readonly string[] = Object.keys(points.columns)): string =>
+  `${points.with}SELECT ${names.map((name) => `${points.columns[name]} AS ${name}`).join(', ')} ${points.from}`;
 
 /** A statement for points, one a row. What the engine takes to plan it grows with its levels: most questions ask for less
  *  time than that, so it has few.
@@ -18,9 +30,11 @@ export interface SeriesPlan {
   readonly fixed: Fixed;
   /** Names of `a0`, `a1`… */
   readonly columns: readonly string[];
-  readonly points: string;
+  readonly points: Points;
   /** What points of a series are sorted by. */
   readonly order: readonly string[];
+  /** Whether the statement sorts and limits them itself. */
+  readonly isSorted?: boolean;
   readonly buckets: Buckets;
   readonly parameters: QueryParameters;
 }
@@ -78,33 +92,41 @@ export function planReadings(question: SeriesQuestion, why: string, more: QueryP
     buckets,
     parameters: { ...parameters, ...buckets.parameters, ...unit.parameters, ...more },
   };
-  const labels = free.map((key) => `readings.${key} AS k_${key}`);
+  const labels = Object.fromEntries(free.map((key) => [`k_${key}`, `readings.${key}`]));
   const from = (also: readonly string[]): string => `FROM readings WHERE ${[...where, ...also].join(' AND ')}`;
   const ns = 'toUnixTimestamp64Nano(readings.time) AS ns';
-  const position = ['readings.log_partition AS lp', 'readings.log_offset AS lo', 'readings.`index` AS li'];
+  const position = { lp: 'readings.log_partition', lo: 'readings.log_offset', li: 'readings.`index`' };
+  const isUnknown = (each: string): { unknown?: string } => (unknown.length === 0 ? {} : { unknown: each });
 
   if (aggregations.length === 0) {
     const value = unit.of('assumeNotNull(readings.value)');
     if (question.thin !== undefined) {
-      const point = `largestTriangleThreeBuckets(${question.thin})(${THIN_TIME}, ${value})`;
-      const grouped = [...labels, ...unknown.map((each) => `max(${each}) AS unknown`), `arrayJoin(${point}) AS point`];
-      const points = `SELECT ${[...columns, ...unknown.map(() => 'unknown'), 'toInt64(point.1) * 1000 AS b', 'point.2 AS a0'].join(', ')}
-FROM (WITH ${ns} SELECT ${grouped.join(', ')} ${from([FINITE])}${groupedBy(columns)})`;
+      const point = `arrayJoin(largestTriangleThreeBuckets(${question.thin})(${THIN_TIME}, ${value}))`;
+      const shown = { ...labels, b: 'toInt64(point.1) * 1000', ...isUnknown(`max(${unit.unknown})`), a0: 'point.2' };
+      const points = {
+        with: `WITH ${ns}, ${point} AS point `,
+        columns: shown,
+        from: `${from([FINITE])}${groupedBy(columns)}`,
+      };
       return { ...planned, columns: ['value'], order: ['b'], points };
     }
     const order = ['b', 'lp', 'lo', 'li'];
-    const shown = [
-      ...labels,
-      'toUnixTimestamp64Nano(readings.time) AS b',
-      ...unknown.map((each) => `${each} AS unknown`),
-    ];
     const sorted = [...columns, ...order.map((column) => `${column} ${question.direction}`)].join(', ');
-    const points = `SELECT ${[...shown, `${value} AS a0`, ...position].join(', ')}
-${from([IS_NUMBER])} ORDER BY ${sorted} LIMIT ${question.limit + 1}${columns.length === 0 ? '' : ` BY ${columns.join(', ')}`}`;
-    return { ...planned, columns: ['value'], order, points };
+    const points = {
+      with: '',
+      columns: {
+        ...labels,
+        b: 'toUnixTimestamp64Nano(readings.time)',
+        ...isUnknown(unit.unknown),
+        a0: value,
+        ...position,
+      },
+      from: `${from([IS_NUMBER])} ORDER BY ${sorted} LIMIT ${question.limit + 1}${columns.length === 0 ? '' : ` BY ${columns.join(', ')}`}`,
+    };
+    return { ...planned, columns: ['value'], order, isSorted: true, points };
   }
 
-  const aggregates = aggregations.map((aggregation) => aggregateOf(aggregation));
+  const aggregates = aggregatesOf(aggregations);
   const neighbours = aggregates.some(({ needs }) => needs === 'neighbours');
   const counts = aggregations.includes('count');
   const raw = counts
@@ -113,21 +135,36 @@ ${from([IS_NUMBER])} ORDER BY ${sorted} LIMIT ${question.limit + 1}${columns.len
       ? 'toNullable(assumeNotNull(readings.value))'
       : 'assumeNotNull(readings.value)';
   const also = counts ? [] : [IS_NUMBER, NOT_NAN];
-  const named = [ns, `${unit.of(raw)} AS v`, ...position];
-  const values = aggregates.map(({ sql }, index) => `${sql} AS a${index}`);
+  const places = Object.entries(position).map(([name, sql]) => `${sql} AS ${name}`);
+  const named = [ns, `${unit.of(raw)} AS v`, ...places];
+  const values = Object.fromEntries(aggregates.map(({ sql }, index) => [`a${index}`, sql]));
   const shown = { ...planned, columns: aggregations, order: ['b'] };
   if (!neighbours) {
     const bucketed = bucketedBy(buckets, columns, 'min(ns)');
-    const own = [...labels, bucketed.start, ...unknown.map((each) => `max(${each}) AS unknown`), ...values];
-    return { ...shown, points: `WITH ${named.join(', ')} SELECT ${own.join(', ')} ${from(also)}${bucketed.groupBy}` };
+    const points = {
+      with: `WITH ${named.join(', ')} `,
+      columns: { ...labels, b: bucketed.start, ...isUnknown(`max(${unit.unknown})`), ...values },
+      from: `${from(also)}${bucketed.groupBy}`,
+    };
+    return { ...shown, points };
   }
-  const read = [...labels, ...unknown.map((each) => `${each} AS u`), ...named];
+  const read = [
+    ...Object.entries(labels).map(([name, sql]) => `${sql} AS ${name}`),
+    ...unknown.map((each) => `${each} AS u`),
+    ...named,
+  ];
   const source = `SELECT *, ${buckets.start ?? 'toInt64(0)'} AS b FROM (SELECT ${read.join(', ')} ${from(also)})`;
   const rest = buckets.rest ?? 'toInt64(9223372036854775807)';
-  const bucketed = bucketedBy({ ...buckets, start: interval === undefined ? buckets.start : 'b' }, columns, 'min(ns)');
-  const own = [...columns, bucketed.start, ...unknown.map(() => 'max(u) AS unknown'), ...values];
+  const start = interval === undefined ? buckets.start : 'beside.b';
+  const bucketed = bucketedBy({ ...buckets, start }, columns, 'min(ns)');
+  const own = Object.fromEntries(columns.map((column) => [column, `beside.${column}`]));
   const beside = besides(source, columns, rest, interval !== undefined);
-  return { ...shown, points: `SELECT ${own.join(', ')} FROM (${beside})${bucketed.groupBy}` };
+  const points = {
+    with: '',
+    columns: { ...own, b: bucketed.start, ...isUnknown('max(u)'), ...values },
+    from: `FROM (${beside}) AS beside${bucketed.groupBy}`,
+  };
+  return { ...shown, points };
 }
 
 /** How points are put in buckets: `b`, and what rows are grouped by.
@@ -138,7 +175,7 @@ export function bucketedBy(
   first: string,
 ): { start: string; groupBy: string } {
   const cut = rest !== null;
-  return { start: `${start ?? first} AS b`, groupBy: groupedBy(cut ? [...columns, 'b'] : columns) };
+  return { start: start ?? first, groupBy: groupedBy(cut ? [...columns, 'b'] : columns) };
 }
 /** Without a key there is a row of nothing, too: it is left out. */
 const groupedBy = (columns: readonly string[]): string =>

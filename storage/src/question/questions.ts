@@ -14,6 +14,10 @@ export function createQuestions(asker: Asker, check: () => void): Questions {
       check();
       return series.series(question, options);
     },
+    async seriesText(question, options) {
+      check();
+      return series.seriesText(question, options);
+    },
     seriesRows(question, options) {
       check();
       return series.seriesRows(question, options);

@@ -4,18 +4,25 @@ import { bucketsOf } from './buckets.ts';
 import { bucketedBy, convertedTo, fixedOf, freeOf, keyColumns, keysOf, type SeriesPlan } from './plan.ts';
 import { instant, nsOf, selectReadings, selectSeries } from './selection.ts';
 
-/** What rows of rollups are merged to: `n` numbers from `low` to `high`, together `total`. */
-const MERGED: Readonly<Record<string, string>> = {
-  min: 'min(low)',
-  max: 'max(high)',
-  sum: 'sum(total)',
-  count: 'sum(n)',
-  avg: 'sum(total) / sum(n)',
+/** Of a row of rollups, as expressions: `n` numbers from `low` to `high`, together `total`. */
+interface Rolled {
+  readonly n: string;
+  readonly low: string;
+  readonly high: string;
+  readonly total: string;
+}
+/** What such rows are merged to. */
+const MERGED: Readonly<Record<string, (row: Rolled) => string>> = {
+  min: ({ low }) => `min(${low})`,
+  max: ({ high }) => `max(${high})`,
+  sum: ({ total }) => `sum(${total})`,
+  count: ({ n }) => `sum(${n})`,
+  avg: ({ total, n }) => `sum(${total}) / sum(${n})`,
 };
 
 /** Points from rollups, with the ragged ends of the range from the readings; or why that would not be exact.
  *
- *  `first` and `last` of rollups do not know the log's order of equal times. Rollups hold numbers alone, so `count` is
+ *  Rollups hold no `first` and `last`: they would not know the log's order of equal times. They hold numbers alone, so `count` is
  *  exact only where there is nothing else: `latest_others` tells, and who asks must look there. A sum that is NaN may be of
  *  a NaN, which is left out of the readings' own aggregates: such points are `torn`.
  *  @throws StoreError STORE_QUERY_INVALID  @source docs/adr/0030 */
@@ -61,13 +68,7 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
   const isWhole = edges.length === 0;
   const unit = convertedTo(question.unit, isWhole ? 'rollups.unit' : 'unit');
   Object.assign(parameters, unit.parameters);
-  const bucket = {
-    ns: 'toInt64(rollups.bucket) * 1000000000',
-    n: 'rollups.count',
-    least: 'toFloat64(rollups.minimum)',
-    greatest: 'toFloat64(rollups.maximum)',
-    all: 'toFloat64(rollups.sum)',
-  };
+  const inSeconds = 'toInt64(rollups.bucket) * 1000000000';
   const rolledUp = `FROM rollups WHERE ${where.join(' AND ')}`;
   const one = 'assumeNotNull(readings.value)';
   const number = { ns: 'toUnixTimestamp64Nano(readings.time)', n: 'toUInt64(1)', least: one, greatest: one, all: one };
@@ -77,6 +78,14 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
       ...within.map((key) => `${table}.${key} AS ${key}`),
       ...Object.entries(columns).map(([name, sql]) => `${sql} AS ${name}`),
     ].join(', ');
+  // Beside readings the types of both must be the same.
+  const bucket = {
+    ns: inSeconds,
+    n: 'rollups.count',
+    least: 'toFloat64(rollups.minimum)',
+    greatest: 'toFloat64(rollups.maximum)',
+    all: 'toFloat64(rollups.sum)',
+  };
   const parts = [`SELECT ${part('rollups', bucket)} ${rolledUp}`];
   for (const edge of edges) {
     const readings = selectReadings(question);
@@ -86,19 +95,28 @@ export function planRollups(question: SeriesQuestion): SeriesPlan | { readonly w
   }
   const columns = keyColumns(free);
   const { start, groupBy } = bucketedBy(buckets, columns, '');
-  const named = [
-    ...(isWhole ? Object.entries(bucket).map(([name, sql]) => `${sql} AS ${name}`) : []),
-    `${unit.of('least')} AS low`,
-    `${unit.of('greatest')} AS high`,
-    question.unit === undefined ? 'all AS total' : `all * ${unit.factor} + n * ${unit.offset} AS total`,
-  ];
-  const points = `WITH ${named.join(', ')} SELECT ${[
-    ...free.map((key) => `${isWhole ? `rollups.${key}` : key} AS k_${key}`),
-    start,
-    ...(question.unit === undefined ? [] : [`max(${unit.unknown}) AS unknown`]),
-    'max(isNaN(total)) AS torn',
-    ...aggregations.map((aggregation, index) => `${MERGED[aggregation]} AS a${index}`),
-  ].join(', ')} ${isWhole ? rolledUp : `FROM (${parts.join('\n  UNION ALL ')})`}${groupBy}`;
+  const row = isWhole
+    ? { n: 'rollups.count', least: 'rollups.minimum', greatest: 'rollups.maximum', all: 'rollups.sum' }
+    : { n: 'n', least: 'least', greatest: 'greatest', all: 'all' };
+  const rolled: Rolled = {
+    n: row.n,
+    low: unit.of(row.least),
+    high: unit.of(row.greatest),
+    total: question.unit === undefined ? row.all : `(${row.all} * ${unit.factor} + ${row.n} * ${unit.offset})`,
+  };
+  const points = {
+    with: isWhole ? `WITH ${inSeconds} AS ns ` : '',
+    columns: {
+      ...Object.fromEntries(free.map((key) => [`k_${key}`, isWhole ? `rollups.${key}` : `parts.${key}`])),
+      b: start,
+      ...(question.unit === undefined ? {} : { unknown: `max(${unit.unknown})` }),
+      torn: `max(isNaN(${rolled.total}))`,
+      ...Object.fromEntries(
+        aggregations.map((aggregation, index) => [`a${index}`, MERGED[aggregation]?.(rolled) ?? '']),
+      ),
+    },
+    from: `${isWhole ? rolledUp : `FROM (${parts.join('\n  UNION ALL ')}) AS parts`}${groupBy}`,
+  };
   return {
     source: range.widthS === 60 ? 'rollups_1m' : 'rollups_1h',
     why: isWhole

@@ -10,17 +10,18 @@ import type {
   StreamOptions,
 } from '@millrace/core';
 import type { QueryParameters } from '../engine/engine.ts';
-import type { Asker, AskOptions } from '../read/asker.ts';
+import type { Asker } from '../read/asker.ts';
 import { filled } from './fill.ts';
-import { LINES_SETTINGS } from './lines.ts';
-import { checkQuestion, convertedTo, freeOf, keyColumns, planReadings, type SeriesPlan } from './plan.ts';
+import { LINES_SETTINGS, type TimeFormat } from './lines.ts';
+import { checkQuestion, convertedTo, freeOf, keyColumns, planReadings, type SeriesPlan, textOf } from './plan.ts';
+import { type Shape, seriesIn, shapeOf, statementOf, WRITTEN, type WrittenSeries } from './points.ts';
 import { planRollups } from './rollups.ts';
 import { FORMATS } from './rows.ts';
 import { invalid, nsOf, selectReadings, selectSeries } from './selection.ts';
 import { rowColumns, seriesLines } from './series-lines.ts';
 
 /** Answers for series: aggregated in buckets, or as they are.  @see Questions.series */
-export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesRows'> {
+export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesText' | 'seriesRows'> {
   const series = async (question: SeriesQuestion, how: SeriesOptions = {}): Promise<SeriesAnswer> => {
     checkQuestion(question);
     const ask = asking(asker, question, how);
@@ -30,11 +31,19 @@ export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesRo
   };
   return {
     series,
+    async seriesText(question, { time = 's', ...how } = {}) {
+      if (isMade(question)) return series(question, how);
+      checkQuestion(question);
+      const { plan, written, why } = await writtenBy(asking(asker, question, how), question, time);
+      return answerOf(plan, question, written, why, (each) => {
+        const isCut = each.count > question.limit;
+        return { points: isCut ? each.points.slice(0, each.points.lastIndexOf(',[')) : each.points, cut: isCut };
+      });
+    },
     seriesRows: (question, options) => ({
       async *[Symbol.asyncIterator]() {
         checkQuestion(question);
-        const made = question.fill !== 'none' || question.aggregations.includes('histogram');
-        if (!made) yield* streamed(asker, question, options);
+        if (!isMade(question)) yield* streamed(asker, question, options);
         else if (options.format === 'ndjson' || options.format === 'csv')
           yield* seriesLines(await series(question, { signal: options.signal, urgency: options.urgency }), options);
         else throw invalid('filled buckets and histograms are written as json, ndjson and csv only');
@@ -48,11 +57,23 @@ const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 /** Values of such an answer, counting each bin of a histogram, that are made here. */
 const VALUES_MAX = 1_000_000;
 
-type Ask = <Row>(statement: string, parameters: QueryParameters, more?: AskOptions) => Promise<Row[]>;
-const asking =
-  (asker: Asker, { org }: SeriesQuestion, how: SeriesOptions): Ask =>
-  (statement, parameters, more) =>
-    asker.ask('series', statement, parameters, { org, ...how, ...more });
+/** What the engine does not write by itself. */
+const isMade = ({ fill, aggregations }: SeriesQuestion): boolean =>
+  fill !== 'none' || aggregations.includes('histogram');
+
+interface Ask {
+  rows<Row>(statement: string, parameters: QueryParameters): Promise<Row[]>;
+  /** Lines of `WRITTEN`.  @param exact numbers that JSON does not know, or doubles do not hold, as texts */
+  text(statement: string, parameters: QueryParameters, exact: boolean): Promise<string>;
+}
+const asking = (asker: Asker, { org }: SeriesQuestion, how: SeriesOptions): Ask => ({
+  rows: (statement, parameters) => asker.ask('series', statement, parameters, { org, ...how }),
+  async text(statement, parameters, exact) {
+    const limits = { resultBytesMax: ANSWER_BYTES_MAX };
+    const bytes = await asker.bytes('series', statement, parameters, { format: WRITTEN, org, ...how, exact, limits });
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  },
+});
 
 /** Before so many values are made.  @throws StoreError STORE_QUERY_INVALID */
 function checkValues(pointCount: number, { aggregations, histogram }: SeriesQuestion): void {
@@ -70,31 +91,46 @@ interface Found {
   readonly rows: readonly (readonly SeriesPoint[])[];
 }
 
-interface Row {
-  readonly unknown?: number;
-  readonly torn?: number;
-  readonly points: readonly (readonly (string | number | null)[])[];
-  readonly [key: `k_${string}`]: string;
+interface Written {
+  readonly plan: SeriesPlan;
+  readonly written: readonly WrittenSeries[];
+  readonly why: string;
+}
+
+/** @param time null: exact, for who goes on with it */
+async function writtenBy(ask: Ask, question: SeriesQuestion, time: TimeFormat | null, why?: string): Promise<Written> {
+  const again = (because: string): Promise<Written> => writtenBy(ask, { ...question, rollups: 'raw' }, time, because);
+  const rolled = planRollups(question);
+  const plan = 'source' in rolled ? rolled : planReadings(question, why ?? rolled.why, await binsFor(ask, question));
+  const hasOthers = 'source' in rolled && othersAmong(ask, question);
+  // Of one series both at once: seldom is there another reading, and each takes the engine longest to plan.
+  if (plan.fixed.publisher === undefined && (await hasOthers)) return again(OTHERS);
+  const shape = shapeOf(plan, question);
+  const [one, found] = await Promise.all([asked(ask, plan, question, shape, time), hasOthers]);
+  if (found) return again(OTHERS);
+  const written = one ?? (await asked(ask, plan, question, 'series', time)) ?? [];
+  if (written.some(({ torn }) => torn)) return again(TORN);
+  if (written.slice(0, question.seriesMax).some(({ unknown }) => unknown)) throw otherDimension(question.unit);
+  return { plan, written, why: plan.why };
+}
+const OTHERS = 'rollups count numbers, and there are other readings';
+const TORN = 'a rollup holds NaN';
+
+async function asked(ask: Ask, plan: SeriesPlan, question: SeriesQuestion, shape: Shape, time: TimeFormat | null) {
+  const text = await ask.text(statementOf(plan, question, shape, time), plan.parameters, time === null);
+  return seriesIn(text, plan, question, shape);
 }
 
 async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
-  const plan = await chosen(ask, question);
-  const rows = await ask<Row>(statementOf(plan, question), plan.parameters, {
-    exact: true,
-    limits: { resultBytesMax: ANSWER_BYTES_MAX },
-  });
-  if (rows.some(({ torn = 0 }) => torn !== 0))
-    return answered(ask, { ...question, rollups: 'raw' }).then((found) => saying(found, 'a rollup holds NaN'));
-  const shown = rows.slice(0, question.seriesMax);
-  if (shown.some(({ unknown = 0 }) => unknown !== 0)) throw otherDimension(question.unit);
+  const { plan, written, why } = await writtenBy(ask, question, null);
   const histogram = plan.columns.indexOf('histogram');
   if (histogram >= 0)
     checkValues(
-      shown.reduce((sum, row) => sum + row.points.length, 0),
+      written.slice(0, question.seriesMax).reduce((sum, { count }) => sum + count, 0),
       question,
     );
-  const points = shown.map((row) =>
-    row.points.map(
+  const rows = written.slice(0, question.seriesMax).map(({ points }) =>
+    (JSON.parse(`[${points}]`) as (string | number | null)[][]).map(
       ([timeNs, ...texts]): SeriesPoint => ({
         timeNs: timeNs as string,
         values: texts.map((text, column) =>
@@ -103,40 +139,53 @@ async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
       }),
     ),
   );
-  const series = shown.map((row, index): Series => {
-    const all = points[index] as SeriesPoint[];
-    return { ...labelsOf(row, plan, question), points: all.slice(0, question.limit), cut: all.length > question.limit };
+  const answer = answerOf(plan, question, written, why, (_, index) => {
+    const all = rows[index] as SeriesPoint[];
+    return { points: all.slice(0, question.limit), cut: all.length > question.limit };
   });
-  const used = { source: plan.source, why: plan.why };
-  return { answer: { columns: plan.columns, series, cut: rows.length > shown.length, used }, plan, rows: points };
+  return { answer, plan, rows };
 }
 
-const saying = (found: Found, why: string): Found => ({
-  ...found,
-  answer: { ...found.answer, used: { ...found.answer.used, why } },
-});
+function answerOf<Points>(
+  plan: SeriesPlan,
+  question: SeriesQuestion,
+  written: readonly WrittenSeries[],
+  why: string,
+  pointsOf: (each: WrittenSeries, index: number) => Pick<Series<Points>, 'points' | 'cut'>,
+): SeriesAnswer<Points> {
+  const series = written
+    .slice(0, question.seriesMax)
+    .map((each, index): Series<Points> => ({ ...labelsOf(each, plan, question), ...pointsOf(each, index) }));
+  return { columns: plan.columns, series, cut: written.length > series.length, used: { source: plan.source, why } };
+}
+
 const otherDimension = (unit = '') =>
   invalid(`a series has a unit that cannot be converted to ${unit}: ask for fewer series, or without a unit`);
 
-function labelsOf(row: Row, plan: SeriesPlan, question: SeriesQuestion): Partial<Series> {
+function labelsOf({ keys }: WrittenSeries, plan: SeriesPlan, question: SeriesQuestion): Partial<Series> {
+  const free = freeOf(plan);
   const labels: Record<string, string> = {};
   for (const key of plan.keys)
     labels[key] =
-      key === 'unit' && question.unit !== undefined ? question.unit : (plan.fixed[key] ?? (row[`k_${key}`] as string));
+      key === 'unit' && question.unit !== undefined
+        ? question.unit
+        : (plan.fixed[key] ?? (keys[free.indexOf(key)] as string));
   return labels;
+}
+
+/** Whether there is something that rollups do not count. */
+async function othersAmong(ask: Ask, question: SeriesQuestion): Promise<boolean> {
+  if (!question.aggregations.includes('count')) return false;
+  const { where, parameters } = selectSeries(question, 'latest_others');
+  const statement = `SELECT 1 FROM latest_others WHERE ${where.join(' AND ')} LIMIT 1`;
+  return (await ask.rows(statement, parameters)).length > 0;
 }
 
 /** From rollups where they answer exactly, else from the readings. */
 async function chosen(ask: Ask, question: SeriesQuestion): Promise<SeriesPlan> {
   const rolled = planRollups(question);
   if (!('source' in rolled)) return planReadings(question, rolled.why, await binsFor(ask, question));
-  if (question.aggregations.includes('count')) {
-    const { where, parameters } = selectSeries(question, 'latest_others');
-    const statement = `SELECT 1 FROM latest_others WHERE ${where.join(' AND ')} LIMIT 1`;
-    const [other] = await ask(statement, parameters);
-    if (other !== undefined) return planReadings(question, 'rollups count numbers, and there are other readings');
-  }
-  return rolled;
+  return (await othersAmong(ask, question)) ? planReadings(question, OTHERS) : rolled;
 }
 
 const BINS = 10;
@@ -153,31 +202,13 @@ async function binsFor(ask: Ask, question: SeriesQuestion): Promise<QueryParamet
   const { where, parameters: selected } = selectReadings(question);
   const unit = convertedTo(question.unit, 'readings.unit');
   const value = unit.of('assumeNotNull(readings.value)');
-  const [row] = await ask<{ low: string; high: string }>(
+  const [row] = await ask.rows<{ low: string; high: string }>(
     `SELECT toString(min(v)) AS low, toString(max(v)) AS high FROM (
   SELECT ${value} AS v FROM readings WHERE ${where.join(' AND ')} AND isNotNull(readings.value)) WHERE isFinite(v)`,
     { ...selected, ...unit.parameters },
   );
   const low = min ?? numberOf(row?.low ?? '0') ?? 0;
   return parameters(low, Math.max(low, max ?? numberOf(row?.high ?? '0') ?? 0));
-}
-
-/** One row a series: its points, sorted, and one more than asked for. */
-function statementOf(plan: SeriesPlan, question: SeriesQuestion): string {
-  const keys = keyColumns(freeOf(plan));
-  const values = `groupArray((${['b', ...plan.columns.map((_, index) => `a${index}`)].join(', ')}))`;
-  const sort = question.direction === 'desc' ? 'arrayReverseSort' : 'arraySort';
-  const sorted =
-    plan.order.length === 1
-      ? `${sort}(${values})`
-      : `${sort}((point, at) -> at, ${values}, groupArray((${plan.order.join(', ')})))`;
-  return `SELECT ${[
-    ...keys,
-    ...(question.unit === undefined ? [] : ['max(unknown) AS unknown']),
-    ...(plan.source === 'readings' ? [] : ['max(torn) AS torn']),
-    `arraySlice(${sorted}, 1, ${question.limit + 1}) AS points`,
-  ].join(', ')}
-FROM (${plan.points})${keys.length === 0 ? ' HAVING count() > 0' : ` GROUP BY ${keys.join(', ')} ORDER BY ${keys.join(', ')} LIMIT ${question.seriesMax + 1}`}`;
 }
 
 async function* streamed(
@@ -191,13 +222,13 @@ async function* streamed(
   let plan = await chosen(ask, question);
   if (plan.source !== 'readings') {
     // What is begun cannot be taken back: whether a rollup holds NaN is asked first.
-    const statement = `SELECT 1 FROM (${plan.points}) WHERE torn LIMIT 1`;
-    const [torn] = await ask(statement, plan.parameters);
-    if (torn !== undefined) plan = planReadings(question, 'a rollup holds NaN');
+    const statement = `SELECT 1 FROM (${textOf(plan.points)}) WHERE torn LIMIT 1`;
+    const [torn] = await ask.rows(statement, plan.parameters);
+    if (torn !== undefined) plan = planReadings(question, TORN);
   }
   if (unit !== undefined) {
-    const statement = `SELECT 1 FROM (${plan.points}) WHERE unknown LIMIT 1`;
-    const [unknown] = await ask(statement, plan.parameters);
+    const statement = `SELECT 1 FROM (${textOf(plan.points)}) WHERE unknown LIMIT 1`;
+    const [unknown] = await ask.rows(statement, plan.parameters);
     if (unknown !== undefined) throw otherDimension(unit);
   }
   const keys = keyColumns(freeOf(plan));
@@ -208,7 +239,7 @@ async function* streamed(
   const sorted = [...keys, ...plan.order.map((column) => `${column} ${question.direction}`)].join(', ');
   const ranked = keys.length === 0 ? '1' : `dense_rank() OVER (ORDER BY ${keys.join(', ')})`;
   const rows = `SELECT ${rowColumns(labels, plan.columns, options)}
-FROM (SELECT *, ${ranked} AS series_rank FROM (${plan.points})) WHERE series_rank <= ${question.seriesMax}
+FROM (SELECT *, ${ranked} AS series_rank FROM (${textOf(plan.points)})) WHERE series_rank <= ${question.seriesMax}
 ORDER BY ${sorted} LIMIT ${question.limit}${keys.length === 0 ? '' : ` BY ${keys.join(', ')}`}`;
   const statement = format === 'ndjson' ? `SELECT line FROM (${rows} ${LINES_SETTINGS})` : rows;
   const parameters = unit === undefined ? plan.parameters : { ...plan.parameters, unit_shown: unit };

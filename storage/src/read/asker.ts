@@ -99,10 +99,10 @@ export class Asker {
     question: Question,
     statement: string,
     parameters: QueryParameters,
-    { format, ...options }: AskStreamOptions,
+    { format, exact = false, ...options }: AskStreamOptions,
   ): Promise<Uint8Array> {
     const asked = { format, parameters, ...(options.signal === undefined ? {} : { signal: options.signal }) };
-    return this.#whole(question, options, FORMAT_SETTINGS[format] ?? '', (settings) =>
+    return this.#whole(question, options, exact ? EXACT : (FORMAT_SETTINGS[format] ?? ''), (settings) =>
       this.#engine.bytes(`${statement} ${settings}`, asked),
     );
   }

@@ -208,15 +208,17 @@ export async function startControlPlane(): Promise<ControlPlane> {
   };
 }
 
+const NO_SERIES = {
+  columns: ['value'],
+  series: [],
+  cut: false,
+  used: { source: 'readings', why: 'nothing is stored' },
+} as const;
 /** These tests store no readings. */
 export const NO_STORE: ReadingsStore & { readonly questions: Questions } = {
   questions: {
-    series: async () => ({
-      columns: ['value'],
-      series: [],
-      cut: false,
-      used: { source: 'readings', why: 'nothing is stored' },
-    }),
+    series: async () => NO_SERIES,
+    seriesText: async () => NO_SERIES,
     seriesRows: async function* () {},
     rows: async function* () {},
     latest: async () => ({ lines: new Uint8Array(), count: 0 }),
