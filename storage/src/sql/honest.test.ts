@@ -123,4 +123,25 @@ describe('What an analyst asks is answered', () => {
     else rows(answer.data);
     expect(answer.columns.length).toBeGreaterThan(0);
   });
+
+  test('in a file each column has a name of its own, and it has no more rows than may be answered', async () => {
+    const drained = async (query: string, resultRows = 10_000): Promise<string> => {
+      const statement = orgs.statement(query);
+      const answer = await orgs.sql.stream({ ...statement, limits: { ...statement.limits, resultRows } }, 'csv');
+      if (answer.kind === 'refused') return `${answer.reason}: ${answer.detail}`;
+      let text = '';
+      for await (const part of answer.bytes) text += Buffer.from(part).toString();
+      return text;
+    };
+    expect(await drained('SELECT name, name FROM readings LIMIT 1')).toMatch(
+      /^invalid: two columns have the same name/,
+    );
+    expect(await drained('SELECT 1 AS a, (SELECT 2) AS b')).toBe('"a","b"\n1,2\n');
+    const query = 'SELECT value FROM readings ORDER BY time, name LIMIT 20';
+    expect((await drained(query, 20)).split('\n')).toHaveLength(22);
+    const tooMany = await drained(query, 19).catch((error: { refused?: { reason: string } }) =>
+      String(error.refused?.reason),
+    );
+    expect(tooMany).toMatch(/too_expensive/);
+  });
 });

@@ -216,6 +216,7 @@ function ranInto(error: unknown): SqlRefused {
   if (isTooMuch(error)) return refused('too_expensive', limitWords(error));
   const { code, type } = causeOf(error);
   if (code === null || isElsewhereCode(code)) throw error;
+  if (code === SAME_NAMES) return refused('invalid', 'two columns have the same name: name one of them with AS');
   return refused(
     'failed',
     `a value could not be computed while the statement ran (${type}): use functions that end with OrNull, or leave such rows out`,
@@ -237,6 +238,9 @@ function causeOf(error: unknown): { code: number | null; message: string; type: 
   const type = /\(([A-Z][A-Z0-9_]+)\)\s*\.?\s*(?:\(version [^)]*\))?\s*$/.exec(message)?.[1] ?? `code ${code}`;
   return { code, message, type };
 }
+
+/** ILLEGAL_COLUMN: what is written to a file has columns by name. */
+const SAME_NAMES = 44;
 
 /** Not here, not now: the server's own trouble. */
 const ELSEWHERE = new Set([198, 202, 203, 209, 210, 225, 236, 242, 243, 254, 265, 279, 285, 286, 394, 999, 1000]);
