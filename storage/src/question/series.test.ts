@@ -20,6 +20,7 @@ import { StorageConfig } from '../config.ts';
 import { openStore } from '../store.ts';
 import { batchOf } from '../testing/batches.ts';
 import { type ReferenceSeries, referenceSeries, type StoredReading } from './reference.ts';
+import { saysTheSame, TIMES } from './reference-text.ts';
 
 const LONG = process.env.MILLRACE_TEST_LONG === '1';
 const SEED = process.env.MILLRACE_TEST_SEED === undefined ? 20_261_121 : Number(process.env.MILLRACE_TEST_SEED);
@@ -114,6 +115,8 @@ describe('series', () => {
             sources.add(answer.used.source);
             points += answer.series.reduce((sum, series) => sum + series.points.length, 0);
             same(answer, expected, question, readings);
+            const time = TIMES[points % TIMES.length] ?? 's';
+            saysTheSame(await questions.seriesText({ ...question, rollups }, { time }), answer, time);
           }
         }),
         { seed: SEED, numRuns: LONG ? 5_000 : 100, endOnFailure: true },
