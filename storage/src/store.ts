@@ -78,7 +78,7 @@ export function openStore(config: StorageConfig, options: StoreOptions): Compone
         ),
         background: new Turnstile(
           'background',
-          config.MILLRACE_STORE_BACKGROUND_MAX,
+          queriesMaxOf(engine, config.MILLRACE_STORE_BACKGROUND_MAX, options.blockingThreads ?? UV_THREADS),
           config.MILLRACE_STORE_QUERIES_WAITING_MAX,
         ),
       };

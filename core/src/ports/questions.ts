@@ -52,7 +52,7 @@ export interface Questions {
   /** In memory: of what is more than about a million values, it is refused. */
   series(question: SeriesQuestion, options?: SeriesOptions): Promise<SeriesAnswer>;
   /** The same with its points as JSON text, `[time,value…],[time,value…]`, as the engine wrote them; null for numbers that
-   *  JSON does not know. Where the answer is made here (`fill`, histograms), its points come as they are. */
+   *  JSON does not know. Where it is made here (`fill`, histograms, RFC 3339), its points come as they are. */
   seriesText(
     question: SeriesQuestion,
     options?: SeriesOptions & Pick<StreamOptions, 'time'>,

@@ -59,6 +59,8 @@ export const LatestAnswer = z
 const POINTS_AT_ONCE = 20_000;
 /** Of points that are text already, so much takes less. @units characters */
 const TEXT_PER_POINT = 100;
+/** Of an answer that is written piece by piece. */
+const PART_CHARACTERS = 65_536;
 
 function jsonText(text: string | Uint8Array): Response {
   return new Response(text as string, {
@@ -155,7 +157,7 @@ function* seriesParts(
   for (const [index, each] of series.entries()) {
     const head = headOf(each);
     yield `${index === 0 ? '' : ','}{${head}${head === '' ? '' : ','}"points":[`;
-    if (typeof each.points === 'string') yield each.points;
+    if (typeof each.points === 'string') yield* pieces(each.points);
     else
       for (let at = 0; at < each.points.length; at += POINTS_AT_ONCE) {
         const points = each.points.slice(at, at + POINTS_AT_ONCE).map((point) => pointText(point, format));
@@ -166,6 +168,11 @@ function* seriesParts(
   yield `],"cut":${cut},"used":${JSON.stringify(used)}${leftOutText(leftOut)}}`;
 }
 
+/** Times and numbers: every character is a byte. */
+function* pieces(text: string): Generator<string> {
+  for (let at = 0; at < text.length; at += PART_CHARACTERS) yield text.slice(at, at + PART_CHARACTERS);
+}
+
 const pointText = ({ timeNs, values }: SeriesPoint, format: TimeFormat): string =>
   `[${timeJson(timeNs, format)},${JSON.stringify(values).slice(1)}`;
 
@@ -173,7 +180,7 @@ async function* inTurns(parts: Iterable<string>): AnswerBytes {
   let text = '';
   for (const part of parts) {
     text += part;
-    if (text.length < 65_536) continue;
+    if (text.length < PART_CHARACTERS) continue;
     yield Buffer.from(text);
     text = '';
     await turn();

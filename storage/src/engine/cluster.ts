@@ -3,7 +3,7 @@ import { type LogShards, StoreError, type TableName } from '@millrace/core';
 import { clustered, localTable } from '../schema/clustered.ts';
 import { Connection } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
-import type { Engine, EngineAnswerOptions, Look, QueryParameters, Shard } from './engine.ts';
+import type { Engine, EngineAnswerOptions, Look, QueryParameters, Shard, WholeAnswerOptions } from './engine.ts';
 import { isElsewhere } from './errors.ts';
 import { createDatabase, guestsAt, type ServerOptions } from './server.ts';
 import { Topology } from './topology.ts';
@@ -84,7 +84,7 @@ export function openCluster(options: ClusterOptions): Engine {
       await createDatabase(options, `CREATE DATABASE IF NOT EXISTS ${from} ON CLUSTER '${cluster}'`, DDL);
       return guestsAt({ ...options, database: from });
     },
-    bytes: (statement: string, options: EngineAnswerOptions) =>
+    bytes: (statement: string, options: WholeAnswerOptions) =>
       entries.ask((connection) => connection.bytes(statement, options), favourite),
     async *stream(statement: string, options: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
       const connection = await entries.ask(async (each) => each, favourite);

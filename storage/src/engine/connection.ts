@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client';
-import { type EngineAnswerOptions, insertSettings, type QueryParameters } from './engine.ts';
+import { type EngineAnswerOptions, insertSettings, type QueryParameters, type WholeAnswerOptions } from './engine.ts';
 import { engineCode, isElsewhere } from './errors.ts';
 import { withoutException } from './exception-tail.ts';
 
@@ -128,9 +128,14 @@ export class Connection {
     });
     for await (const _ of stream);
   }
-  async bytes(statement: string, options: EngineAnswerOptions): Promise<Uint8Array> {
+  async bytes(statement: string, options: WholeAnswerOptions): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
-    for await (const part of this.stream(statement, options)) parts.push(part);
+    let size = 0;
+    for await (const part of this.stream(statement, options)) {
+      parts.push(part);
+      size += part.length;
+      if (size > options.bytesMax) break;
+    }
     return Buffer.concat(parts);
   }
   async *stream(statement: string, options: EngineAnswerOptions): AsyncGenerator<Uint8Array> {

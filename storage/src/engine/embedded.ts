@@ -10,6 +10,7 @@ import {
   insertSettings,
   type QueryParameters,
   type Shard,
+  type WholeAnswerOptions,
 } from './engine.ts';
 import { yieldEngineThreads } from './priority.ts';
 import { Sessions } from './sessions.ts';
@@ -114,7 +115,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
     async command(statement: string): Promise<void> {
       await sessions.query(statement);
     },
-    bytes: (statement: string, asked: EngineAnswerOptions) => bytesOf(sessions, statement, asked),
+    bytes: (statement: string, asked: WholeAnswerOptions) => bytesOf(sessions, statement, asked),
     stream: (statement: string, streamed: EngineAnswerOptions) => sessions.stream(statement, streamed),
     async guests(from: string) {
       await sessions.query(`CREATE DATABASE IF NOT EXISTS ${from}`);
@@ -125,7 +126,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Engine> {
         querySettings,
         rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
           rowsOf<Row>(own, statement, parameters, signal),
-        bytes: (statement: string, asked: EngineAnswerOptions) => bytesOf(own, statement, asked),
+        bytes: (statement: string, asked: WholeAnswerOptions) => bytesOf(own, statement, asked),
         stream: (statement: string, streamed: EngineAnswerOptions) => own.stream(statement, streamed),
         close: () => own.close(),
       };

@@ -11,6 +11,10 @@ export interface EngineAnswerOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface WholeAnswerOptions extends EngineAnswerOptions {
+  readonly bytesMax: number;
+}
+
 /** One ClickHouse, in this process, on a server or on many. Fault domain of its own: throws what the engine says,
  *  mapped by `insertError` and `queryError` where the caller knows what it asked. */
 export interface Engine {
@@ -22,9 +26,10 @@ export interface Engine {
   /** All rows of a SELECT, one object a row. The caller bounds them with LIMIT.
    *  @param signal ends the query in the engine */
   rows<Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal): Promise<Row[]>;
-  /** The whole answer of a SELECT in the bytes of a format. The caller bounds it.
+  /** The whole answer of a SELECT in the bytes of a format. What is longer than `bytesMax` is not taken to its end; the
+   *  embedded engine holds it within the memory of the statement.
    *  @param statement without a FORMAT of its own */
-  bytes(statement: string, options: EngineAnswerOptions): Promise<Uint8Array>;
+  bytes(statement: string, options: WholeAnswerOptions): Promise<Uint8Array>;
   /** A statement without an answer. What defines something is written as for a single server: a cluster makes of it what
    *  it needs. */
   command(statement: string): Promise<void>;

@@ -116,6 +116,8 @@ function told(error: unknown): { engineCode: number | null; cause: string } {
 /** Whether another server may succeed with what this one failed with. */
 export function isElsewhere(error: unknown): boolean {
   if (error instanceof StoreError) return false;
+  // Who asked does not want to know any more: that says nothing of the server.
+  if (error instanceof Error && error.name === 'AbortError') return false;
   const code = engineCode(error);
   return code === null || ELSEWHERE.has(code);
 }

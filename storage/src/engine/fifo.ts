@@ -14,11 +14,13 @@ export async function makeFifo(path: string): Promise<void> {
  *  @param path of the pipe, which nobody else has open
  *  @param write writes to the path until it settles; what it throws is thrown
  *  @param stop ends the writer, which does not hear that its reader left
+ *  @param signal closes the pipe, also while nobody takes what is in it
  *  @holds the writer has settled when the iteration is over */
 export async function* throughFifo(
   path: string,
   write: () => Promise<unknown>,
   stop: () => void,
+  signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let reader: Socket | null = null;
   let own: number | null = null;
@@ -27,8 +29,10 @@ export async function* throughFifo(
     if (own !== null) closeSync(own);
     own = null;
   };
+  const leave = (): void => void reader?.destroy();
   let over = false;
   try {
+    signal?.addEventListener('abort', leave, { once: true });
     // Without a thread that waits.
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     reader = new Socket({ fd, readable: true, writable: false });
@@ -40,6 +44,7 @@ export async function* throughFifo(
     over = true;
     await written;
   } finally {
+    signal?.removeEventListener('abort', leave);
     reader?.destroy();
     letGo();
     if (!over) stop();

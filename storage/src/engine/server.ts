@@ -9,6 +9,7 @@ import {
   type Guests,
   type QueryParameters,
   type Shard,
+  type WholeAnswerOptions,
 } from './engine.ts';
 import { engineCode } from './errors.ts';
 
@@ -35,7 +36,7 @@ export function openServer(options: ServerOptions): Engine {
     rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
       endpoints.ask((connection) => connection.rows<Row>(statement, parameters, signal)),
     command: (statement: string) => endpoints.ask((connection) => connection.command(statement)),
-    bytes: (statement: string, asked: EngineAnswerOptions) =>
+    bytes: (statement: string, asked: WholeAnswerOptions) =>
       endpoints.ask((connection) => connection.bytes(statement, asked)),
     async *stream(statement: string, options: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
       const connection = await endpoints.ask(async (each) => each);
@@ -80,7 +81,7 @@ export function guestsAt(options: ServerOptions): Guests {
     querySettings: '',
     rows: <Row>(statement: string, parameters?: QueryParameters, signal?: AbortSignal) =>
       ask((connection) => connection.rows<Row>(statement, parameters, signal)),
-    bytes: (statement: string, asked: EngineAnswerOptions) => ask((connection) => connection.bytes(statement, asked)),
+    bytes: (statement: string, asked: WholeAnswerOptions) => ask((connection) => connection.bytes(statement, asked)),
     async *stream(statement: string, streamed: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
       const connection = await endpoints.ask(async (each) => each);
       yield* connection.stream(statement, streamed);

@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Session } from 'chdb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Sessions } from './sessions.ts';
@@ -86,4 +88,41 @@ test('what a statement computes before its first row holds nobody up', async () 
     const { longestMs, ms } = await turns(work);
     expect(longestMs).toBeLessThan(ms / 2);
   }
+});
+
+test('wide rows are written as they are read, not gathered', async () => {
+  await sessions.query('CREATE TABLE wide (id UInt64, text String CODEC(ZSTD(1))) ENGINE = MergeTree ORDER BY id');
+  for (const from of [0, 2_000, 4_000])
+    await sessions.query(`INSERT INTO wide SELECT number + ${from}, repeat('wide', 12500) FROM numbers(2000)`);
+  for (const format of ['TabSeparated', 'ArrowStream']) {
+    let size = 0;
+    const within = 'SETTINGS max_memory_usage=150000000, max_threads=2';
+    for await (const part of sessions.stream(`SELECT text FROM wide ${within}`, { format })) size += part.length;
+    expect(size).toBeGreaterThan(format === 'TabSeparated' ? 300_000_000 : 0);
+  }
+});
+
+test('what is closed ends what streams, before its first row and while nobody takes it', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'millrace-closed-'));
+  const run = `import { Session } from 'chdb';
+import { Sessions } from ${JSON.stringify(new URL('./sessions.ts', import.meta.url).href)};
+const own = new Sessions(${JSON.stringify(directory)}, ${JSON.stringify(directory)}, new Session(${JSON.stringify(directory)}));
+const silent = own.stream('SELECT sum(sipHash64(number)) FROM system.numbers', { format: 'CSV' });
+const heard = silent.next().catch((error) => error.code);
+const full = own.stream('SELECT number FROM system.numbers', { format: 'CSV' });
+await full.next();
+await new Promise((resolve) => setTimeout(resolve, 300));
+await own.close();
+console.log(await heard, await full.next().catch((error) => error.code));
+process.exit(0);`;
+  const child = spawn(process.execPath, [...process.execArgv, '--input-type=module', '-e', run], {
+    cwd: fileURLToPath(new URL('.', import.meta.url)),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), 25_000);
+  let text = '';
+  for await (const part of child.stdout) text += String(part);
+  clearTimeout(timer);
+  expect(text.trim()).toBe('STORE_CLOSED STORE_CLOSED');
+  await rm(directory, { recursive: true, force: true });
 });

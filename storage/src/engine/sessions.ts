@@ -21,6 +21,9 @@ interface Lane {
 /** Names come from our own statements and from a tenant's: a session that knows too many is not used again. */
 const HELD_MAX = 64;
 const KILL_AGAIN_MS = 100;
+/** What an insert would gather before it writes: 65,409 rows however wide, of Arrow 256 MiB. */
+const SMALL_BLOCKS =
+  'use_strict_insert_block_limits=1, max_insert_block_size_bytes=1048576, min_insert_block_size_rows=65409, min_insert_block_size_bytes=1048576';
 
 /** The embedded engine's sessions: each runs one statement at a time, and they run beside each other. As many are open as
  *  were ever needed at once; what is asked at once is bounded by who asks. */
@@ -49,6 +52,10 @@ export class Sessions {
 
   /** Does something with a session of one's own. @param work is told the session's number too: no two have the same at once */
   async with<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new StoreError('STORE_CLOSED', 'never');
+    return this.#within(work);
+  }
+  async #within<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
     const lane = await this.#take();
     let whole = false;
     try {
@@ -89,6 +96,7 @@ export class Sessions {
    *  that asks, which would stand still while a subquery is computed, and make of each block a document of its own. */
   async *stream(statement: string, { format, parameters, signal }: EngineAnswerOptions): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
+    if (this.#closed) throw new StoreError('STORE_CLOSED', 'never');
     const own = new AbortController();
     const lane = await this.#take();
     const mark = markOf();
@@ -103,11 +111,14 @@ export class Sessions {
       lane.fifo ??= await this.#fifo();
       const { fifo, session, held } = lane;
       const binding = bindingStatement(parameters ?? {}, held);
-      const into = `INSERT INTO FUNCTION file(${literal(fifo)}, '${format}') ${mark}${statement}`;
+      const into = `INSERT INTO FUNCTION file(${literal(fifo)}, '${format}') SETTINGS ${SMALL_BLOCKS} ${mark}${statement}`;
       if (signal?.aborted) end();
       own.signal.throwIfAborted();
-      const write = () => session.queryAsync(binding === null ? into : `${binding}; ${into}`);
-      for await (const part of throughFifo(fifo, write, kill)) {
+      const write = () =>
+        session.queryAsync(binding === null ? into : `${binding}; ${into}`).finally(() => {
+          settled = true;
+        });
+      for await (const part of throughFifo(fifo, write, kill, own.signal)) {
         own.signal.throwIfAborted();
         yield part;
         own.signal.throwIfAborted();
@@ -138,7 +149,6 @@ export class Sessions {
   }
 
   async #take(): Promise<Lane> {
-    if (this.#closed) throw new StoreError('STORE_CLOSED', 'never');
     const free = this.#free.pop();
     if (free !== undefined) return free;
     return this.#open();
@@ -172,7 +182,8 @@ export class Sessions {
   async #kill(mark: string, settled: () => boolean): Promise<void> {
     const statement = `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
     while (!settled()) {
-      await this.with(({ session }) => session.queryAsync(statement)).catch(() => {});
+      // Also what runs when all is closed.
+      await this.#within(({ session }) => session.queryAsync(statement)).catch(() => {});
       await sleep(KILL_AGAIN_MS, undefined, { ref: false });
     }
   }

@@ -79,7 +79,10 @@ export function aggregatesOf(aggregations: readonly Aggregation[]): Aggregate[] 
   return aggregations.map((aggregation, index) => {
     if (levels[index] === null) return AGGREGATES[aggregation as keyof typeof AGGREGATES];
     // Between two numbers linearly, as PERCENTILE_CONT. Of several the numbers are sorted once.
-    return { sql: `quantilesExactInclusive(${asked.join(', ')})(v)[${++count}]`, needs: 'value' };
+    return {
+      sql: `if(count(v) = 0, NULL, quantilesExactInclusive(${asked.join(', ')})(v)[${++count}])`,
+      needs: 'value',
+    };
   });
 }
 

@@ -1,5 +1,5 @@
 import type { SeriesQuestion } from '@millrace/core';
-import { rfc3339, type TimeFormat } from './lines.ts';
+import type { TimeFormat } from './lines.ts';
 import { freeOf, keyColumns, type SeriesPlan, textOf } from './plan.ts';
 
 /** A series as the engine wrote it. */
@@ -27,8 +27,16 @@ export function shapeOf(plan: SeriesPlan, { limit }: SeriesQuestion): Shape {
   return few && limit < POINTS_MAX && !plan.columns.includes('histogram') ? 'points' : 'series';
 }
 
+/** As a calendar has it a time is longer than its value, and the engine's begins in 1900: that is written here. */
+export type WrittenTime = Exclude<TimeFormat, 'rfc3339'>;
+
 /** @param time how times are written; null: ns, for who asks exactly */
-export function statementOf(plan: SeriesPlan, question: SeriesQuestion, shape: Shape, time: TimeFormat | null): string {
+export function statementOf(
+  plan: SeriesPlan,
+  question: SeriesQuestion,
+  shape: Shape,
+  time: WrittenTime | null,
+): string {
   const keys = keyColumns(freeOf(plan));
   const flags = flagsOf(plan, question);
   const values = plan.columns.map((_, index) => `a${index}`);
@@ -38,7 +46,7 @@ export function statementOf(plan: SeriesPlan, question: SeriesQuestion, shape: S
     const points = { with: named, columns: { ...columns, t: written }, from };
     const sorted = [...keys, ...plan.order.map((column) => `${column} ${question.direction}`)].join(', ');
     const limited = `LIMIT ${question.limit + 1}${keys.length === 0 ? '' : ` BY ${keys.join(', ')}`}`;
-    return `${textOf(points, [...plan.order, 't', ...values, ...keys, ...flags])}${plan.isSorted === true ? '' : ` ORDER BY ${sorted} ${limited}`}
+    return `${textOf(points, [...plan.order, ...flags, 't', ...values, ...keys])}${plan.isSorted === true ? '' : ` ORDER BY ${sorted} ${limited}`}
 ${keys.length === 0 ? '' : `LIMIT ${POINTS_MAX + 1}`}`;
   }
   const array = `groupArray((${['t', ...values].join(', ')}))`;
@@ -67,10 +75,10 @@ const flagsOf = (plan: SeriesPlan, { unit }: SeriesQuestion): string[] => [
 const isWhole = ({ buckets }: SeriesPlan, { interval }: SeriesQuestion): boolean =>
   interval !== undefined && buckets.isOn(1);
 /** Whether times that are written are in the order of the times that they stand for, none of them twice. */
-const isMonotone = (time: TimeFormat | null, plan: SeriesPlan, question: SeriesQuestion): boolean =>
-  time === null || time === 'ns' || (time !== 'rfc3339' && isWhole(plan, question));
+const isMonotone = (time: WrittenTime | null, plan: SeriesPlan, question: SeriesQuestion): boolean =>
+  time === null || time === 'ns' || isWhole(plan, question);
 
-function timeOf(time: TimeFormat | null, plan: SeriesPlan, question: SeriesQuestion): string {
+function timeOf(time: WrittenTime | null, plan: SeriesPlan, question: SeriesQuestion): string {
   const floored = (per: number): string =>
     isWhole(plan, question) ? `intDiv(b, ${per})` : `intDiv(b - positiveModulo(b, ${per}), ${per})`;
   switch (time) {
@@ -83,8 +91,6 @@ function timeOf(time: TimeFormat | null, plan: SeriesPlan, question: SeriesQuest
       return floored(1_000_000);
     case 's':
       return isWhole(plan, question) ? floored(1_000_000_000) : `${floored(1_000)} / 1e6`;
-    case 'rfc3339':
-      return rfc3339("fromUnixTimestamp64Nano(b, 'UTC')");
   }
 }
 
@@ -96,55 +102,60 @@ export function seriesIn(
   shape: Shape,
 ): WrittenSeries[] | null {
   const flags = flagsOf(plan, question);
-  const keyCount = freeOf(plan).length;
-  const told = (rest: readonly unknown[]): Pick<WrittenSeries, 'keys' | 'unknown' | 'torn'> => ({
-    keys: rest.slice(0, keyCount) as string[],
-    unknown: flags.includes('unknown') && Boolean(rest[keyCount]),
-    torn: flags.includes('torn') && Boolean(rest[keyCount + flags.length - 1]),
+  const told = (set: (index: number) => boolean): Pick<WrittenSeries, 'unknown' | 'torn'> => ({
+    unknown: flags.some((flag, index) => flag === 'unknown' && set(index)),
+    torn: flags.some((flag, index) => flag === 'torn' && set(index)),
   });
   return shape === 'series'
-    ? inSeries(text, told)
-    : inPoints(text, { skipped: plan.order.length, length: 1 + plan.columns.length }, told);
+    ? inSeries(text, freeOf(plan).length, told)
+    : inPoints(text, [plan.order.length, flags.length, 1 + plan.columns.length], told);
 }
+type Told = (set: (index: number) => boolean) => Pick<WrittenSeries, 'unknown' | 'torn'>;
 
 /** Lines as `[[[time,value],[time,value]], "key", flag, count]`: neither times nor values hold brackets. */
-function inSeries(text: string, told: Told): WrittenSeries[] {
+function inSeries(text: string, keyCount: number, told: Told): WrittenSeries[] {
   const found: WrittenSeries[] = [];
   for (let at = 0; at < text.length; ) {
     const end = text.indexOf('\n', at);
     const close = text.indexOf(']]', at);
     if (end < 0 || close < 0) throw new TypeError('a line of series is cut');
     const rest = JSON.parse(`[${text.slice(close + 3, end)}`) as unknown[];
-    found.push({ ...told(rest), count: Number(rest.at(-1)), points: text.slice(at + 2, close + 1) });
+    const keys = rest.slice(0, keyCount) as string[];
+    const flags = told((index) => Boolean(rest[keyCount + index]));
+    found.push({ keys, ...flags, count: Number(rest.at(-1)), points: text.slice(at + 2, close + 1) });
     at = end + 1;
   }
   return found;
 }
 
-/** Lines as `[place, time, value, "key", flag]`, those of a series after each other: all from the key on is the same in them. */
+/** Lines as `[place, flag, time, value, "key"]`, those of a series after each other: all from the key on is the same in them.
+ *  @param counts of members: places, flags, and those of a point */
 function inPoints(
   text: string,
-  { skipped, length }: { readonly skipped: number; readonly length: number },
+  [places, flags, members]: readonly [number, number, number],
   told: Told,
 ): WrittenSeries[] | null {
   const found: WrittenSeries[] = [];
   let lines = 0;
-  let rest: string | null = null;
+  let keys: string | null = null;
   let points: string[] = [];
+  const set = new Set<number>();
   const close = (): void => {
-    if (rest === null) return;
-    const last = JSON.parse(`[${rest.slice(1)}`.replace(/^\[$/, '[]')) as unknown[];
-    found.push({ ...told(last), count: points.length, points: points.join(',') });
+    if (keys === null) return;
+    const names = keys === ']' ? [] : (JSON.parse(`[${keys.slice(1)}`) as string[]);
+    found.push({ keys: names, ...told((index) => set.has(index)), count: points.length, points: points.join(',') });
   };
   for (let at = 0; at < text.length; ) {
     const end = text.indexOf('\n', at);
     if (end < 0) throw new TypeError('a line of points is cut');
     if (++lines > POINTS_MAX) return null;
-    let from = at;
-    for (let skip = 0; skip < skipped; skip++) from = text.indexOf(',', from + 1);
-    let to = from;
+    let to = at;
+    for (let place = 0; place < places; place++) to = text.indexOf(',', to + 1);
+    const flagsAt = to;
+    for (let flag = 0; flag < flags; flag++) to = text.indexOf(',', to + 1);
+    const pointAt = to;
     let point = '';
-    for (let member = 0; member < length; member++) {
+    for (let member = 0; member < members; member++) {
       const comma = text.indexOf(',', to + 1);
       const next = comma < 0 || comma > end ? end - 1 : comma;
       // The engine writes a space after a comma of the line.
@@ -152,16 +163,21 @@ function inPoints(
       to = next;
     }
     const own = text.slice(to, end);
-    if (own !== rest) {
+    if (own !== keys) {
       close();
-      rest = own;
+      keys = own;
       points = [];
+      set.clear();
     }
+    if (flags > 0)
+      for (const [index, flag] of text
+        .slice(flagsAt + 1, pointAt)
+        .split(',')
+        .entries())
+        if (Number(flag) !== 0) set.add(index);
     points.push(`${point}]`);
     at = end + 1;
   }
   close();
   return found;
 }
-
-type Told = (rest: readonly unknown[]) => Pick<WrittenSeries, 'keys' | 'unknown' | 'torn'>;

@@ -12,9 +12,9 @@ import type {
 import type { QueryParameters } from '../engine/engine.ts';
 import type { Asker } from '../read/asker.ts';
 import { filled } from './fill.ts';
-import { LINES_SETTINGS, type TimeFormat } from './lines.ts';
+import { LINES_SETTINGS } from './lines.ts';
 import { checkQuestion, convertedTo, freeOf, keyColumns, planReadings, type SeriesPlan, textOf } from './plan.ts';
-import { type Shape, seriesIn, shapeOf, statementOf, WRITTEN, type WrittenSeries } from './points.ts';
+import { type Shape, seriesIn, shapeOf, statementOf, WRITTEN, type WrittenSeries, type WrittenTime } from './points.ts';
 import { planRollups } from './rollups.ts';
 import { FORMATS } from './rows.ts';
 import { invalid, nsOf, selectReadings, selectSeries } from './selection.ts';
@@ -32,7 +32,7 @@ export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesTe
   return {
     series,
     async seriesText(question, { time = 's', ...how } = {}) {
-      if (isMade(question)) return series(question, how);
+      if (isMade(question) || time === 'rfc3339') return series(question, how);
       checkQuestion(question);
       const { plan, written, why } = await writtenBy(asking(asker, question, how), question, time);
       return answerOf(plan, question, written, why, (each) => {
@@ -98,7 +98,7 @@ interface Written {
 }
 
 /** @param time null: exact, for who goes on with it */
-async function writtenBy(ask: Ask, question: SeriesQuestion, time: TimeFormat | null, why?: string): Promise<Written> {
+async function writtenBy(ask: Ask, question: SeriesQuestion, time: WrittenTime | null, why?: string): Promise<Written> {
   const again = (because: string): Promise<Written> => writtenBy(ask, { ...question, rollups: 'raw' }, time, because);
   const rolled = planRollups(question);
   const plan = 'source' in rolled ? rolled : planReadings(question, why ?? rolled.why, await binsFor(ask, question));
@@ -116,7 +116,7 @@ async function writtenBy(ask: Ask, question: SeriesQuestion, time: TimeFormat | 
 const OTHERS = 'rollups count numbers, and there are other readings';
 const TORN = 'a rollup holds NaN';
 
-async function asked(ask: Ask, plan: SeriesPlan, question: SeriesQuestion, shape: Shape, time: TimeFormat | null) {
+async function asked(ask: Ask, plan: SeriesPlan, question: SeriesQuestion, shape: Shape, time: WrittenTime | null) {
   const text = await ask.text(statementOf(plan, question, shape, time), plan.parameters, time === null);
   return seriesIn(text, plan, question, shape);
 }

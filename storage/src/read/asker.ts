@@ -99,12 +99,17 @@ export class Asker {
     question: Question,
     statement: string,
     parameters: QueryParameters,
-    { format, exact = false, ...options }: AskStreamOptions,
+    { format, exact = false, ...options }: AskStreamOptions & { readonly limits: { readonly resultBytesMax: number } },
   ): Promise<Uint8Array> {
-    const asked = { format, parameters, ...(options.signal === undefined ? {} : { signal: options.signal }) };
-    return this.#whole(question, options, exact ? EXACT : (FORMAT_SETTINGS[format] ?? ''), (settings) =>
-      this.#engine.bytes(`${statement} ${settings}`, asked),
-    );
+    const { signal } = options;
+    const bytesMax = options.limits.resultBytesMax;
+    const asked = { format, parameters, bytesMax, ...(signal === undefined ? {} : { signal }) };
+    return this.#whole(question, options, exact ? EXACT : (FORMAT_SETTINGS[format] ?? ''), async (settings) => {
+      const bytes = await this.#engine.bytes(`${statement} ${settings}`, asked);
+      // What the engine counts are its columns: one value of a dictionary may stand for many.
+      if (bytes.length > bytesMax) throw tooExpensive(question, 'result', bytesMax);
+      return bytes;
+    });
   }
 
   #whole<T>(

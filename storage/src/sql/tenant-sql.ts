@@ -186,7 +186,10 @@ function answerOf(text: string, elapsedSeconds: number): SqlAnswer {
   return { kind: 'answer', columns, data, elapsedSeconds, resultBytes: Buffer.byteLength(text) };
 }
 
-const limitsOf = (limits: SqlLimits, tables: readonly SqlTable[]): Partial<QueryLimits> => ({
+const limitsOf = (
+  limits: SqlLimits,
+  tables: readonly SqlTable[],
+): Partial<QueryLimits> & { readonly resultBytesMax: number } => ({
   secondsMax: limits.seconds,
   bytesMax: limits.memoryBytes,
   // Of message_log, which is not sorted by org, all orgs' rows are counted: whether they are too many would tell how many.
