@@ -82,7 +82,7 @@ class SandboxedCodecs implements CodecRunner {
     const workerData: CodecSeed & { readonly workerUrl: string } = { limits, workerUrl };
     this.#logger = logger;
     // Of the wall's clock: a thread that is not given a core is no culprit yet.
-    this.#killMs = 2_000 + 20 * limits.msMax;
+    this.#killMs = 4_000 + 20 * limits.msMax;
     this.#queue = new RunQueue(config.MILLRACE_CODECS_THREADS, config.MILLRACE_CODECS_QUEUE_MAX);
     this.#piscina = new Piscina<CodecTask, SandboxAnswer>({
       filename: workerUrl.endsWith('.ts') ? new URL('../run/from-source.mjs', import.meta.url).href : workerUrl,
