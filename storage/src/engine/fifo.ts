@@ -14,7 +14,7 @@ export async function makeFifo(path: string): Promise<void> {
  *  @param path of the pipe, which nobody else has open
  *  @param write writes to the path until it settles; what it throws is thrown
  *  @param stop ends the writer, which does not hear that its reader left
- *  @param signal closes the pipe, also while nobody takes what is in it
+ *  @param signal ends the iteration, also while nobody takes what is in the pipe
  *  @holds the writer has settled when the iteration is over */
 export async function* throughFifo(
   path: string,
@@ -29,7 +29,15 @@ export async function* throughFifo(
     if (own !== null) closeSync(own);
     own = null;
   };
-  const leave = (): void => void reader?.destroy();
+  const leave = (): void => {
+    if (reader === null || reader.destroyed) return;
+    // Who has not opened it yet would wait for a reader for ever: what is written from now on is thrown away.
+    const rest = new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true });
+    rest.on('error', () => {}).resume();
+    const close = (): void => void rest.destroy();
+    written?.then(close, close);
+    reader.destroy();
+  };
   let over = false;
   try {
     signal?.addEventListener('abort', leave, { once: true });
@@ -46,7 +54,8 @@ export async function* throughFifo(
   } finally {
     signal?.removeEventListener('abort', leave);
     reader?.destroy();
-    letGo();
+    // Until then it keeps the pipe from ending before its writer has opened it.
+    if (written === null) letGo();
     if (!over) stop();
     await written?.catch(() => {});
   }
