@@ -19,7 +19,7 @@ export async function readLatest(
   const { org, limit } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw invalid(`limit must be 1 to ${LIMIT_MAX}`);
   const { statement, parameters } = planLatest(query, time);
-  const options = { format: LINES, org, limits: { resultBytesMax: PAGE_BYTES_MAX } };
+  const options = { format: LINES, org, limits: { resultBytesMax: PAGE_BYTES_MAX }, bytesMax: PAGE_BYTES_MAX };
   const bytes = await asker.bytes('latest', statement, parameters, signal ? { ...options, signal } : options);
   return pageOf(bytes, limit);
 }

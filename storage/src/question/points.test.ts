@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { StorageConfig } from '../config.ts';
 import { openStore, type Store } from '../store.ts';
 import { batchOf, type GivenReading } from '../testing/batches.ts';
+import { rowsOf } from '../testing/rows.ts';
 
 const T0 = Date.UTC(2026, 10, 21, 12) * 1_000;
 const HOUR_US = 3_600_000_000;
@@ -114,6 +115,18 @@ test('more points than lines are read of are still as many as were asked for', a
     expect([points.length, series?.cut]).toEqual([Math.min(limit, 20_500), limit < 20_500]);
     expect(points.at(-1)?.[1]).toBe(points.length - 1);
   }
+});
+
+test('nearly a million points are answered, as long as their text is', async () => {
+  await rowsOf(
+    directory,
+    'millrace',
+  )(`INSERT INTO readings (org, channel, publisher, name, time, kind, value)
+SELECT 'acme', 'room', 'many', 'n', fromUnixTimestamp64Micro(${T0} + number), 'number', number / 7 FROM numbers(950000)`);
+  const [series] = (await store.questions.seriesText(ask('many', { limit: 1_000_000 }), { time: 'ns' })).series;
+  const text = String(series?.points);
+  expect(text.length).toBeGreaterThan(32 * 1024 * 1024);
+  expect(text.split('],[')).toHaveLength(950_000);
 });
 
 test('a bucket that begins before 1900 is told in all forms', async () => {

@@ -34,8 +34,8 @@ export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesTe
     async seriesText(question, { time = 's', ...how } = {}) {
       if (isMade(question) || time === 'rfc3339') return series(question, how);
       checkQuestion(question);
-      const { plan, written, why } = await writtenBy(asking(asker, question, how), question, time);
-      return answerOf(plan, question, written, why, (each) => {
+      const found = await writtenBy(asking(asker, question, how), question, time);
+      return answerOf(found, question, (each) => {
         const isCut = each.count > question.limit;
         return { points: isCut ? each.points.slice(0, each.points.lastIndexOf(',[')) : each.points, cut: isCut };
       });
@@ -54,6 +54,8 @@ export function createSeries(asker: Asker): Pick<Questions, 'series' | 'seriesTe
 
 /** Of an answer that is held in memory: a million points of one value, as the engine has them. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+/** The same as text: a number of 8 bytes has 24 characters at most, and a comma. */
+const TEXT_BYTES_MAX = 4 * ANSWER_BYTES_MAX;
 /** Values of such an answer, counting each bin of a histogram, that are made here. */
 const VALUES_MAX = 1_000_000;
 
@@ -69,8 +71,14 @@ interface Ask {
 const asking = (asker: Asker, { org }: SeriesQuestion, how: SeriesOptions): Ask => ({
   rows: (statement, parameters) => asker.ask('series', statement, parameters, { org, ...how }),
   async text(statement, parameters, exact) {
-    const limits = { resultBytesMax: ANSWER_BYTES_MAX };
-    const bytes = await asker.bytes('series', statement, parameters, { format: WRITTEN, org, ...how, exact, limits });
+    const bounds = { limits: { resultBytesMax: ANSWER_BYTES_MAX }, bytesMax: TEXT_BYTES_MAX };
+    const bytes = await asker.bytes('series', statement, parameters, {
+      format: WRITTEN,
+      org,
+      ...how,
+      exact,
+      ...bounds,
+    });
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
   },
 });
@@ -94,7 +102,6 @@ interface Found {
 interface Written {
   readonly plan: SeriesPlan;
   readonly written: readonly WrittenSeries[];
-  readonly why: string;
 }
 
 /** @param time null: exact, for who goes on with it */
@@ -111,7 +118,7 @@ async function writtenBy(ask: Ask, question: SeriesQuestion, time: WrittenTime |
   const written = one ?? (await asked(ask, plan, question, 'series', time)) ?? [];
   if (written.some(({ torn }) => torn)) return again(TORN);
   if (written.slice(0, question.seriesMax).some(({ unknown }) => unknown)) throw otherDimension(question.unit);
-  return { plan, written, why: plan.why };
+  return { plan, written };
 }
 const OTHERS = 'rollups count numbers, and there are other readings';
 const TORN = 'a rollup holds NaN';
@@ -122,7 +129,8 @@ async function asked(ask: Ask, plan: SeriesPlan, question: SeriesQuestion, shape
 }
 
 async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
-  const { plan, written, why } = await writtenBy(ask, question, null);
+  const found = await writtenBy(ask, question, null);
+  const { plan, written } = found;
   const histogram = plan.columns.indexOf('histogram');
   if (histogram >= 0)
     checkValues(
@@ -139,7 +147,7 @@ async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
       }),
     ),
   );
-  const answer = answerOf(plan, question, written, why, (_, index) => {
+  const answer = answerOf(found, question, (_, index) => {
     const all = rows[index] as SeriesPoint[];
     return { points: all.slice(0, question.limit), cut: all.length > question.limit };
   });
@@ -147,16 +155,19 @@ async function answered(ask: Ask, question: SeriesQuestion): Promise<Found> {
 }
 
 function answerOf<Points>(
-  plan: SeriesPlan,
+  { plan, written }: Written,
   question: SeriesQuestion,
-  written: readonly WrittenSeries[],
-  why: string,
   pointsOf: (each: WrittenSeries, index: number) => Pick<Series<Points>, 'points' | 'cut'>,
 ): SeriesAnswer<Points> {
   const series = written
     .slice(0, question.seriesMax)
     .map((each, index): Series<Points> => ({ ...labelsOf(each, plan, question), ...pointsOf(each, index) }));
-  return { columns: plan.columns, series, cut: written.length > series.length, used: { source: plan.source, why } };
+  return {
+    columns: plan.columns,
+    series,
+    cut: written.length > series.length,
+    used: { source: plan.source, why: plan.why },
+  };
 }
 
 const otherDimension = (unit = '') =>

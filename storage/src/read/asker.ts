@@ -94,15 +94,15 @@ export class Asker {
     );
   }
 
-  /** A whole answer in the bytes of a format: of what is bounded, sooner than `stream`.  @throws as `ask` */
+  /** A whole answer in the bytes of a format: of what is bounded, sooner than `stream`.
+   *  @param options `bytesMax` of the format; `limits.resultBytesMax`, if any, of the engine's columns  @throws as `ask` */
   bytes(
     question: Question,
     statement: string,
     parameters: QueryParameters,
-    { format, exact = false, ...options }: AskStreamOptions & { readonly limits: { readonly resultBytesMax: number } },
+    { format, exact = false, bytesMax, ...options }: AskStreamOptions & { readonly bytesMax: number },
   ): Promise<Uint8Array> {
     const { signal } = options;
-    const bytesMax = options.limits.resultBytesMax;
     const asked = { format, parameters, bytesMax, ...(signal === undefined ? {} : { signal }) };
     return this.#whole(question, options, exact ? EXACT : (FORMAT_SETTINGS[format] ?? ''), async (settings) => {
       const bytes = await this.#engine.bytes(`${statement} ${settings}`, asked);

@@ -140,7 +140,10 @@ export function createTenantSql(guests: () => Promise<Asker>, database: string):
         const text = await textOf(asked, checked);
         if (typeof text !== 'string') return text;
         const asker = await guests();
-        const bytes = await asker.bytes('sql', text, asked.parameters, optionsOf(asked, checked, ROWS_FORMAT));
+        const bytes = await asker.bytes('sql', text, asked.parameters, {
+          ...optionsOf(asked, checked, ROWS_FORMAT),
+          bytesMax: asked.limits.resultBytes,
+        });
         return answerOf(Buffer.from(bytes).toString('utf8'), (performance.now() - begunMs) / 1_000);
       } catch (error) {
         return ranInto(error);
@@ -186,10 +189,7 @@ function answerOf(text: string, elapsedSeconds: number): SqlAnswer {
   return { kind: 'answer', columns, data, elapsedSeconds, resultBytes: Buffer.byteLength(text) };
 }
 
-const limitsOf = (
-  limits: SqlLimits,
-  tables: readonly SqlTable[],
-): Partial<QueryLimits> & { readonly resultBytesMax: number } => ({
+const limitsOf = (limits: SqlLimits, tables: readonly SqlTable[]): Partial<QueryLimits> => ({
   secondsMax: limits.seconds,
   bytesMax: limits.memoryBytes,
   // Of message_log, which is not sorted by org, all orgs' rows are counted: whether they are too many would tell how many.
