@@ -30,14 +30,16 @@ export async function* throughFifo(
     own = null;
   };
   const leave = (): void => {
-    if (reader === null || reader.destroyed) return;
+    if (reader === null || reader.destroyed || written === null) return;
+    left = true;
     // Who has not opened it yet would wait for a reader for ever: what is written from now on is thrown away.
     const rest = new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true });
     rest.on('error', () => {}).resume();
     const close = (): void => void rest.destroy();
-    written?.then(close, close);
+    written.then(close, close);
     reader.destroy();
   };
+  let left = false;
   let over = false;
   try {
     signal?.addEventListener('abort', leave, { once: true });
@@ -54,8 +56,8 @@ export async function* throughFifo(
   } finally {
     signal?.removeEventListener('abort', leave);
     reader?.destroy();
-    // Until then it keeps the pipe from ending before its writer has opened it.
-    if (written === null) letGo();
+    // What is thrown away: it keeps the pipe from ending before its writer has opened it.
+    if (!left) letGo();
     if (!over) stop();
     await written?.catch(() => {});
   }
