@@ -16,6 +16,7 @@ const [directory = '', ports = '0', told = 'null'] = process.argv.slice(2);
 const played = JSON.parse(told) as PlayedCluster | null;
 const BODY_BYTES_MAX = 512 * 1_024 * 1_024;
 const SESSIONS_MAX = 4;
+const KILL_BYTES_MAX = 200;
 /** Of the HTTP protocol, not of the engine. */
 const PROTOCOL_PARAMETERS = new Set([
   'query',
@@ -39,6 +40,7 @@ const INSERT = /^\s*(INSERT INTO \S+)\s+((?:SETTINGS\s.*?)?)\s*FORMAT\s+(\w+)\s*
 const spool = join(directory, 'spool');
 const sessions: Session[] = [];
 const waiting: ((session: Session) => void)[] = [];
+let killed: Promise<void> = Promise.resolve();
 let fileCount = 0;
 
 const take = (): Promise<Session> => {
@@ -55,10 +57,14 @@ const give = (session: Session): void => {
 
 const killing = (mark: string): string =>
   `KILL QUERY WHERE position(query, '${mark}') > 0 AND query NOT LIKE 'KILL%' AND query NOT LIKE '%system.processes%' ASYNC FORMAT JSONEachRow`;
-async function kill(mark: string): Promise<void> {
-  const session = await take();
-  await session.queryAsync(killing(mark)).catch(() => {});
-  give(session);
+/** By a session of its own: the others may all be at what is to end. @shape of each that was found, a line of JSON */
+function kill(mark: string): Promise<Uint8Array> {
+  const told = killed.then(() => killer.queryAsync(killing(mark), { format: 'JSONEachRow' }));
+  killed = told.then(
+    () => {},
+    () => {},
+  );
+  return told.then((answer) => answer.bytes());
 }
 
 class ProtocolError extends Error {}
@@ -110,8 +116,7 @@ async function run(
     await session.queryAsync(`SET ${bound.map(([name, value]) => `${name}=${literal(here(value))}`).join(', ')}`);
   const format = url.searchParams.get('default_format') ?? 'TabSeparated';
   const id = url.searchParams.get('query_id') ?? '';
-  const killed = KILL.exec(statement)?.[1];
-  const told = killed === undefined ? markOf(id) + statement : killing(markOf(killed));
+  const told = markOf(id) + statement;
   // Who wants to hear of progress reads what comes as it comes.
   if (url.searchParams.has('send_progress_in_http_headers')) {
     const [, plain = told, named = format] = /^(.*)\sFORMAT (\w+)\s*$/s.exec(told) ?? [];
@@ -122,7 +127,7 @@ async function run(
       parts: throughFifo(
         path,
         () => session.queryAsync(into).finally(() => rm(path, { force: true })),
-        () => void kill(markOf(id)),
+        () => void kill(markOf(id)).catch(() => {}),
       ),
     };
   }
@@ -165,6 +170,11 @@ async function answer(shard: number, request: IncomingMessage, response: ServerR
   let session: Session | null = null;
   try {
     const body = await bodyOf(request);
+    const id = KILL.exec(`${url.searchParams.get('query') ?? ''}${body.toString('utf8', 0, KILL_BYTES_MAX)}`)?.[1];
+    if (id !== undefined) {
+      response.end(await kill(markOf(id)));
+      return;
+    }
     session = await take();
     const ran = await run(session, shard, url, body);
     if ('parts' in ran) {
@@ -198,6 +208,7 @@ if (played !== null) {
 }
 for (let index = 0; index < SESSIONS_MAX; index++)
   sessions.push(index === 0 ? new Session(directory, { connectionArgs }) : new Session(directory));
+const killer = new Session(directory);
 await rm(spool, { recursive: true, force: true });
 await mkdir(spool);
 // A port for each shard that it plays.
