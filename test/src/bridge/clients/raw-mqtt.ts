@@ -34,6 +34,7 @@ export class RawMqtt {
   /** Called with each packet, in order. */
   onPacket: (packet: Packet) => void = () => {};
   over = false;
+  #saidGoodBye = false;
   readonly #waiting = new Set<() => void>();
   /** Packets before it were looked for already. */
   #seen = 0;
@@ -185,8 +186,9 @@ export class RawMqtt {
     return this.packets.filter((packet): packet is IPublishPacket => packet.cmd === 'publish');
   }
 
-  /** Says good-bye. */
+  /** Says good-bye. What was on its way then can't be acknowledged any more, so it has not come. */
   async disconnect(): Promise<void> {
+    this.#saidGoodBye = true;
     this.send({ cmd: 'disconnect' });
     this.socket.end();
     await this.closed();
@@ -214,6 +216,7 @@ export class RawMqtt {
   }
 
   #onPacket(packet: Packet): void {
+    if (this.#saidGoodBye && packet.cmd === 'publish') return;
     this.packets.push(packet);
     this.onPacket(packet);
     const { messageId = 0 } = packet;
