@@ -3,6 +3,8 @@ import LongestFirst from './test/sequencer.ts';
 
 // As the program itself has it: questions of the embedded engine, inserts and files wait for each other otherwise.
 process.env.UV_THREADPOOL_SIZE ??= '16';
+// Brokers live for seconds here: code that is compiled well costs them more than it brings.
+process.env.JAVA_TOOL_OPTIONS ??= '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC';
 
 // Workers do not pass the TypeScript transform on to threads and processes that tests start: tsx does.
 export default defineConfig({

@@ -117,6 +117,22 @@ test('more points than lines are read of are still as many as were asked for', a
   }
 });
 
+test('series of one point are as many as were asked for, as lines and as series', async () => {
+  const asked = ask('two-units', { aggregations: ['max', 'median'], publishers: ['two-units', 'texts'] });
+  const values = [
+    ['texts', 1, 1],
+    ['two-units', 50, 50],
+    ['two-units', 20, 20],
+  ];
+  for (const seriesMax of [1, 2, 3, 19_999, 20_000]) {
+    const { series, cut } = await store.questions.seriesText({ ...asked, seriesMax });
+    expect(cut).toBe(seriesMax < 3);
+    const told = series.map(({ publisher, points }) => [publisher, ...JSON.parse(String(points)).slice(1)]);
+    expect(told).toEqual(values.slice(0, seriesMax));
+    expect(series.some(({ cut: isCut }) => isCut)).toBe(false);
+  }
+});
+
 test('nearly a million points are answered, as long as their text is', async () => {
   await rowsOf(
     directory,

@@ -21,11 +21,16 @@ export const WRITTEN = 'JSONCompactEachRow';
 /** Lines of points: when there are more, there may be more series than thought. */
 const POINTS_MAX = 20_000;
 
-/** A line a point where few series can be meant: one name of one publisher, of whatever subtopic and unit. */
-export function shapeOf(plan: SeriesPlan, { limit }: SeriesQuestion): Shape {
+/** A line a point where few series can be meant (one name of one publisher, of whatever subtopic and unit), or where a series
+ *  is one point. */
+export function shapeOf(plan: SeriesPlan, question: SeriesQuestion): Shape {
+  if (plan.columns.includes('histogram')) return 'series';
+  if (isOnePoint(question)) return question.seriesMax < POINTS_MAX ? 'points' : 'series';
   const few = freeOf(plan).every((key) => key === 'subtopic' || key === 'unit');
-  return few && limit < POINTS_MAX && !plan.columns.includes('histogram') ? 'points' : 'series';
+  return few && question.limit < POINTS_MAX ? 'points' : 'series';
 }
+const isOnePoint = ({ aggregations, interval }: SeriesQuestion): boolean =>
+  aggregations.length > 0 && interval === undefined;
 
 /** As a calendar has it a time is longer than its value, and the engine's begins in 1900: that is written here. */
 export type WrittenTime = Exclude<TimeFormat, 'rfc3339'>;
@@ -44,9 +49,12 @@ export function statementOf(
   if (shape === 'points') {
     const { with: named, columns, from } = plan.points;
     const points = { with: named, columns: { ...columns, t: written }, from };
+    const text = textOf(points, [...plan.order, ...flags, 't', ...values, ...keys]);
+    if (isOnePoint(question))
+      return keys.length === 0 ? text : `${text} ORDER BY ${keys.join(', ')} LIMIT ${question.seriesMax + 1}`;
     const sorted = [...keys, ...plan.order.map((column) => `${column} ${question.direction}`)].join(', ');
     const limited = `LIMIT ${question.limit + 1}${keys.length === 0 ? '' : ` BY ${keys.join(', ')}`}`;
-    return `${textOf(points, [...plan.order, ...flags, 't', ...values, ...keys])}${plan.isSorted === true ? '' : ` ORDER BY ${sorted} ${limited}`}
+    return `${text}${plan.isSorted === true ? '' : ` ORDER BY ${sorted} ${limited}`}
 ${keys.length === 0 ? '' : `LIMIT ${POINTS_MAX + 1}`}`;
   }
   const array = `groupArray((${['t', ...values].join(', ')}))`;
